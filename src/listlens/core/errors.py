@@ -1,0 +1,115 @@
+"""Every error a user can meet, in one tree.
+
+ListlensError
+├── InputError (ValueError)            what was asked for cannot be done: says what is allowed
+│   ├── ConfigError                    listlens.toml or a flag
+│   ├── LabelError                     a label file or the labels in the store
+│   └── TrainingError                  not enough to learn from
+├── NotFoundError (LookupError)        a project, task, model or photo that is not there
+├── PhotoError (ValueError)            one photo that cannot be used; carries a Reason
+├── ModelError (ValueError)            a model folder that is damaged or does not fit
+├── StoreError (RuntimeError)          the database or its files
+│   └── StoreBusyError (Retryable)     another process holds the lock; try again
+├── DiskFullError (OSError, Retryable) free some room, then repeat the command
+└── MissingExtraError (ImportError)    an optional package; carries the line that installs it
+
+`Retryable` and `Terminal` are mix-ins: whoever retries asks the error, and need not guess.
+A message says what came, what is allowed and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from listlens.core.types import Reason
+
+
+class ListlensError(Exception):
+    """Root of all errors raised on purpose."""
+
+
+class Retryable:
+    """Mix-in: the same call may succeed later."""
+
+
+class Terminal:
+    """Mix-in: the same call will never succeed."""
+
+
+class InputError(ListlensError, ValueError, Terminal):
+    """What was asked for cannot be done as asked."""
+
+
+class ConfigError(InputError):
+    """A wrong key or value in `listlens.toml` or on the command line."""
+
+
+class LabelError(InputError):
+    """A label file, or the labels in the store, cannot be used."""
+
+
+class TrainingError(InputError):
+    """There is not enough to learn from."""
+
+
+class NotFoundError(ListlensError, LookupError, Terminal):
+    """Something named is not there."""
+
+
+class PhotoError(ListlensError, ValueError, Terminal):
+    """One photo cannot be used.
+
+    Args:
+        reason: machine-readable code, stored with the photo.
+        detail: one sentence for a person.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class ModelError(ListlensError, ValueError, Terminal):
+    """A model folder is damaged, or does not fit what it is applied to."""
+
+
+class StoreError(ListlensError, RuntimeError, Terminal):
+    """The database or its files are not as they should be."""
+
+
+class StoreBusyError(ListlensError, RuntimeError, Retryable):
+    """Another process holds the store; the same command may succeed later."""
+
+
+class DiskFullError(ListlensError, OSError, Retryable):
+    """The disk is full. What was committed is kept; free room and repeat the command."""
+
+
+class MissingExtraError(ListlensError, ImportError, Terminal):
+    """An optional package is not installed.
+
+    Args:
+        feature: what needs it, as a user would say it.
+        extra: the extra of listlens that brings it.
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional package. Install it: "
+                         f"pip install 'listlens[{extra}]'")
+        self.feature = feature
+        self.extra = extra
+
+
+def suggest(name: str, allowed: Iterable[str]) -> str:
+    """Return the end of an error message: the nearest allowed name, and all of them.
+
+    Example:
+        >>> suggest("bedrom", ["bathroom", "bedroom"])
+        "Did you mean 'bedroom'? Allowed: 'bathroom', 'bedroom'."
+    """
+    names = sorted(allowed)
+    near = difflib.get_close_matches(name, names, n=1)
+    shown = ", ".join(repr(n) for n in names[:20]) + (", ..." if len(names) > 20 else "")
+    return (f"Did you mean {near[0]!r}? " if near else "") + f"Allowed: {shown or 'none yet'}."

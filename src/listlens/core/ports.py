@@ -1,0 +1,80 @@
+"""Ports: the few places where one thing can take another's place.
+
+Adapters are checked by one contract suite each, in `tests/contracts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from listlens.core.types import EmbeddingSpace, Preprocessing, SourceRow
+
+
+class Source(Protocol):
+    """Where photos and listings come from."""
+
+    name: str
+    """Identity of the source in the store: the same name again is the same source."""
+
+    def rows(self) -> Iterator[SourceRow]:
+        """Yield every photo, every listing, and a reason for every row that cannot be used.
+
+        Streams: never holds the source in memory. Never raises for one bad row.
+        """
+        ...
+
+
+class Backbone(Protocol):
+    """Image to embedding. Frozen; the same pixels give the same numbers."""
+
+    space: EmbeddingSpace
+    preprocessing: Preprocessing
+
+    def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """Embed images `(n, size_px, size_px, 3)` uint8 RGB to `(n, dim)` float16.
+
+        Any n from 0 up; batches inside. Rounded to float16 once, here, so that what is stored and
+        what is computed on the fly are equal.
+        """
+        ...
+
+    def feature_maps(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the last feature maps, `(n, dim, rows, columns)` float32, for heat-maps.
+
+        Their mean over rows and columns is the embedding.
+        """
+        ...
+
+
+class Vectors(Protocol):
+    """Embeddings by content, in arrays. Kept beside the database, not in it."""
+
+    def put(self, space: EmbeddingSpace, content_ids: Sequence[int],
+            vectors: NDArray[np.float16]) -> None:
+        """Store `(n, dim)`; on disk before it returns. A content that has one keeps it."""
+        ...
+
+    def get(self, space: EmbeddingSpace, content_ids: Sequence[int]) -> NDArray[np.float16]:
+        """Return `(n, dim)` in the order asked. Raises NotFoundError naming what is absent."""
+        ...
+
+    def scan(self, space: EmbeddingSpace) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
+        """Yield all in blocks: ids `(n,)` and vectors `(n, dim)`; memory stays flat."""
+        ...
+
+    def missing(self, space: EmbeddingSpace, content_ids: Sequence[int]) -> list[int]:
+        """Return those of `content_ids` without an embedding in this space, in order."""
+        ...
+
+    def delete(self, content_ids: Sequence[int]) -> int:
+        """Remove these contents' embeddings from every space, bytes included; return how many."""
+        ...
+
+    def compact(self) -> int:
+        """Merge small shards, drop orphans and deleted rows; return bytes freed."""
+        ...
