@@ -1,0 +1,165 @@
+"""`listlens.toml`: every setting declared once; file, comments, flags and docs derive from it.
+
+Unknown keys are errors that name the path and the nearest valid key, all of them at once.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from listlens.core.errors import ConfigError, suggest
+
+CONFIG_NAME = "listlens.toml"
+
+
+class _Section(BaseModel):
+    """A table of the file: frozen, and no key that is not declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoreConfig(_Section):
+    url: str = Field(
+        "sqlite:///listlens.db",
+        description="Where rows live: sqlite:///FILE beside this file, or "
+        "postgresql+psycopg://USER@HOST/DATABASE?schema=NAME.",
+    )
+    keep: Literal["none", "thumbnails"] = Field(
+        "thumbnails",
+        description="What to keep of a photo besides its measures: none, or thumbnails (about "
+        "10 KB each). Originals stay where they are.",
+    )
+
+
+class BackboneConfig(_Section):
+    name: str = Field(
+        "efficientnet-lite0",
+        description="Turns a photo into an embedding: the embedded one, or the path of an ONNX "
+        "file with a JSON file of the same name beside it.",
+    )
+    engine: Literal["auto", "openvino", "onnxruntime"] = Field(
+        "auto", description="What runs it: auto takes OpenVINO where it is installed."
+    )
+    precision: Literal["auto", "bf16", "f32"] = Field(
+        "auto", description="auto takes bf16 where the processor computes it natively."
+    )
+    decode: Literal["default", "fast"] = Field(
+        "default",
+        description="fast decodes JPEGs at half the scale: less CPU, slightly other embeddings "
+        "(docs/performance.md). Changing it embeds every photo again.",
+    )
+
+
+class LimitsConfig(_Section):
+    max_bytes: int = Field(
+        100 * 2**20, gt=0, description="A larger file is recorded as too_many_bytes."
+    )
+    max_pixels: int = Field(
+        200_000_000, gt=0, description="A larger picture is recorded as too_many_pixels."
+    )
+
+
+class TaskConfig(_Section):
+    kind: Literal["single", "multi"] = Field(
+        description="single: exactly one class a photo; multi: any number of classes."
+    )
+    classes: tuple[str, ...] = Field(
+        (), description="Possible answers; classes met in imported labels are added."
+    )
+
+
+class Config(_Section):
+    """The whole file."""
+
+    store: StoreConfig = Field(default_factory=StoreConfig, description="Where results are kept.")
+    backbone: BackboneConfig = Field(
+        default_factory=BackboneConfig, description="What looks at the photos."
+    )
+    limits: LimitsConfig = Field(
+        default_factory=LimitsConfig, description="Bounds for what comes in."
+    )
+    tasks: dict[str, TaskConfig] = Field(
+        default_factory=dict, description="The questions asked of each photo, one table each."
+    )
+
+
+def load_config(path: Path) -> Config:
+    """Read and check `listlens.toml`.
+
+    Raises:
+        ConfigError: the file is no TOML, or has unknown keys or wrong values; names all of them.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}. It must be TOML in UTF-8.") from None
+    return parse_config(values, where=str(path))
+
+
+def parse_config(values: dict[str, Any], where: str = CONFIG_NAME) -> Config:
+    """Check settings given as nested dicts; see `load_config`."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        problems = "\n".join(f"  {_problem(e)}" for e in error.errors())
+        raise ConfigError(f"{where} has {error.error_count()} problem(s):\n{problems}") from None
+
+
+def _problem(error: Any) -> str:
+    """One line for one pydantic error, with the nearest key where the key is unknown."""
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        *parents, key = error["loc"]
+        return f"{path}: unknown key. {suggest(str(key), _keys_at(parents))}"
+    return f"{path}: {error['msg']} (got {error.get('input')!r})"
+
+
+def _keys_at(parents: list[Any]) -> list[str]:
+    """The keys that are allowed in the table at this path."""
+    model: type[BaseModel] = Config
+    for part in parents:
+        if model is Config and part == "tasks":
+            return list(TaskConfig.model_fields)
+        annotation = model.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)
+
+
+def render_config(config: Config) -> str:
+    """Return the file's text, each key with a comment that explains it.
+
+    Example:
+        >>> parse_config(tomllib.loads(render_config(Config()))) == Config()
+        True
+    """
+    lines = ["# Settings of this listlens project. Keys left out take the value shown here.", ""]
+    for name, field in Config.model_fields.items():
+        if name == "tasks":
+            continue
+        section: BaseModel = getattr(config, name)
+        lines += [f"# {field.description}", f"[{name}]"]
+        for key, about in type(section).model_fields.items():
+            lines += [f"# {about.description}", f"{key} = {_toml(getattr(section, key))}"]
+        lines.append("")
+    lines += [f"# {Config.model_fields['tasks'].description}"]
+    lines += [line for name, task in config.tasks.items() for line in render_task(name, task)]
+    return "\n".join(lines) + "\n"
+
+
+def render_task(name: str, task: TaskConfig) -> list[str]:
+    """Return the lines of one `[tasks.NAME]` table, ready to be appended to the file."""
+    lines = [f"[tasks.{json.dumps(name)}]"]
+    for key, about in TaskConfig.model_fields.items():
+        lines += [f"# {about.description}", f"{key} = {_toml(getattr(task, key))}"]
+    return [*lines, ""]
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML: strings, integers and lists of strings, which JSON writes alike."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
