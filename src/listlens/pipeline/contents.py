@@ -1,0 +1,123 @@
+"""Bytes to a prepared, embedded content: the costly steps, in threads, in batches."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from listlens.core.errors import PhotoError
+from listlens.images.files import read_bytes
+from listlens.images.prepare import Prepared, prepare
+from listlens.sources.paths import real_path
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from listlens.core.ports import Backbone
+    from listlens.core.types import Preprocessing
+    from listlens.images.decode import Limits
+
+T = TypeVar("T")
+
+EMBED_BATCH = 32
+"""Photos a call of the network: CPU time a photo is flat from 32 up (docs/performance.md)."""
+
+CHUNK_FILES = 64
+CHUNK_BYTES = 64 * 2**20
+"""Files read ahead at once are bounded in number and bytes, so that memory stays flat."""
+
+
+def worker_threads() -> int:
+    """Threads that decode and embed: one a core this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return max(1, os.cpu_count() or 1)
+
+
+def worker_pool(n_threads: int | None = None) -> ThreadPoolExecutor:
+    """Threads, not processes: decoding, hashing and the network release the GIL."""
+    return ThreadPoolExecutor(n_threads or worker_threads(), thread_name_prefix="listlens")
+
+
+@dataclass(frozen=True, slots=True)
+class FileRead:
+    """The bytes of one file and their sha256 (hex), or why there are none."""
+
+    data: bytes = b""
+    sha256: str = ""
+    n_bytes: int = 0
+    error: PhotoError | None = None
+
+    def without_data(self) -> FileRead:
+        """The same, free of the bytes, which are large."""
+        return replace(self, data=b"")
+
+
+def read_file(location: str, limits: Limits) -> FileRead:
+    """Read and hash one file given by its printable location; never raises for a bad file."""
+    try:
+        data = read_bytes(real_path(location), limits)
+    except PhotoError as error:
+        return FileRead(error=error)
+    return FileRead(data, hashlib.sha256(data).hexdigest(), len(data))
+
+
+def prepare_bytes(
+    data: bytes, preprocessing: Preprocessing, limits: Limits, *, thumbnail_px: int, measure: bool
+) -> Prepared | PhotoError:
+    """`prepare`, with the failure as a value, so that one bad photo stops nothing."""
+    try:
+        return prepare(
+            data, preprocessing, limits=limits, thumbnail_px=thumbnail_px, measure=measure
+        )
+    except PhotoError as error:
+        return error
+
+
+def submit_embedding(
+    pool: Executor, backbone: Backbone, pixels: Sequence[NDArray[np.uint8]]
+) -> list[Future[NDArray[np.float16]]]:
+    """Start embedding in batches; the results in order are the embeddings of `pixels`."""
+    return [
+        pool.submit(_embed, backbone, pixels[start : start + EMBED_BATCH])
+        for start in range(0, len(pixels), EMBED_BATCH)
+    ]
+
+
+def gather(futures: Iterable[Future[NDArray[np.float16]]], dim: int) -> NDArray[np.float16]:
+    """Wait for the batches of `submit_embedding` and join them: `(n, dim)`."""
+    parts = [future.result() for future in futures]
+    return np.concatenate(parts) if parts else np.empty((0, dim), np.float16)
+
+
+def _embed(backbone: Backbone, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float16]:
+    """One batch; stacked in the worker, so that the copy happens beside other work."""
+    return backbone.embed(np.stack(pixels))
+
+
+def batched(items: Iterable[T], n: int) -> Iterator[list[T]]:
+    """Yield lists of up to n items, lazily (itertools.batched needs Python 3.12)."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, n)):
+        yield batch
+
+
+def bounded_chunks(items: Iterable[T], sizes: Iterable[int]) -> Iterator[list[T]]:
+    """Cut into chunks of at most CHUNK_FILES items and CHUNK_BYTES bytes (at least one item)."""
+    chunk: list[T] = []
+    total = 0
+    for item, size in zip(items, sizes, strict=True):
+        if chunk and (len(chunk) >= CHUNK_FILES or total + size > CHUNK_BYTES):
+            yield chunk
+            chunk, total = [], 0
+        chunk.append(item)
+        total += size
+    if chunk:
+        yield chunk

@@ -1,0 +1,393 @@
+"""Bring photos in: every row of a source ends as a row of the store, every new content is read,
+decoded, measured and embedded once.
+
+Killed at any moment and started again, it goes on: contents are named by their hash, and a photo
+row is written only after its content and embedding are on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from listlens.core.errors import PhotoError
+from listlens.core.types import ListingRow, PhotoRow, Reason, RejectedRow, Status
+from listlens.pipeline.contents import (
+    FileRead,
+    batched,
+    bounded_chunks,
+    gather,
+    prepare_bytes,
+    read_file,
+    submit_embedding,
+    worker_pool,
+)
+from listlens.sources.paths import real_path
+from listlens.store.records import ContentRecord, PhotoRecord
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from listlens.core.ports import Backbone, Source
+    from listlens.images.decode import Limits
+    from listlens.images.prepare import Prepared
+    from listlens.store.open import Store
+    from listlens.store.records import KnownContent, KnownPhoto
+
+ROWS_AT_ONCE = 256
+COMMIT_CONTENTS = 512
+COMMIT_S = 10.0
+"""Results are committed every 512 new contents or 10 s: what a kill can cost."""
+
+THUMBNAIL_PX = 320
+
+RETRIED = {Reason.TOO_MANY_PIXELS, Reason.TOO_SLOW}
+"""Failures that other limits would not have given: tried again, from the header alone."""
+
+
+@dataclass
+class IngestReport:
+    """What one ingest did. Every row of the source is in exactly one of the first five counts."""
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    listings: int = 0
+    failed: int = 0
+    """of the photos above, how many cannot be used"""
+    reasons: dict[str, int] = field(default_factory=dict)
+    gone: int = 0
+    moved: int = 0
+    """of the gone photos, how many stand elsewhere now with equal bytes"""
+    embedded: int = 0
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """Bounds and choices; see `listlens.toml`."""
+
+    limits: Limits
+    keep_thumbnails: bool = True
+    n_threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A source row on its way: what is known of it, and its file's size and time."""
+
+    row: PhotoRow
+    known: KnownPhoto | None
+    size_bytes: int | None
+    mtime_ns: int | None
+    error: PhotoError | None = None
+
+    @property
+    def unchanged(self) -> bool:
+        """Same file by place, size and time, and its content was settled before."""
+        return (
+            self.known is not None
+            and self.error is None
+            and self.known.content_id is not None
+            and self.known.location == self.row.location
+            and (self.known.size_bytes, self.known.mtime_ns) == (self.size_bytes, self.mtime_ns)
+            and self.known.reason not in RETRIED
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Items whose files are being read, then prepared, then embedded."""
+
+    items: list[_Item]
+    reads: list[FileRead]
+    prepared: dict[str, Future[Prepared | PhotoError]]
+
+
+def ingest(
+    source: Source,
+    store: Store,
+    backbone: Backbone,
+    options: IngestOptions,
+    progress: Callable[[int, int], None] = lambda done, failed: None,
+) -> IngestReport:
+    """Bring a source up to date in the store.
+
+    Args:
+        source: where rows come from; its name identifies it on the next run.
+        store: where they go.
+        backbone: embeds each new content.
+        options: bounds and choices.
+        progress: called with the rows done and the photos failed so far.
+
+    Returns:
+        Counts of what happened; each row of the source is in one of them.
+    """
+    started = time.monotonic()
+    source_id = store.photos.source(source.name, type(source).__name__, source.name)
+    ingest_id = store.photos.begin_ingest(source_id)
+    with worker_pool(options.n_threads) as pool:
+        line = _Line(store, backbone, options, pool, source_id, ingest_id, progress)
+        reading: deque[tuple[list[_Item], list[Future[FileRead]]]] = deque()
+        preparing: deque[_Chunk] = deque()
+        for chunk in _changed_chunks(source.rows(), line):
+            reads = [pool.submit(read_file, item.row.location, options.limits) for item in chunk]
+            reading.append((chunk, reads))
+            if len(reading) > 1:
+                preparing.append(line.start_preparing(*reading.popleft()))
+            if len(preparing) > 1:
+                line.finish(preparing.popleft())
+        preparing.extend(line.start_preparing(*item) for item in reading)
+        for last in preparing:
+            line.finish(last)
+        line.commit()
+    report = line.report
+    gone = store.photos.finish_ingest(ingest_id)
+    report.gone = len(gone)
+    report.moved = sum(content_id in line.new_contents for content_id in gone)
+    report.reasons = dict(line.reasons.most_common())
+    report.seconds = round(time.monotonic() - started, 3)
+    return report
+
+
+def _changed_chunks(rows: Iterable[Any], line: _Line) -> Iterator[list[_Item]]:
+    """Settle what needs no reading, and yield the rest in chunks bounded in files and bytes."""
+    for batch in batched(rows, ROWS_AT_ONCE):
+        todo = line.settle(
+            [row for row in batch if not isinstance(row, PhotoRow)],
+            [row for row in batch if isinstance(row, PhotoRow)],
+        )
+        yield from bounded_chunks(todo, (item.size_bytes or 0 for item in todo))
+
+
+class _Line:
+    """The state of one ingest: what waits to be committed, and the counts."""
+
+    def __init__(
+        self,
+        store: Store,
+        backbone: Backbone,
+        options: IngestOptions,
+        pool: ThreadPoolExecutor,
+        source_id: int,
+        ingest_id: int,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self.store, self.backbone, self.options, self.pool = store, backbone, options, pool
+        self.source_id, self.ingest_id, self.progress = source_id, ingest_id, progress
+        self.report = IngestReport()
+        self.reasons: Counter[str] = Counter()
+        self.new_contents: set[int] = set()
+        self._photos: list[tuple[_Item, str, PhotoError | None]] = []  # with sha256 or error
+        self._contents: dict[str, ContentRecord] = {}
+        self._vectors: dict[str, NDArray[np.float16]] = {}
+        self._in_flight: set[str] = set()
+        self._committed_at = time.monotonic()
+
+    # -- before reading ---------------------------------------------------------------------
+
+    def settle(self, others: list[Any], rows: list[PhotoRow]) -> list[_Item]:
+        """Store what needs no reading; return the photos whose files must be read."""
+        rejected = [row for row in others if isinstance(row, RejectedRow)]
+        listings = [row for row in others if isinstance(row, ListingRow)]
+        keys = [(row.listing_id, row.photo_id) for row in rows]
+        forgotten = self.store.photos.forgotten(self.source_id, keys)
+        for row, key in zip(rows, keys, strict=True):
+            if key in forgotten:
+                detail = "deleted on request; `listlens forget` keeps it out"
+                rejected.append(RejectedRow(row.at, Reason.FORGOTTEN, detail))
+        rows = [row for row, key in zip(rows, keys, strict=True) if key not in forgotten]
+        self.store.photos.reject(self.source_id, self.ingest_id, rejected)
+        self.store.photos.save_listings(listings)
+        self.report.rejected += len(rejected)
+        self.report.listings += len(listings)
+        self.reasons.update(row.reason.value for row in rejected)
+        known = self.store.photos.known(self.source_id, keys)
+        items = list(
+            self.pool.map(_stat, rows, (known.get((r.listing_id, r.photo_id)) for r in rows))
+        )
+        self._keep([item for item in items if item.unchanged])
+        return [item for item in items if not item.unchanged]
+
+    def _keep(self, items: list[_Item]) -> None:
+        """Unchanged files: only the row (position, attributes) is brought up to date."""
+        records = []
+        for item in items:
+            assert item.known is not None
+            self._count(item, item.known.reason)
+            records.append(
+                PhotoRecord(
+                    item.row,
+                    item.size_bytes,
+                    item.mtime_ns,
+                    item.known.content_id,
+                    item.known.status,
+                    item.known.reason,
+                    item.known.detail,
+                )
+            )
+        self.store.photos.save(self.source_id, self.ingest_id, records)
+
+    # -- reading, preparing, embedding ------------------------------------------------------
+
+    def start_preparing(self, items: list[_Item], futures: list[Future[FileRead]]) -> _Chunk:
+        """Wait for the bytes; start decoding those contents that nobody has settled yet."""
+        reads = [future.result() for future in futures]
+        shas = {read.sha256 for read in reads if read.error is None}
+        settled = self._settled(shas)
+        prepared: dict[str, Future[Prepared | PhotoError]] = {}
+        for read in reads:
+            if read.error or read.sha256 in settled or read.sha256 in self._in_flight:
+                continue
+            self._in_flight.add(read.sha256)
+            prepared[read.sha256] = self.pool.submit(
+                prepare_bytes,
+                read.data,
+                self.backbone.preprocessing,
+                self.options.limits,
+                thumbnail_px=THUMBNAIL_PX if self.options.keep_thumbnails else 0,
+                measure=True,
+            )
+        return _Chunk(items, [read.without_data() for read in reads], prepared)
+
+    def _settled(self, shas: set[str]) -> set[str]:
+        """Contents in the store that need nothing: failed for good, or with an embedding."""
+        known = self.store.contents.lookup(sorted(shas))
+        done = {
+            sha
+            for sha, content in known.items()
+            if content.status is Status.FAILED and content.reason not in RETRIED
+        }
+        usable = {
+            content.content_id: sha for sha, content in known.items() if content.status is Status.OK
+        }
+        missing = set(self.store.vectors.missing(self.backbone.space, list(usable)))
+        return done | {sha for cid, sha in usable.items() if cid not in missing}
+
+    def finish(self, chunk: _Chunk) -> None:
+        """Collect one chunk, embed its new contents, and commit when enough has gathered."""
+        fresh: list[str] = []
+        pixels = []
+        sizes = {read.sha256: read.n_bytes for read in chunk.reads}
+        for sha, future in chunk.prepared.items():
+            result = future.result()
+            if isinstance(result, PhotoError):
+                self._contents[sha] = _failed_content(sha, sizes[sha], result)
+                continue
+            self._contents[sha] = _usable_content(sha, sizes[sha], result)
+            if result.thumbnail is not None:
+                self.store.thumbnails.put(sha, result.thumbnail)
+            fresh.append(sha)
+            pixels.append(result.pixels)
+        vectors = gather(
+            submit_embedding(self.pool, self.backbone, pixels), self.backbone.space.dim
+        )
+        self._vectors.update(zip(fresh, vectors, strict=True))
+        self._photos += [
+            (item, read.sha256, read.error)
+            for item, read in zip(chunk.items, chunk.reads, strict=True)
+        ]
+        late = time.monotonic() - self._committed_at > COMMIT_S
+        if len(self._contents) >= COMMIT_CONTENTS or late:
+            self.commit()
+
+    # -- committing -------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Contents, then embeddings, then the photos that rest on them."""
+        self.store.contents.save(list(self._contents.values()))
+        known = self.store.contents.lookup(sorted({sha for _, sha, _ in self._photos if sha}))
+        if self._vectors:
+            content_ids = [known[sha].content_id for sha in self._vectors]
+            vectors = np.stack(list(self._vectors.values()))
+            self.store.vectors.put(self.backbone.space, content_ids, vectors)
+            self.report.embedded += len(content_ids)
+        photos = [self._record(item, known.get(sha), error) for item, sha, error in self._photos]
+        self.store.photos.save(self.source_id, self.ingest_id, photos)
+        self._in_flight -= set(self._contents)
+        self._photos.clear()
+        self._contents.clear()
+        self._vectors.clear()
+        self._committed_at = time.monotonic()
+
+    def _record(
+        self, item: _Item, content: KnownContent | None, error: PhotoError | None
+    ) -> PhotoRecord:
+        """The row of one photo whose file was read, or could not be."""
+        if content is None:
+            assert error is not None
+            self._count(item, error.reason)
+            return PhotoRecord(
+                item.row,
+                item.size_bytes,
+                item.mtime_ns,
+                None,
+                Status.FAILED,
+                error.reason,
+                error.detail,
+            )
+        self._count(item, content.reason)
+        if item.known is None:
+            self.new_contents.add(content.content_id)
+        return PhotoRecord(
+            item.row,
+            item.size_bytes,
+            item.mtime_ns,
+            content.content_id,
+            content.status,
+            content.reason,
+            content.detail,
+        )
+
+    def _count(self, item: _Item, reason: Reason | None) -> None:
+        """Put one photo in its count, and tell how far we are."""
+        report = self.report
+        if item.known is None:
+            report.new += 1
+        elif item.unchanged:
+            report.unchanged += 1
+        else:
+            report.changed += 1
+        if reason is not None:
+            report.failed += 1
+            self.reasons[reason.value] += 1
+        self.progress(report.new + report.changed + report.unchanged, report.failed)
+
+
+def _stat(row: PhotoRow, known: KnownPhoto | None) -> _Item:
+    """Size and time of the file; a file that cannot be asked is settled when it is read."""
+    try:
+        status = os.stat(real_path(row.location))
+    except (OSError, ValueError):
+        return _Item(row, known, None, None)
+    return _Item(row, known, status.st_size, status.st_mtime_ns)
+
+
+def _usable_content(sha: str, n_bytes: int, prepared: Prepared) -> ContentRecord:
+    measures = prepared.measures.as_dict() if prepared.measures is not None else None
+    return ContentRecord(
+        sha,
+        n_bytes,
+        prepared.format,
+        prepared.width_px,
+        prepared.height_px,
+        measures,
+        Status.OK,
+        None,
+        "",
+    )
+
+
+def _failed_content(sha: str, n_bytes: int, error: PhotoError) -> ContentRecord:
+    return ContentRecord(sha, n_bytes, "", 0, 0, None, Status.FAILED, error.reason, error.detail)
