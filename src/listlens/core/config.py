@@ -69,7 +69,9 @@ class TaskConfig(_Section):
         description="single: exactly one class a photo; multi: any number of classes."
     )
     classes: tuple[str, ...] = Field(
-        (), description="Possible answers; classes met in imported labels are added."
+        (),
+        description="Possible answers. Empty: the classes met in imported labels are taken. Given: any "
+        "other class in a label file is reported and left out.",
     )
 
 

@@ -96,8 +96,9 @@ class MissingExtraError(ListlensError, ImportError, Terminal):
     """
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs an optional package. Install it: "
-                         f"pip install 'listlens[{extra}]'")
+        super().__init__(
+            f"{feature} needs an optional package. Install it: pip install 'listlens[{extra}]'"
+        )
         self.feature = feature
         self.extra = extra
 

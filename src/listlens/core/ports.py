@@ -54,8 +54,9 @@ class Backbone(Protocol):
 class Vectors(Protocol):
     """Embeddings by content, in arrays. Kept beside the database, not in it."""
 
-    def put(self, space: EmbeddingSpace, content_ids: Sequence[int],
-            vectors: NDArray[np.float16]) -> None:
+    def put(
+        self, space: EmbeddingSpace, content_ids: Sequence[int], vectors: NDArray[np.float16]
+    ) -> None:
         """Store `(n, dim)`; on disk before it returns. A content that has one keeps it."""
         ...
 
@@ -63,7 +64,9 @@ class Vectors(Protocol):
         """Return `(n, dim)` in the order asked. Raises NotFoundError naming what is absent."""
         ...
 
-    def scan(self, space: EmbeddingSpace) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
+    def scan(
+        self, space: EmbeddingSpace
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
         """Yield all in blocks: ids `(n,)` and vectors `(n, dim)`; memory stays flat."""
         ...
 

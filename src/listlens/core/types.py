@@ -139,13 +139,18 @@ class EmbeddingSpace:
 
     @property
     def id(self) -> str:
-        return (f"{self.backbone}-{self.weights_sha256[:12]}-{self.preprocessing}"
-                f"-{self.engine}-{self.precision}")
+        return (
+            f"{self.backbone}-{self.weights_sha256[:12]}-{self.preprocessing}"
+            f"-{self.engine}-{self.precision}"
+        )
 
     def comparable(self, other: EmbeddingSpace) -> bool:
         """Same backbone and weights: a head may be applied, at a small measured loss."""
         return (self.backbone, self.weights_sha256, self.dim) == (
-            other.backbone, other.weights_sha256, other.dim)
+            other.backbone,
+            other.weights_sha256,
+            other.dim,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +214,13 @@ class Policy:
     def __post_init__(self) -> None:
         if not len(self.thresholds) == len(self.review_below) == len(self.review_above):
             raise ValueError("a policy needs the three values for every class")
-        for low, mid, high in zip(self.review_below, self.thresholds, self.review_above,
-                                  strict=True):
+        for low, mid, high in zip(
+            self.review_below, self.thresholds, self.review_above, strict=True
+        ):
             if not 0 <= low <= mid <= high <= 1:
-                raise ValueError(f"need 0 <= below <= threshold <= above <= 1: {low}, {mid}, {high}")
+                raise ValueError(
+                    f"need 0 <= below <= threshold <= above <= 1: {low}, {mid}, {high}"
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,225 @@
+"""A model applied to photos that are in no store: files or bytes in, predictions out.
+
+The same `prepare`, the same backbone port and the same head as on the stored line, so the same
+bytes get the same probabilities.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from listlens.backbones.registry import load_backbone
+from listlens.core.errors import ModelError, PhotoError
+from listlens.core.types import Reason, Status
+from listlens.images.decode import Limits
+from listlens.learn.model import Model
+from listlens.pipeline.contents import (
+    CHUNK_FILES,
+    batched,
+    gather,
+    prepare_bytes,
+    read_file,
+    submit_embedding,
+    worker_pool,
+)
+from listlens.sources.paths import printable
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from numpy.typing import NDArray
+
+    from listlens.core.ports import Backbone
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A model's answer for one photo.
+
+    Args:
+        image: the path as given, printable.
+        status: ``ok``, or ``failed`` with a reason.
+        classes: the decision under the policy; `single`: one class, `multi`: any number.
+        probability: of the decided class (`single`), or of the least sure decided class.
+        review: whether a person should look.
+        probs: calibrated probability of every class, in [0, 1].
+    """
+
+    image: str
+    status: Status
+    reason: Reason | None = None
+    detail: str = ""
+    classes: tuple[str, ...] = ()
+    probability: float | None = None
+    review: bool = False
+    probs: dict[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able form, as `listlens predict --json` prints it."""
+        return {
+            "image": self.image,
+            "status": self.status.value,
+            "reason": self.reason.value if self.reason else None,
+            "detail": self.detail,
+            "classes": list(self.classes),
+            "probability": self.probability,
+            "review": self.review,
+            "probs": self.probs,
+        }
+
+
+def embed_files(
+    locations: Sequence[str],
+    backbone: Backbone,
+    limits: Limits,
+    pool: Executor,
+    expected: Sequence[str] | None = None,
+) -> tuple[NDArray[np.float16], list[PhotoError | None]]:
+    """Embed files given by their printable locations.
+
+    Args:
+        locations: printable absolute paths.
+        backbone: what embeds.
+        limits: bounds for the photos.
+        pool: threads that decode and embed.
+        expected: sha256 (hex) of each file, where only these bytes will do.
+
+    Returns:
+        Embeddings `(n_usable, dim)`, and for each location its error or None; the embeddings are
+        those of the locations without an error, in order.
+    """
+
+    def load(location: str, sha256: str | None) -> Any:
+        read = read_file(location, limits)
+        if read.error is not None:
+            return read.error
+        if sha256 is not None and read.sha256 != sha256:
+            return PhotoError(Reason.MISSING, f"{location} has other bytes now: ingest it again")
+        return prepare_bytes(
+            read.data, backbone.preprocessing, limits, thumbnail_px=0, measure=False
+        )
+
+    results = list(pool.map(load, locations, expected or [None] * len(locations)))
+    errors = [result if isinstance(result, PhotoError) else None for result in results]
+    pixels = [result.pixels for result in results if not isinstance(result, PhotoError)]
+    return gather(submit_embedding(pool, backbone, pixels), backbone.space.dim), errors
+
+
+class PhotoModel:
+    """A trained model with the backbone it needs: photos in, predictions out.
+
+    Args:
+        model: the head with its calibration, policy and taxonomy.
+        backbone: must be the model's own; another engine or precision is allowed, at a small
+            measured loss that `notice` states.
+        limits: bounds for the photos.
+
+    Raises:
+        ModelError: the backbone or its preprocessing is not the model's.
+    """
+
+    def __init__(self, model: Model, backbone: Backbone, limits: Limits | None = None) -> None:
+        if not model.space.comparable(backbone.space):
+            raise ModelError(
+                f"the model was trained on embeddings of {model.space.backbone} "
+                f"({model.space.weights_sha256[:12]}), not of {backbone.space.backbone} "
+                f"({backbone.space.weights_sha256[:12]}). Train it again on this backbone."
+            )
+        self.model, self.backbone, self.limits = model, backbone, limits or Limits()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.model.classes
+
+    @property
+    def notice(self) -> str:
+        """What the user should know of applying this model here; empty if nothing."""
+        return engine_notice(self.model, self.backbone)
+
+    def predict(self, paths: Iterable[PathLike]) -> list[Prediction]:
+        """Predict files; a broken one gets its status and reason, in its place.
+
+        Args:
+            paths: any number of files.
+
+        Returns:
+            One prediction a path, in order.
+        """
+        return list(self.stream(paths))
+
+    def predict_proba(self, paths: Iterable[PathLike]) -> NDArray[np.float32]:
+        """Return calibrated probabilities `(n, n_classes)`; a broken photo's row is NaN."""
+        rows = [
+            [p.probs[c] for c in self.classes] if p.probs else [np.nan] * len(self.classes)
+            for p in self.stream(paths)
+        ]
+        return np.asarray(rows, np.float32).reshape(-1, len(self.classes))
+
+    def stream(self, paths: Iterable[PathLike]) -> Iterator[Prediction]:
+        """Predict lazily, a bounded number of photos in memory at a time."""
+        with worker_pool() as pool:
+            for batch in batched((printable(os.fspath(path)) for path in paths), CHUNK_FILES):
+                vectors, errors = embed_files(batch, self.backbone, self.limits, pool)
+                yield from self._answers(batch, vectors, errors)
+
+    def _answers(
+        self, names: Sequence[str], vectors: NDArray[np.float16], errors: list[PhotoError | None]
+    ) -> Iterator[Prediction]:
+        """Predictions in the order of names; the usable ones are those of `vectors`."""
+        probs = self.model.probs(vectors)
+        answers = iter(zip(probs, self.model.decide(probs), strict=True))
+        for name, error in zip(names, errors, strict=True):
+            if error is not None:
+                yield Prediction(name, Status.FAILED, error.reason, error.detail)
+                continue
+            row, decision = next(answers)
+            yield Prediction(
+                name,
+                Status.OK,
+                classes=decision.classes,
+                probability=decision.probability,
+                review=decision.review,
+                probs=dict(zip(self.classes, map(float, row), strict=True)),
+            )
+
+
+def load_model(path: PathLike, *, engine: str = "auto", precision: str = "auto") -> PhotoModel:
+    """Load a model folder, ready for photos.
+
+    Args:
+        path: a model folder, `models/<task>/<version>` of a project.
+        engine: ``auto``, ``openvino`` or ``onnxruntime``.
+        precision: ``auto``, ``bf16`` or ``f32``.
+
+    Raises:
+        ModelError: the folder is damaged, or its backbone is not here.
+    """
+    model = Model.load(Path(path))
+    backbone = load_backbone(
+        model.space.backbone,
+        engine=engine,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
+        reduced_px=model.preprocessing.reduced_px,
+    )
+    return PhotoModel(model, backbone)
+
+
+def engine_notice(model: Model, backbone: Backbone) -> str:
+    """Say so where a model is applied on another engine, precision or decoding than its own."""
+    trained, here = model.space, backbone.space
+    if trained == here:
+        return ""
+    was = f"{trained.engine} {trained.precision} {trained.preprocessing}"
+    now = f"{here.engine} {here.precision} {here.preprocessing}"
+    return (
+        f"The model was trained on {was} and runs on {now}: a few decisions in a hundred may "
+        "differ (docs/performance.md has the measured share). Train again here to avoid it."
+    )

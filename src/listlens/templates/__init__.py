@@ -1,0 +1,1 @@
+"""Starting points for `listlens init --template`: tasks that a kind of marketplace asks."""
