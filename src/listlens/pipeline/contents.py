@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-EMBED_BATCH = 32
-"""Photos a call of the network: CPU time a photo is flat from 32 up (docs/performance.md)."""
+EMBED_BATCH = 8
+"""Photos a call of the network, the engines' own block: small parts keep every thread busy. The
+backbone is loaded with one thread, since these calls are spread over the pool already."""
 
 CHUNK_FILES = 64
 CHUNK_BYTES = 64 * 2**20

@@ -1,0 +1,65 @@
+"""The application: its commands, and the one place where errors become messages."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+import typer
+
+from listlens._version import __version__
+from listlens.cli import learning, photos, using
+from listlens.cli.output import ExitCode, exit_code, note
+from listlens.core.errors import ListlensError
+
+app = typer.Typer(
+    name="listlens",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Tag the photos of a marketplace's listings, and learn from the people who correct it.\n\n"
+    "Start with [bold]listlens auto PHOTOS LABELS --out DIR[/bold]: it does everything once, and "
+    "DIR is then a project in which every other command works.",
+)
+for module in (photos, learning, using):
+    module.register(app)
+
+
+class _Interrupted(BaseException):
+    """Control-C; not an Exception, so that nothing on the way takes it for a failure."""
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise _Interrupted
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"listlens {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_print_version, help="Print the version."
+    ),
+) -> None:
+    """Options that stand before a command."""
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; bad input never shows a stack trace."""
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        app(args=args, prog_name="listlens")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else ExitCode.DONE
+    except ListlensError as error:
+        note(f"listlens: {error}")
+        return exit_code(error)
+    except _Interrupted:
+        note("listlens: interrupted. What was committed is kept; the same command goes on.")
+        return ExitCode.INTERRUPTED
+    return ExitCode.DONE

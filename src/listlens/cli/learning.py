@@ -1,0 +1,227 @@
+"""Commands that learn: task, labels, train, evaluate, and auto, which does everything once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from listlens.cli.output import JsonOption, ProjectOption, progress, show, table
+from listlens.cli.photos import pairs
+
+KindOption = Annotated[
+    str | None,
+    typer.Option(
+        help="single: one class a photo; multi: any number. Default: seen from the labels."
+    ),
+]
+LabelOption = Annotated[
+    str | None, typer.Option(help="Column with the labels; default: label or labels.")
+]
+GroupOption = Annotated[
+    str | None,
+    typer.Option(help="Column of what must stay on one side of a split, besides the listing."),
+]
+UnlistedOption = Annotated[
+    str,
+    typer.Option(
+        help="multi: what a class means that a photo's labels do not mention: no or unknown."
+    ),
+]
+MapOption = Annotated[
+    list[str] | None, typer.Option("--map", help="OURS=THEIRS names a column of the label file.")
+]
+TargetOption = Annotated[
+    str,
+    typer.Option(help="What thresholds aim at: best-f1, precision>=0.95, or error<=0.02."),
+]
+SeedOption = Annotated[int, typer.Option(help="Makes splits and training repeatable.")]
+
+task_app = typer.Typer(no_args_is_help=True, help="The questions asked of each photo.")
+labels_app = typer.Typer(no_args_is_help=True, help="Bring labels in and out.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the application."""
+    app.command()(auto)
+    app.add_typer(task_app, name="task")
+    app.add_typer(labels_app, name="labels")
+    app.command()(train)
+    app.command()(evaluate)
+
+
+def auto(
+    photos: Annotated[Path, typer.Argument(help="Folder with the photos.")],
+    labels: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Table with image and label (or labels); perhaps listing_id, split. Without it, "
+            "the folders train/<class>/ or <class>/ are the labels; a plain folder gets checks and "
+            "starter tags."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where everything goes; becomes a project.")] = Path(
+        "listlens-out"
+    ),
+    kind: KindOption = None,
+    label: LabelOption = None,
+    group: GroupOption = None,
+    unlisted: UnlistedOption = "no",
+    mapping: MapOption = None,
+    target: TargetOption = "best-f1",
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Photos in, tags out: ingest, check, train, evaluate, tag and report in one go.
+
+    Writes report.html, report.json, predictions.csv, checks.jsonl and the model to OUT. The same
+    OUT again goes on: unchanged inputs are reused, changed labels train again without embedding.
+
+    Example: listlens auto photos labels.csv --out result
+    """
+    from listlens.auto import auto as run
+
+    with progress("listlens auto", quiet=as_json) as update:
+        result = run(
+            photos,
+            labels,
+            out=out,
+            kind=kind,
+            label=label,
+            group=group,
+            unlisted=unlisted,
+            mapping=pairs(mapping),
+            target=target,
+            seed=seed,
+            progress=lambda step, done, total: update(done, total, step),
+        )
+    show(result.as_dict(), result.text(), as_json=as_json)
+
+
+@task_app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="Name of the task, such as room.")],
+    kind: Annotated[
+        str, typer.Option(help="single: one class a photo; multi: any number.")
+    ] = "single",
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="A possible answer; repeat it. None: taken from the labels."),
+    ] = None,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Add a question to the project, in listlens.toml and in the store.
+
+    Example: listlens task add season --class winter --class other
+    """
+    import listlens.project
+
+    with listlens.project.open(project) as opened:
+        task = opened.add_task(name, kind, tuple(classes or ()))
+    result = {"name": task.name, "kind": task.kind, "classes": [c.name for c in task.classes]}
+    show(result, f"Added task {name}. Next: listlens labels import {name} FILE", as_json=as_json)
+
+
+@task_app.command("list")
+def list_tasks(project: ProjectOption = Path(), as_json: JsonOption = False) -> None:
+    """List the project's tasks and their classes."""
+    import listlens.project
+
+    with listlens.project.open(project) as opened:
+        found = opened.tasks()
+    result = [
+        {"name": t.name, "kind": t.kind, "classes": [c.name for c in t.classes]} for t in found
+    ]
+    rows = [(t["name"], t["kind"], ", ".join(t["classes"])) for t in result]
+    text = table(rows, ("task", "kind", "classes")) if rows else "No tasks yet: listlens task add"
+    show({"tasks": result}, text, as_json=as_json)
+
+
+@labels_app.command("import")
+def import_labels(
+    task: Annotated[str, typer.Argument(help="The task that the labels answer.")],
+    path: Annotated[Path, typer.Argument(help="Table with image and label (or labels).")],
+    label: LabelOption = None,
+    group: GroupOption = None,
+    unlisted: UnlistedOption = "no",
+    mapping: MapOption = None,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Import a label file; the same file again changes only what changed in it.
+
+    Several labels are separated by | or are a JSON list; -class means no. Rows that fit no photo
+    or no class are listed, and the rest is imported.
+    """
+    import listlens.project
+
+    with listlens.project.open(project) as opened:
+        report = opened.import_labels(
+            task, path, label=label, group=group, unlisted=unlisted, mapping=pairs(mapping)
+        )
+    show(report.as_dict(), report.text(), as_json=as_json)
+
+
+@labels_app.command("export")
+def export_labels(
+    task: Annotated[str, typer.Argument(help="The task whose labels to write.")],
+    path: Annotated[Path, typer.Argument(help="File to write: .csv, .jsonl or .parquet.")],
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Write the labels, one row a photo, in the form that `labels import` reads."""
+    import listlens.project
+
+    with listlens.project.open(project) as opened:
+        n = opened.export_labels(task, path)
+    show({"path": str(path), "rows": n}, f"Wrote {n} labelled photos to {path}.", as_json=as_json)
+
+
+def train(
+    task: Annotated[str, typer.Argument(help="The task to learn.")],
+    target: TargetOption = "best-f1",
+    seed: SeedOption = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train although nothing changed since the last model.")
+    ] = False,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Learn a task from its labels; writes a model and a report.
+
+    No choice is needed: the head, its regularisation, calibration and thresholds are chosen on
+    listings held out from training. Takes seconds, since photos were embedded by `ingest`.
+    """
+    import listlens.project
+
+    with (
+        listlens.project.open(project) as opened,
+        progress(f"train {task}", quiet=as_json) as update,
+    ):
+        result = opened.train(
+            task,
+            target=target,
+            seed=seed,
+            force=force,
+            progress=lambda step, done, total: update(done, total, step),
+        )
+    show(result.as_dict(), result.text(), as_json=as_json)
+
+
+def evaluate(
+    task: Annotated[str, typer.Argument(help="The task whose model to evaluate.")],
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the current model against the labels as they are now, and write its report again.
+
+    Photos it was trained on are judged by models that had not seen them; photos labelled since
+    are judged by the model itself.
+    """
+    import listlens.project
+
+    with listlens.project.open(project) as opened:
+        result = opened.evaluate(task)
+    show(result.as_dict(), result.text(), as_json=as_json)

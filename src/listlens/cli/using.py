@@ -1,0 +1,141 @@
+"""Commands that use what was learned: tag, predict, export, search."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from listlens.cli.output import ExitCode, JsonOption, ProjectOption, note, progress, show, table
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the application."""
+    for command in (tag, predict, export, search):
+        app.command()(command)
+
+
+def tag(
+    task: Annotated[
+        list[str] | None, typer.Option("--task", help="Only this task; repeat it. Default: all.")
+    ] = None,
+    starter: Annotated[
+        bool,
+        typer.Option(
+            "--starter", help="Starter tags too: plain words that need no label (docs/starter.md)."
+        ),
+    ] = False,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Answer every task that has a model for every photo in the store.
+
+    Only what has no answer by the current model yet is computed; interrupt and resume at will.
+    Without any model, the starter tags are given.
+    """
+    import listlens.project
+
+    with listlens.project.open(project) as opened, progress("tag", quiet=as_json) as update:
+        reports = opened.tag(
+            tasks=task,
+            starter=starter,
+            progress=lambda step, done, total: update(done, total, step),
+        )
+        notices = opened.notices()
+    lines = [
+        f"{name}: {r.predicted} photos' contents tagged, {r.already} were already"
+        + (
+            f", {r.without_embedding} have no embedding (listlens ingest)"
+            if r.without_embedding
+            else ""
+        )
+        for name, r in reports.items()
+    ]
+    for message in notices:
+        note(message)
+    result = {name: vars(r) for name, r in reports.items()}
+    show(result, "\n".join(lines), as_json=as_json)
+
+
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Photos; they need not be in the project.")],
+    task: Annotated[
+        list[str] | None, typer.Option("--task", help="Only this task; repeat it. Default: all.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A model folder, instead of the project's models.")
+    ] = None,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Answer for single files, without storing anything.
+
+    With --json, one line a photo and task. Exit code 4: some photos could not be used.
+
+    Example: listlens predict new/*.jpg --json
+    """
+    from listlens.project import predict_files
+
+    failed = 0
+    for name, prediction in predict_files(
+        files, project=project, tasks=task, model=model, note=note
+    ):
+        failed += prediction.reason is not None
+        if as_json:
+            print(json.dumps({"task": name, **prediction.as_dict()}, ensure_ascii=False))
+        elif prediction.reason is not None:
+            print(f"{prediction.image}: {prediction.reason.value}: {prediction.detail}")
+        else:
+            answer = ", ".join(prediction.classes) or "none"
+            sure = "" if prediction.probability is None else f" {prediction.probability:.2f}"
+            look = " (a person should look)" if prediction.review else ""
+            print(f"{prediction.image}: {name}: {answer}{sure}{look}")
+    if failed:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def export(
+    path: Annotated[
+        Path, typer.Argument(help="File to write: .csv, .jsonl or .parquet (.npy for embeddings).")
+    ],
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="The embeddings instead of the answers.")
+    ] = False,
+    probs: Annotated[
+        bool, typer.Option("--probs", help="A column p:TASK:CLASS with each probability too.")
+    ] = False,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Write the answers, one row a photo with its status, in gallery order of each listing."""
+    import listlens.project
+
+    with listlens.project.open(project) as opened:
+        n = opened.export_embeddings(path) if embeddings else opened.export(path, probs=probs)
+    show({"path": str(path), "rows": n}, f"Wrote {n} rows to {path}.", as_json=as_json)
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="A tag, such as sofa, or TASK:CLASS.")],
+    limit: Annotated[int, typer.Option(help="How many photos at most.", min=1)] = 20,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Find the photos that carry a tag, the surest first.
+
+    Looks through every task's answers and the starter tags.
+
+    Example: listlens search sofa
+    """
+    import listlens.project
+
+    with listlens.project.open(project) as opened:
+        hits = opened.search(query, limit=limit)
+    rows = [
+        (h["listing_id"], h["image"], f"{h['task']}:{h['class']}", round(h["probability"], 3))
+        for h in hits
+    ]
+    text = table(rows, ("listing", "image", "tag", "probability")) if rows else "No photo found."
+    show({"query": query, "photos": hits}, text, as_json=as_json)
