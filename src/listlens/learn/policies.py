@@ -1,0 +1,212 @@
+"""Thresholds for a stated target, and the decision as a pure function of probabilities.
+
+Three targets: `best-f1`, `precision>=P`, `error<=E`. Every policy has an abstain band: photos that
+a person should look at, because the decision would be wrong too often.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from listlens.core.errors import InputError
+from listlens.core.types import Kind, Policy
+
+# Without a stated error, the band is the least that brings the error among the decided to half of
+# the overall error, and no lower than 1 %: below that, labels themselves are wrong as often
+# (houses: 10 of 2,140 labels were).
+DEFAULT_SHARE = 0.5
+DEFAULT_ERROR = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a policy makes of one photo's probabilities.
+
+    Args:
+        classes: single: the top class; multi: all classes given, most probable first.
+        probability: of the top class (single), or of the least sure of the answers (multi).
+        review: a person should look.
+    """
+
+    classes: tuple[str, ...]
+    probability: float
+    review: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A parsed target: `name` is `best-f1`, `precision` or `error`, `value` its bound."""
+
+    name: str
+    value: float = 0.0
+
+
+def parse_target(text: str) -> Target:
+    """Read `best-f1`, `precision>=0.95` or `error<=0.02`.
+
+    Raises:
+        InputError: anything else.
+
+    Example:
+        >>> parse_target("precision>=0.95")
+        Target(name='precision', value=0.95)
+    """
+    if text == "best-f1":
+        return Target("best-f1")
+    match = re.fullmatch(r"(precision>=|error<=)\s*(0?\.\d+|0|1|1\.0+|0\.0+)", text.strip())
+    if not match:
+        raise InputError(
+            f"target {text!r} is not known; allowed: best-f1, precision>=P, error<=E, with P and E "
+            "between 0 and 1, such as precision>=0.95"
+        )
+    return Target(match[1][:-2], float(match[2]))
+
+
+def choose_policy(
+    probs: NDArray[np.floating], targets: NDArray[np.integer], kind: Kind, target: str
+) -> Policy:
+    """Choose thresholds and the abstain band on probabilities of rows the head has not seen.
+
+    Args:
+        probs: `(n, k)` calibrated, out-of-fold.
+        targets: class index `(n,)` or answers `(n, k)`; -1 is left out.
+        kind: of the task.
+        target: `best-f1`; `precision>=P`: of each class as given without a person; `error<=E`:
+            of the decisions made without a person. A class that cannot reach it gets threshold 1,
+            so a person looks (single) or it is never given (multi).
+
+    Returns:
+        A policy with the same target.
+    """
+    wanted = parse_target(target)
+    if kind == "single":
+        return _single(probs, targets, wanted, target)
+    bands = [_multi(probs[:, c], targets[:, c], wanted) for c in range(probs.shape[1])]
+    low, mid, high = zip(*bands, strict=True) if bands else ((), (), ())
+    return Policy(thresholds=mid, review_below=low, review_above=high, target=target)
+
+
+def _single(
+    probs: NDArray[np.floating], targets: NDArray[np.integer], wanted: Target, text: str
+) -> Policy:
+    rows = targets >= 0
+    p, truth, n_classes = probs[rows].astype(np.float64), targets[rows], probs.shape[1]
+    top, given = p.max(axis=1), p.argmax(axis=1)
+    wrong = given != truth
+    if wanted.name == "precision":
+        at = [
+            1 - largest_risk(1 - top[given == c], wrong[given == c], 1 - wanted.value, exact=True)
+            for c in range(n_classes)
+        ]
+    else:
+        at = [1 - largest_risk(1 - top, wrong, *_error_target(wanted, wrong))] * n_classes
+    thresholds = tuple(float(min(max(t, 0.0), 1.0)) for t in at)
+    return Policy(thresholds, thresholds, thresholds, text)
+
+
+def _error_target(wanted: Target, wrong: NDArray[np.bool_]) -> tuple[float, bool]:
+    """The error allowed among the decided, and whether it is a promise."""
+    if wanted.name == "error":
+        return wanted.value, True
+    overall = float(wrong.mean()) if len(wrong) else 0.0
+    return max(DEFAULT_SHARE * overall, DEFAULT_ERROR), False
+
+
+def _multi(
+    probs: NDArray[np.floating], answers: NDArray[np.integer], wanted: Target
+) -> tuple[float, float, float]:
+    """Lower end of the band, threshold, upper end, of one class."""
+    rows = answers >= 0
+    p, yes = probs[rows].astype(np.float64), answers[rows] == 1
+    if wanted.name == "precision":
+        threshold = 1 - largest_risk(1 - p, ~yes, 1 - wanted.value, exact=True)
+    elif wanted.name == "error":
+        threshold = 0.5
+    else:
+        threshold = best_f1_threshold(p, yes)
+    given = p >= threshold
+    risk, wrong = np.where(given, 1 - p, p), given != yes
+    limit = largest_risk(risk, wrong, *_error_target(wanted, wrong))
+    return min(limit, threshold), threshold, max(1 - limit, threshold)
+
+
+def largest_risk(
+    risk: NDArray[np.float64], wrong: NDArray[np.bool_], allowed: float, exact: bool
+) -> float:
+    """The largest risk that may be decided alone while the share of errors stays allowed.
+
+    Args:
+        risk: `(n,)` in [0, 1], larger is less sure.
+        wrong: `(n,)`.
+        allowed: share of errors among the decided.
+        exact: count one error more than seen, which makes the bound hold on average for new
+            photos and not only for these (Angelopoulos et al., "Conformal risk control", ICLR 2024,
+            equation 4).
+
+    Returns:
+        1 where all may be decided, 0 where none may; otherwise midway to the next risk.
+    """
+    order = np.argsort(risk, kind="stable")
+    sorted_risk, extra = risk[order], int(exact)
+    share = (np.cumsum(wrong[order]) + extra) / (np.arange(1, len(order) + 1) + extra)
+    last_of_tie = np.append(np.diff(sorted_risk) > 0, True) if len(order) else np.zeros(0, bool)
+    fits = np.flatnonzero((share <= allowed + 1e-12) & last_of_tie)
+    if not len(fits):
+        return 0.0
+    last = int(fits[-1])
+    if last == len(order) - 1:
+        return 1.0
+    return float((sorted_risk[last] + sorted_risk[last + 1]) / 2)
+
+
+def best_f1_threshold(probs: NDArray[np.float64], yes: NDArray[np.bool_]) -> float:
+    """The threshold with the best F1, midway between two probabilities; 0.5 without a yes."""
+    if not yes.any():
+        return 0.5
+    order = np.argsort(-probs, kind="stable")
+    p, hits = probs[order], np.cumsum(yes[order])
+    f1 = 2 * hits / (np.arange(1, len(p) + 1) + yes.sum())
+    f1[:-1][np.diff(p) == 0] = -1
+    best = int(np.argmax(f1))
+    below = p[best + 1] if best + 1 < len(p) else 0.0
+    return float((p[best] + below) / 2)
+
+
+def decide(
+    probs: NDArray[np.floating], policy: Policy, kind: Kind, classes: Sequence[str]
+) -> list[Decision]:
+    """Decide each row of `(n, k)` probabilities.
+
+    Example:
+        >>> policy = Policy((0.6, 0.6), (0.6, 0.6), (0.6, 0.6))
+        >>> decide(np.array([[0.45, 0.55]]), policy, "single", ["bed", "sofa"])
+        [Decision(classes=('sofa',), probability=0.55, review=True)]
+    """
+    p = np.asarray(probs, dtype=np.float64)
+    low, mid, high = (
+        np.array(v) for v in (policy.review_below, policy.thresholds, policy.review_above)
+    )
+    if p.ndim != 2 or not p.shape[1] == len(classes) == len(mid):
+        raise InputError(
+            f"probabilities {p.shape}, {len(classes)} classes and a policy for {len(mid)} do not "
+            "belong together"
+        )
+    if kind == "single":
+        top, best = p.argmax(axis=1), p.max(axis=1)
+        review = best < mid[top]
+        return [
+            Decision((classes[c],), float(v), bool(r))
+            for c, v, r in zip(top, best, review, strict=True)
+        ]
+    given, unsure = p >= mid, (p >= low) & (p < high)
+    order, sure = np.argsort(-p, axis=1, kind="stable"), np.where(given, p, 1 - p).min(axis=1)
+    names = [tuple(classes[c] for c in order[i] if given[i, c]) for i in range(len(p))]
+    return [
+        Decision(name, float(v), bool(r))
+        for name, v, r in zip(names, sure, unsure.any(axis=1), strict=True)
+    ]

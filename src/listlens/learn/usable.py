@@ -1,0 +1,90 @@
+"""Which classes can be learnt, and what the others lack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from listlens.core.errors import TrainingError
+from listlens.learn.dataset import TrainingSet
+
+
+@dataclass(frozen=True)
+class Usable:
+    """Args: classes that can be learnt, in order; set_aside: class to the reason."""
+
+    classes: tuple[str, ...]
+    set_aside: dict[str, str]
+
+
+def usable_classes(data: TrainingSet, min_examples: int, min_groups: int) -> Usable:
+    """Split the classes into those that can be learnt and those that are too small.
+
+    Photos of a given test split do not count, since nothing is learnt from them.
+
+    Args:
+        data: the labelled photos.
+        min_examples: needed per class; multi: of yes and of no.
+        min_groups: that they must be spread over.
+
+    Raises:
+        TrainingError: fewer than two classes (single) or none (multi) can be learnt.
+    """
+    rows = data.given_split != "test"
+    groups, set_aside = data.groups[rows], {}
+    for c, name in enumerate(data.classes):
+        column = data.targets[rows] if data.kind == "single" else data.targets[rows, c]
+        answers = {"": column == c} if data.kind == "single" else _yes_no(column)
+        lacks = [
+            _lack(word, groups[hit], min_examples, min_groups) for word, hit in answers.items()
+        ]
+        if any(lacks):
+            set_aside[name] = "; ".join(filter(None, lacks))
+    kept = tuple(c for c in data.classes if c not in set_aside)
+    if len(kept) < (2 if data.kind == "single" else 1):
+        raise TrainingError(_too_few(kept, set_aside, min_examples, min_groups, data))
+    return Usable(kept, set_aside)
+
+
+def _yes_no(column: NDArray[np.integer]) -> dict[str, NDArray[np.bool_]]:
+    return {"yes": column == 1, "no": column == 0}
+
+
+def _lack(word: str, groups: NDArray[np.int64], min_examples: int, min_groups: int) -> str:
+    """What is missing, or nothing."""
+    what = f"photos answered {word}" if word else "photos"
+    n, n_groups = len(groups), len(np.unique(groups))
+    if n < min_examples:
+        return f"{n} {what}, needs {min_examples}"
+    if n_groups < min_groups:
+        return f"all {n} {what} are of one listing or duplicate group, needs {min_groups}"
+    return ""
+
+
+def _too_few(
+    kept: tuple[str, ...],
+    set_aside: dict[str, str],
+    min_examples: int,
+    min_groups: int,
+    data: TrainingSet,
+) -> str:
+    needed = "two classes" if data.kind == "single" else "one class with both yes and no"
+    lacking = "; ".join(f"{name!r}: {why}" for name, why in list(set_aside.items())[:5])
+    return (
+        f"{len(kept)} of {len(data.classes)} classes can be learnt"
+        f"{' (only ' + repr(kept[0]) + ')' if kept else ''}, and a head needs at least {needed}, "
+        f"each with {min_examples} photos of {min_groups} listings outside the test split. "
+        f"{lacking + '. ' if lacking else ''}Label more photos."
+    )
+
+
+def with_classes(data: TrainingSet, classes: tuple[str, ...]) -> TrainingSet:
+    """The same rows with these classes only; an answer that named another becomes unknown."""
+    kept = [data.classes.index(c) for c in classes]
+    if data.kind == "multi":
+        return replace(data, classes=classes, targets=data.targets[:, kept])
+    lookup = np.full(len(data.classes) + 1, -1, dtype=np.int64)
+    lookup[kept] = np.arange(len(kept))
+    return replace(data, classes=classes, targets=lookup[data.targets])
