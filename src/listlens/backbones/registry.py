@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,11 +18,13 @@ from listlens.backbones.network import (
     DATA,
     MODEL_NAME,
     MODEL_SHA256,
+    Network,
     constants,
     embedded,
     model_file,
     read_model_file,
 )
+from listlens.backbones.own_onnx import read_own_onnx
 from listlens.core.errors import InputError, suggest
 from listlens.core.ports import Backbone
 
@@ -62,7 +65,8 @@ def load_backbone(
     """Load a backbone; the first `embed` compiles it where the engine compiles.
 
     Args:
-        name: ``efficientnet-lite0``, which comes with listlens, or the path of an ONNX file.
+        name: ``efficientnet-lite0``, which comes with listlens, or the path of an ONNX
+            file of your own (see `listlens.backbones.own_onnx`).
         engine: ``auto`` takes OpenVINO where it is installed, ONNX Runtime elsewhere.
         precision: ``auto`` takes bfloat16 on OpenVINO where the processor has it, else float32.
         reduced_px: decode JPEGs at the smallest scale at least this large; see `Preprocessing`.
@@ -74,6 +78,7 @@ def load_backbone(
 
     Raises:
         InputError: an unknown name, engine, precision, provider or number of threads.
+        NotFoundError: the ONNX file or its description is not there.
         MissingExtraError: the engine is not installed.
         ModelError: the file is damaged, or the engine cannot run it.
 
@@ -83,9 +88,7 @@ def load_backbone(
         >>> backbone.embed(np.zeros((2, 224, 224, 3), np.uint8)).shape
         (2, 1280)
     """
-    if name != MODEL_NAME:
-        raise InputError(f"no backbone {name!r}. {suggest(name, [MODEL_NAME])}")
-    network = embedded(reduced_px)
+    network = found_network(name, reduced_px)
     threads = usable_cores() if n_threads is None else n_threads
     if threads < 1:
         raise InputError(f"n_threads is {n_threads}; allowed: 1 or more, or None for all cores")
@@ -94,11 +97,25 @@ def load_backbone(
 
         best = precisions()[0] if precision == "auto" and precisions() else precision
         return OpenVinoBackbone(network, best, threads)
-    if precision == "bf16":
-        raise InputError("precision 'bf16' needs engine 'openvino'; onnxruntime allows: 'f32'.")
+    if precision not in ("auto", "f32"):
+        raise InputError(
+            f"precision {precision!r} is not offered by engine 'onnxruntime'. Allowed: 'f32'."
+        )
     from listlens.backbones.onnxruntime_engine import OnnxRuntimeBackbone
 
     return OnnxRuntimeBackbone(network, threads, providers)
+
+
+def found_network(name: str, reduced_px: int) -> Network:
+    """Return the embedded network, or the one in a user's ONNX file."""
+    if name == MODEL_NAME:
+        return embedded(reduced_px)
+    if name.endswith(".onnx"):
+        return read_own_onnx(Path(name), reduced_px)
+    raise InputError(
+        f"no backbone {name!r}. {suggest(name, [MODEL_NAME])} "
+        "Or the path of your own file, ending in .onnx."
+    )
 
 
 def chosen_engine(engine: EngineName, providers: Sequence[str]) -> str:
@@ -107,6 +124,8 @@ def chosen_engine(engine: EngineName, providers: Sequence[str]) -> str:
         raise InputError(
             f"no engine {engine!r}. {suggest(engine, ['auto', 'openvino', 'onnxruntime'])}"
         )
+    if engine == "openvino" and providers:
+        raise InputError("providers belong to engine 'onnxruntime'; leave them out for 'openvino'.")
     if engine != "auto":
         return engine
     has_openvino = importlib.util.find_spec("openvino") is not None
