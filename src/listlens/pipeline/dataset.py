@@ -1,0 +1,248 @@
+"""From the store to a training set, with everything that is checked before training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from listlens.core.errors import TrainingError
+from listlens.core.types import Status
+from listlens.duplicates.groups import duplicate_groups, join_groups
+from listlens.images.checks import is_flat
+from listlens.images.measures import Measures
+from listlens.labels.files import similar_classes
+from listlens.learn.dataset import TrainingSet
+from listlens.pipeline.checks import Check, found
+from listlens.pipeline.labelling import LabelledPhoto, label_text, labelled_photos
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from listlens.core.types import EmbeddingSpace, Kind, Task
+    from listlens.store.open import Store
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled photos, ready to learn from.
+
+    Args:
+        photos: in a fixed order.
+        data: the training set, a row a photo; conflicting labels are unusable there.
+        given: what each photo's label says, whether usable or not: class indices `(n,)` (-1:
+            undecided) or answers `(n, k)`.
+        conflicts: `(n,)`, another photo with the same bytes has another label.
+        fingerprint: sha256 (hex) over contents, labels, splits and groups.
+        checks: what was found.
+    """
+
+    photos: list[LabelledPhoto]
+    data: TrainingSet
+    given: NDArray[np.integer]
+    conflicts: NDArray[np.bool_]
+    fingerprint: str
+    checks: list[Check]
+
+
+def build_examples(store: Store, task: Task, space: EmbeddingSpace) -> Examples:
+    """Gather a task's labelled photos, their embeddings, groups and targets.
+
+    Raises:
+        TrainingError: no photo has a usable label.
+    """
+    photos = labelled_photos(store, task)
+    content_ids = [_content_id(p) for p in photos]
+    absent = set(store.vectors.missing(space, content_ids))
+    lost = [p.photo.photo_id for p, c in zip(photos, content_ids, strict=True) if c in absent]
+    photos = [p for p, c in zip(photos, content_ids, strict=True) if c not in absent]
+    if not photos:
+        raise TrainingError(
+            f"task {task.name!r} has no labelled photo that can be used. Import labels: "
+            f"listlens labels import {task.name} FILE"
+        )
+    ids = np.array([_content_id(p) for p in photos], np.int64)
+    classes = _classes(task, photos)
+    given = _targets(task.kind, classes, photos)
+    conflicts = _conflicts(task.kind, ids, given)
+    embeddings = store.vectors.get(space, ids.tolist()).astype(np.float32)
+    duplicates = _duplicates(store, ids, embeddings)
+    listings = np.unique([p.photo.listing_id for p in photos], return_inverse=True)[1]
+    groups = join_groups(listings, duplicates)
+    if any(p.group for p in photos):
+        named = np.unique([p.group or f"\0{i}" for i, p in enumerate(photos)], return_inverse=True)
+        groups = join_groups(groups, named[1])
+    data = TrainingSet(
+        kind=task.kind,
+        classes=classes,
+        embeddings=embeddings,
+        targets=_usable_targets(task.kind, given, ids, conflicts),
+        groups=groups,
+        listings=listings.astype(np.int64),
+        given_split=np.array([p.split for p in photos], dtype=np.str_),
+        names=tuple(p.photo.photo_id for p in photos),
+    )
+    checks = [
+        *_photo_checks(store, {p.photo.photo_pk for p in photos}),
+        *found("labels_without_embedding", "warning", "{n} labelled photos have no embedding "
+               "yet: run `listlens ingest` again.", lost),
+        *_conflict_checks(task.kind, photos, conflicts),
+        *_duplicate_checks(photos, listings, duplicates),
+        *found("similar_classes", "warning", "{n} pairs of classes differ in case or spaces "
+               "alone; they are learned as different classes.",
+               [" / ".join(names) for names in similar_classes(classes)]),
+    ]  # fmt: skip
+    return Examples(photos, data, given, conflicts, _fingerprint(task, space, photos, data), checks)
+
+
+def _content_id(p: LabelledPhoto) -> int:
+    assert p.photo.content_id is not None  # labelled_photos yields usable photos only
+    return p.photo.content_id
+
+
+def _classes(task: Task, photos: list[LabelledPhoto]) -> tuple[str, ...]:
+    """The task's classes in their order, less those that no label mentions."""
+    used = {name for p in photos for name in (*p.label.yes, *p.label.no, *p.label.tied)}
+    return tuple(c.name for c in task.classes if c.name in used)
+
+
+def _targets(
+    kind: Kind, classes: tuple[str, ...], photos: list[LabelledPhoto]
+) -> NDArray[np.integer]:
+    """Class indices `(n,)`, -1 where undecided; or answers `(n, k)`: 1 yes, 0 no, -1 unknown."""
+    index = {name: i for i, name in enumerate(classes)}
+    if kind == "single":
+        first = [index[p.label.yes[0]] if p.label.yes else -1 for p in photos]
+        return np.array(first, np.int64)
+    answers = np.zeros((len(photos), len(classes)), np.int8)
+    for row, p in zip(answers, photos, strict=True):
+        row[:] = 0 if p.label.unlisted == "no" else -1
+        row[[index[name] for name in p.label.no]] = 0
+        row[[index[name] for name in p.label.yes]] = 1
+        row[[index[name] for name in p.label.tied]] = -1
+    return answers
+
+
+def _conflicts(
+    kind: Kind, content_ids: NDArray[np.int64], given: NDArray[np.integer]
+) -> NDArray[np.bool_]:
+    """Whether photos with the same bytes say different things: a yes against a no."""
+    answers = given[:, None] if kind == "single" else given
+    values = defaultdict(set)
+    for content_id, row in zip(content_ids.tolist(), answers.tolist(), strict=True):
+        for column, value in enumerate(row):
+            if value >= 0:
+                values[content_id, column].add(value)
+    clashing = {content_id for (content_id, _), seen in values.items() if len(seen) > 1}
+    return np.array([c in clashing for c in content_ids.tolist()], bool)
+
+
+def _usable_targets(
+    kind: Kind,
+    given: NDArray[np.integer],
+    content_ids: NDArray[np.int64],
+    conflicts: NDArray[np.bool_],
+) -> NDArray[np.integer]:
+    """Targets with what conflicts made unknown: a wrong target costs more than a missing one."""
+    targets = given.copy()
+    if kind == "single":
+        targets[conflicts] = -1
+        return targets
+    for content_id in np.unique(content_ids[conflicts]):
+        rows = content_ids == content_id
+        known = np.where(given[rows] < 0, np.nan, given[rows].astype(float))
+        clash = np.nanmax(known, 0, initial=0) != np.nanmin(known, 0, initial=1)
+        targets[np.ix_(rows, clash & (~np.isnan(known)).any(0))] = -1
+    return targets
+
+
+def _duplicates(
+    store: Store, content_ids: NDArray[np.int64], embeddings: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Duplicate groups of these contents, from stored hashes and embeddings."""
+    views = store.contents.get(content_ids.tolist())
+    measures = [Measures.from_dict(views[c].measures or {}) for c in content_ids.tolist()]
+    return duplicate_groups(
+        content_ids,
+        np.array([m.phash for m in measures], np.uint64),
+        embeddings,
+        flat=np.array([is_flat(m) for m in measures], bool),
+    )
+
+
+def _photo_checks(store: Store, labelled: set[int]) -> list[Check]:
+    """Photos that cannot be used, and photos that nobody labelled."""
+    failed, unlabelled = [], []
+    for photo in store.photos.scan():
+        if photo.status is Status.FAILED:
+            reason = photo.reason.value if photo.reason else "failed"
+            failed.append(f"{photo.photo_id}: {reason}: {photo.detail}")
+        elif photo.status is Status.OK and photo.photo_pk not in labelled:
+            unlabelled.append(photo.photo_id)
+    return [
+        *found("unusable_photos", "warning", "{n} photos cannot be used; the rest goes on.",
+               failed),
+        *found("photos_without_label", "note", "{n} photos have no label; they are tagged, not "
+               "learned from.", unlabelled),
+    ]  # fmt: skip
+
+
+def _conflict_checks(
+    kind: Kind, photos: list[LabelledPhoto], conflicts: NDArray[np.bool_]
+) -> list[Check]:
+    by_content: dict[int, list[str]] = defaultdict(list)
+    for p, conflict in zip(photos, conflicts, strict=True):
+        if conflict:
+            text = label_text(kind, p.label)
+            by_content[_content_id(p)].append(f"{p.photo.photo_id} = {text}")
+    tied = [f"{p.photo.photo_id}: {', '.join(p.label.tied)}" for p in photos if p.label.conflict]
+    return [
+        *found("conflicting_labels", "warning", "{n} pictures have different labels in different "
+               "places; they were left out of training. Fix them first.",
+               ["; ".join(items) for items in by_content.values()]),
+        *found("tied_answers", "warning", "{n} photos have as many answers for as against; one "
+               "more person should answer.", tied),
+    ]  # fmt: skip
+
+
+def _duplicate_checks(
+    photos: list[LabelledPhoto], listings: NDArray[np.integer], duplicates: NDArray[np.integer]
+) -> list[Check]:
+    """Duplicate groups that span listings: kept on one side of every split."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for i, group in enumerate(duplicates.tolist()):
+        members[group].append(i)
+    spanning = [rows for rows in members.values() if len({int(listings[i]) for i in rows}) > 1]
+    items = ["; ".join(photos[i].photo.photo_id for i in rows) for rows in spanning]
+    return found(
+        "duplicates_across_listings",
+        "note",
+        "{n} pictures appear in more than one listing; our own splits keep each on one side.",
+        items,
+    )
+
+
+def class_counts(
+    kind: Kind, classes: tuple[str, ...], given: NDArray[np.integer]
+) -> dict[str, int]:
+    """How many photos have each class."""
+    if kind == "multi":
+        return {name: int((given[:, i] == 1).sum()) for i, name in enumerate(classes)}
+    counts = Counter(given.tolist())
+    return {name: counts[i] for i, name in enumerate(classes)}
+
+
+def _fingerprint(
+    task: Task, space: EmbeddingSpace, photos: list[LabelledPhoto], data: TrainingSet
+) -> str:
+    """Changes when any content, label, split, group or the space does; order counts."""
+    digest = hashlib.sha256(json.dumps([task.kind, data.classes, space.id]).encode())
+    for p, group in zip(photos, data.groups.tolist(), strict=True):
+        row = [p.photo.sha256, p.photo.photo_id, p.photo.listing_id, label_text(task.kind, p.label),
+               p.label.unlisted, p.split, group]  # fmt: skip
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()
