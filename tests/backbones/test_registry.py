@@ -90,7 +90,8 @@ def test_the_file_and_its_provenance_agree():
     blob = model_file().read_bytes()
     told = json.loads((network.DATA / "PROVENANCE.json").read_text())
     assert hashlib.sha256(blob).hexdigest() == MODEL_SHA256 == told["sha256"]
-    assert max(told["largest_difference_from_pytorch"].values()) < 1e-4
+    assert max(told["largest_difference_from_pytorch_in_float32"].values()) < 1e-4
+    assert min(told["smallest_cosine_of_float16_to_float32_weights"].values()) > 0.9999
     assert told["from"]["licence"] == "Apache-2.0"
     licence = (network.DATA / "LICENSE.efficientnet-lite0").read_text()
     assert "ML Illustrated" in licence and "TERMS AND CONDITIONS" in licence

@@ -12,7 +12,7 @@ from listlens.core.types import Preprocessing
 
 DATA = Path(__file__).parent / "data"
 MODEL_NAME = "efficientnet-lite0"
-MODEL_SHA256 = "a63d6aea0e936dbb00b6a39a0f709c0d8277d993e16794b51c666839fa0ff88f"
+MODEL_SHA256 = "c1d6f39105fea2a0ea5843b10d2046c2aeb54bce2c3254dd963553dfa9a55ac6"
 """Of the embedded file; `tools/build_backbone.py` prints it."""
 
 
@@ -43,7 +43,8 @@ def model_file() -> Path:
     """Return the path of the embedded ONNX file.
 
     Its input is `image`, uint8 `[N, 224, 224, 3]` RGB; its outputs are `embedding` `[N, 1280]`,
-    `feature_map` `[N, 1280, 7, 7]` and `logits` `[N, 1000]` (ImageNet), float32.
+    `feature_map` `[N, 1280, 7, 7]` and `logits` `[N, 1000]` (ImageNet), float32. Its weights are
+    stored in float16 and used in float32.
     """
     return DATA / f"{MODEL_NAME}.onnx"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,8 +177,9 @@ def imagenet_head() -> tuple[NDArray[np.float32], NDArray[np.float32], list[str]
         >>> weights.shape, len(names), names[0]
         ((1000, 1280), 1000, 'tench')
     """
-    arrays: list[Any] = constants(read_model_file(), ("imagenet.weight", "imagenet.bias"))
-    for array in arrays:
-        array.setflags(write=False)
+    stored = constants(read_model_file(), ("imagenet.weight", "imagenet.bias"))
+    weights, bias = (array.astype(np.float32) for array in stored)
+    weights.setflags(write=False)
+    bias.setflags(write=False)
     names = (DATA / "imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
-    return arrays[0], arrays[1], names
+    return weights, bias, names
