@@ -1,0 +1,335 @@
+"""Forgetting: everything about a photo, listing, seller or annotator goes, and stays away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from listlens.core.errors import InputError, NotFoundError
+from listlens.store.database import Database, chunks
+from listlens.store.schema import (
+    annotation,
+    annotator,
+    content,
+    former_content,
+    listing,
+    pending_deletion,
+    photo,
+    prediction,
+    rejected_row,
+)
+from listlens.store.thumbnails import Thumbnails
+from listlens.store.tombstones import Tombstones
+from listlens.store.vectors import FileVectors
+
+What = Literal["listing", "photo", "seller", "annotator"]
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetPlan:
+    """What forgetting removes (as a plan) or removed (when executed).
+
+    Args:
+        what: the kind of thing.
+        name: its external id.
+        in_listing: for a photo, the listing it was narrowed to.
+        listings: external ids of the listings that go.
+        photos: (listing_id, photo_id) of the photos that go.
+        contents: ids of the contents that go: no other photo shows them.
+        n_shared: contents that stay because another photo shows them.
+        n_vectors: embeddings, over all spaces.
+        n_predictions: over all models.
+        n_annotations: that go; of an annotator: that stay, under the pseudonym.
+        n_thumbnails: files.
+    """
+
+    what: What
+    name: str
+    in_listing: str | None
+    listings: tuple[str, ...]
+    photos: tuple[tuple[str, str], ...]
+    contents: tuple[int, ...]
+    n_shared: int
+    n_vectors: int
+    n_predictions: int
+    n_annotations: int
+    n_thumbnails: int
+
+
+class _DryRun(Exception):
+    """Undoes the transaction of a plan."""
+
+
+class Forgetting:
+    """Deletes on request.
+
+    A plan is an execution whose transaction is undone, so the two cannot differ. Executing commits
+    the rows with a note of the files to remove; then removes the files. A kill in between is
+    finished by `resume` at the next opening. On SQLite deleted rows are overwritten and the log is
+    emptied; on PostgreSQL the tables are vacuumed. Backups are the operator's.
+    """
+
+    def __init__(self, database: Database, vectors: FileVectors, thumbnails: Thumbnails) -> None:
+        self._db = database
+        self._vectors = vectors
+        self._thumbnails = thumbnails
+        self._tombstones = Tombstones(database)
+
+    def plan(
+        self,
+        *,
+        listing: str | None = None,
+        photo: str | None = None,
+        seller: str | None = None,
+        annotator: str | None = None,
+    ) -> ForgetPlan:
+        """Say what would be removed; nothing changes.
+
+        Args:
+            listing: external id. Together with `photo` it narrows that to one listing.
+            photo: photo id, in whichever listings it occurs.
+            seller: external id.
+            annotator: name.
+
+        Returns:
+            The plan, for `execute`.
+
+        Raises:
+            InputError: not exactly one thing was named.
+            NotFoundError: it is not in the store.
+        """
+        what, name = _one_thing(listing, photo, seller, annotator)
+        plan: ForgetPlan | None = None
+        try:
+            with self._db.write() as connection:
+                plan = self._erase(connection, what, name, listing if what == "photo" else None)
+                raise _DryRun
+        except _DryRun:
+            assert plan is not None
+            return plan
+
+    def execute(self, plan: ForgetPlan) -> ForgetPlan:
+        """Remove it all, as it stands now; return what was removed.
+
+        Raises:
+            NotFoundError: it went meanwhile.
+        """
+        with self._db.write() as connection:
+            done = self._erase(connection, plan.what, plan.name, plan.in_listing)
+            self._note(connection, "log", [""])
+        self.resume()
+        return done
+
+    def resume(self) -> None:
+        """Finish what a killed process left; one query where there is nothing."""
+        with self._db.read() as connection:
+            noted = connection.execute(sa.select(pending_deletion)).all()
+        if not noted:
+            return
+        for row in noted:
+            if row.kind == "thumbnail":
+                self._thumbnails.delete(row.name)
+        self._done("thumbnail")
+        self._vectors.finish()
+        if self._db.drop_traces():
+            self._done("log")
+            self._db.drop_traces()  # the notes named contents; they go too
+
+    def _erase(
+        self, connection: Connection, what: What, name: str, in_listing: str | None
+    ) -> ForgetPlan:
+        if what == "annotator":
+            return self._rename_annotator(connection, name)
+        listings = _listings(connection, what, name)
+        photos = _photos(connection, what, name, in_listing, listings)
+        if not photos and not listings:
+            raise NotFoundError(
+                f"no {what} {name!r} in the store. What was forgotten before is not found again."
+            )
+        photo_pks = [pk for pk, _, _ in photos]
+        n_annotations = _delete(connection, annotation, annotation.c.photo_id, photo_pks)
+        n_annotations += _delete_about_listings(connection, list(listings))
+        candidates = _contents_of(connection, photo_pks)
+        _delete(connection, former_content, former_content.c.photo_id, photo_pks)
+        _delete(connection, photo, photo.c.id, photo_pks)
+        _delete(connection, listing, listing.c.id, list(listings))
+        keys = tuple((owner, key) for _, owner, key in photos)
+        self._bury(connection, what, name, tuple(listings.values()), keys)
+        _forget_rejected(connection, name, listings.values(), keys)
+        orphans = _unused(connection, candidates)
+        counts = self._erase_contents(connection, orphans)
+        return ForgetPlan(
+            what=what,
+            name=name,
+            in_listing=in_listing,
+            listings=tuple(sorted(listings.values())),
+            photos=tuple(sorted(keys)),
+            contents=tuple(orphans),
+            n_shared=len(candidates) - len(orphans),
+            n_annotations=n_annotations + counts.pop("n_annotations"),
+            **counts,
+        )
+
+    def _erase_contents(self, connection: Connection, pks: Sequence[int]) -> dict[str, int]:
+        """Delete contents with all that hangs on them; note the files."""
+        shas = [
+            bytes(sha).hex()
+            for block in chunks(pks)
+            for sha in connection.execute(
+                sa.select(content.c.sha256).where(content.c.id.in_(block))
+            ).scalars()
+        ]
+        thumbnails = [sha for sha in shas if self._thumbnails.path(sha).exists()]
+        self._note(connection, "thumbnail", shas)
+        about = annotation.c.subject_kind != "listing"
+        counts = {
+            "n_vectors": self._vectors.unmap(connection, pks),
+            "n_predictions": _delete(connection, prediction, prediction.c.content_id, pks),
+            "n_annotations": _delete(connection, annotation, annotation.c.subject_id, pks, about)
+            + _delete(connection, annotation, annotation.c.other_subject_id, pks, about),
+            "n_thumbnails": len(thumbnails),
+        }
+        _delete(connection, content, content.c.id, pks)
+        return counts
+
+    def _bury(
+        self,
+        connection: Connection,
+        what: What,
+        name: str,
+        listings: Sequence[str],
+        photos: Sequence[tuple[str, str]],
+    ) -> None:
+        """Put tombstones: a listing's stands for all its photos, present and to come."""
+        self._tombstones.mark(connection, "listing", [(key,) for key in listings])
+        if what == "photo":
+            self._tombstones.mark(connection, "photo", photos)
+        if what == "seller":
+            self._tombstones.mark(connection, "seller", [(name,)])
+
+    def _rename_annotator(self, connection: Connection, name: str) -> ForgetPlan:
+        found = connection.execute(sa.select(annotator).where(annotator.c.name == name)).first()
+        if found is None:
+            raise NotFoundError(f"no annotator {name!r} in the store")
+        pseudonym = self._tombstones.pseudonym(connection, name)
+        update = sa.update(annotator).where(annotator.c.id == found.id).values(name=pseudonym)
+        connection.execute(update)
+        self._tombstones.mark(connection, "annotator", [(name,)])
+        query = sa.select(sa.func.count()).where(annotation.c.annotator_id == found.id)
+        n = connection.execute(query).scalar_one()
+        return ForgetPlan("annotator", name, None, (), (), (), 0, 0, 0, n, 0)
+
+    def _note(self, connection: Connection, kind: str, names: Sequence[str]) -> None:
+        now = self._db.clock()
+        rows = [{"kind": kind, "name": name, "created_at": now} for name in names]
+        if rows:
+            connection.execute(sa.insert(pending_deletion), rows)
+
+    def _done(self, kind: str) -> None:
+        with self._db.write() as connection:
+            connection.execute(sa.delete(pending_deletion).where(pending_deletion.c.kind == kind))
+
+
+def _one_thing(
+    listing: str | None, photo: str | None, seller: str | None, annotator: str | None
+) -> tuple[What, str]:
+    given: list[tuple[What, str]] = []
+    if photo is not None:
+        given.append(("photo", photo))
+    elif listing is not None:
+        given.append(("listing", listing))
+    if seller is not None:
+        given.append(("seller", seller))
+    if annotator is not None:
+        given.append(("annotator", annotator))
+    if len(given) != 1:
+        raise InputError("name exactly one of listing, photo (with or without listing), seller, "
+                         f"annotator to forget; got {len(given)}")  # fmt: skip
+    return given[0]
+
+
+def _listings(connection: Connection, what: What, name: str) -> dict[int, str]:
+    """Return the listings that go, external id by row id."""
+    if what == "photo":
+        return {}
+    column = listing.c.external_id if what == "listing" else listing.c.seller_id
+    query = sa.select(listing.c.id, listing.c.external_id).where(column == name)
+    return {row.id: row.external_id for row in connection.execute(query)}
+
+
+def _photos(
+    connection: Connection,
+    what: What,
+    name: str,
+    in_listing: str | None,
+    listings: dict[int, str],
+) -> list[tuple[int, str, str]]:
+    """Return the photos that go: (photo_pk, listing_id, photo_id), of every source."""
+    query = sa.select(photo.c.id, listing.c.external_id, photo.c.photo_key).join(
+        listing, photo.c.listing_id == listing.c.id
+    )
+    if what == "photo":
+        query = query.where(photo.c.photo_key == name)
+        if in_listing is not None:
+            query = query.where(listing.c.external_id == in_listing)
+        return [(row[0], row[1], row[2]) for row in connection.execute(query)]
+    return [
+        (row[0], row[1], row[2])
+        for block in chunks(listings)
+        for row in connection.execute(query.where(photo.c.listing_id.in_(block)))
+    ]
+
+
+def _contents_of(connection: Connection, photo_pks: Sequence[int]) -> list[int]:
+    """Return the contents that photos show or showed."""
+    found: set[int] = set()
+    for block in chunks(photo_pks):
+        now = sa.select(photo.c.content_id).where(photo.c.id.in_(block))
+        then = sa.select(former_content.c.content_id).where(former_content.c.photo_id.in_(block))
+        found.update(connection.execute(now.where(photo.c.content_id.is_not(None))).scalars())
+        found.update(connection.execute(then).scalars())
+    return sorted(found)
+
+
+def _unused(connection: Connection, contents: Sequence[int]) -> list[int]:
+    """Return those contents that no photo shows or showed any more."""
+    found: list[int] = []
+    shown = sa.exists().where(photo.c.content_id == content.c.id)
+    showed = sa.exists().where(former_content.c.content_id == content.c.id)
+    for block in chunks(contents):
+        query = sa.select(content.c.id).where(content.c.id.in_(block), ~shown, ~showed)
+        found.extend(connection.execute(query).scalars())
+    return sorted(found)
+
+
+def _delete(
+    connection: Connection, table: sa.Table, column: Any, values: Sequence[Any], *also: Any
+) -> int:
+    """Delete rows whose column is one of the values; return how many."""
+    return sum(
+        connection.execute(sa.delete(table).where(column.in_(block), *also)).rowcount
+        for block in chunks(values)
+    )
+
+
+def _delete_about_listings(connection: Connection, listing_pks: Sequence[int]) -> int:
+    about = annotation.c.subject_kind == "listing"
+    return _delete(connection, annotation, annotation.c.subject_id, listing_pks, about)
+
+
+def _forget_rejected(
+    connection: Connection, name: str, listings: Iterable[str], photos: Iterable[tuple[str, str]]
+) -> None:
+    """Delete rejected rows that name what is forgotten; the next run notes them anew."""
+    words = {name, *listings, *(key for _, key in photos)}
+    query = sa.select(rejected_row.c.id, rejected_row.c.at, rejected_row.c.detail)
+    named = [
+        row.id
+        for row in connection.execute(query)
+        if any(word in row.detail or word in row.at for word in words)
+    ]
+    _delete(connection, rejected_row, rejected_row.c.id, named)

@@ -1,0 +1,102 @@
+"""Opening a store: one object that holds every repository of a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from listlens.core.errors import StoreError
+from listlens.store.contents import Contents
+from listlens.store.database import Clock, connect, disk_error, utc_now
+from listlens.store.forgetting import Forgetting
+from listlens.store.labels import Labels
+from listlens.store.migrate import migrate
+from listlens.store.models import Models
+from listlens.store.photos import Photos
+from listlens.store.predictions import Predictions
+from listlens.store.thumbnails import Thumbnails
+from listlens.store.tombstones import create_key
+from listlens.store.vectors import FileVectors
+
+
+class Store:
+    """All that a project keeps. Built by `open_store`; closes its connections as a context.
+
+    Attributes:
+        photos: photos, listings, sources and ingests.
+        contents: bytes by sha256, with measures.
+        thumbnails: small JPEG files by sha256.
+        vectors: embeddings by content.
+        labels: tasks, classes, annotations.
+        models: models, policies, runs.
+        predictions: probabilities by content and model.
+        forgetting: deletion on request.
+        url: of the database, without its password.
+        root: the project's folder.
+    """
+
+    def __init__(self, url: str, root: Path, clock: Clock) -> None:
+        self._db = connect(url, root, clock=clock)
+        self.url = self._db.url.render_as_string(hide_password=True)
+        self.root = root
+        migrate(self._db)
+        create_key(self._db)
+        self.photos = Photos(self._db)
+        self.contents = Contents(self._db)
+        self.thumbnails = Thumbnails(root / "thumbnails")
+        self.vectors = FileVectors(self._db, root / "vectors")
+        self.labels = Labels(self._db)
+        self.models = Models(self._db)
+        self.predictions = Predictions(self._db)
+        self.forgetting = Forgetting(self._db, self.vectors, self.thumbnails)
+        self.forgetting.resume()
+
+    def close(self) -> None:
+        """Close the connections; the last one to close also folds SQLite's log into its file."""
+        self._db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_store(url: str, root: Path, *, clock: Clock = utc_now) -> Store:
+    """Open a project's store, making or upgrading it where needed.
+
+    Args:
+        url: ``sqlite:///listlens.db``, relative to root, or
+            ``postgresql+psycopg://user@host/database?schema=name``.
+        root: the project's folder; `vectors/` and `thumbnails/` lie in it. Made if absent.
+        clock: returns the current moment, aware; of this host by default.
+
+    Returns:
+        The store; close it, or use it in a `with`.
+
+    Raises:
+        ConfigError: a URL that is neither of the two.
+        MissingExtraError: PostgreSQL without psycopg.
+        StoreError: not a database, no server, or written by a newer listlens.
+        StoreBusyError: another process holds it for too long.
+        DiskFullError: no room to make it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with open_store("sqlite:///listlens.db", Path(folder)) as store:
+        ...         store.photos.counts()["ok"]
+        0
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise StoreError(f"{root} is a file; a store needs a folder") from None
+    except OSError as error:
+        raise disk_error(error) from error
+    return Store(url, root, clock)
