@@ -97,30 +97,30 @@ class LabelFile:
     def _row(
         self, at: str, values: dict[str, Any], table: Path, missing: str | None
     ) -> LabelRow | Unlabelled | RejectedRow:
-        image = id_text(values.get(self.columns["image"]))
+        image = self._text("image", values)
         if not image:
             return RejectedRow(at, Reason.BAD_ROW, f"column {self.columns['image']!r} is empty")
         image = printable(real_path(image))
+        split_text = self._text("split", values)
         if table.parent != self.path and self.path.is_dir():
+            # Hugging Face: a file in each split's folder, whose name is the split.
             image = f"{printable(table.parent.relative_to(self.path))}/{image}"
-        split_text = id_text(values.get(self.columns.get("split", "")))
+            split_text = split_text or table.parent.name
         split = layouts.SPLITS.get(split_text.lower())
         if split_text and split is None:
             allowed = suggest(split_text, layouts.SPLITS)
             return RejectedRow(at, Reason.BAD_ROW, f"unknown split {split_text!r}. {allowed}")
-        rest = {
-            "listing_id": id_text(values.get(self.columns.get("listing_id", ""))) or None,
-            "split": split,
-            "group": id_text(values.get(self.columns.get("group", ""))) or None,
-            "at": at,
-        }
-        value = values.get(self.columns["label"], missing)
-        answer = parse_answer(value, self.kind, self.unlisted)
+        answer = parse_answer(values.get(self.columns["label"], missing), self.kind, self.unlisted)
         if isinstance(answer, str):
             return RejectedRow(at, Reason.BAD_ROW, answer)
+        listing_id = self._text("listing_id", values) or None
+        group = self._text("group", values) or None
         if answer is None:
-            return Unlabelled(image, **rest)  # type: ignore[arg-type]
-        return LabelRow(image, answer=answer, **rest)  # type: ignore[arg-type]
+            return Unlabelled(image, listing_id, split, group, at)
+        return LabelRow(image, listing_id, answer, split, group, at)
+
+    def _text(self, role: str, values: Mapping[str, Any]) -> str:
+        return id_text(values.get(self.columns.get(role, "")))
 
 
 def read_labels(

@@ -48,7 +48,7 @@ def find_columns(
             )
         if column not in columns and role in wanted:
             raise ConfigError(
-                f"the column mapping says {role}={column}, but there is no column {column!r}. "
+                f"there is no column {column!r}, which was named as the {role} column. "
                 + suggest(column, columns)
             )
     by_name: dict[str, str] = {}

@@ -11,6 +11,7 @@ from listlens.core.ports import Source
 from listlens.sources import layouts
 from listlens.sources.folder import FolderSource
 from listlens.sources.paths import printable
+from listlens.sources.rest import TableAndRestSource
 from listlens.sources.table import TableSource
 
 Layout = Literal["auto", "listings", "classes"]
@@ -34,6 +35,7 @@ def open_source(
     skip: Collection[Path] = (),
     not_attributes: Collection[str] = (),
     allow_outside: bool = False,
+    rest: bool = False,
 ) -> DescribedSource:
     """Return the source that fits what is there.
 
@@ -50,6 +52,7 @@ def open_source(
         skip: folders to leave out, see `FolderSource`.
         not_attributes: columns that are no attributes, see `TableSource`.
         allow_outside: take paths and links that lead out of the folder.
+        rest: with a table, also the photos of the folder that it does not name.
 
     Raises:
         ConfigError: no such folder or file, or arguments that do not go together.
@@ -67,13 +70,13 @@ def open_source(
     if table is not None:
         if pattern:
             raise ConfigError("a pattern is for a folder: with a table, column listing_id says it")
-        return TableSource(
-            table,
-            root,
-            mapping,
-            not_attributes=not_attributes,
-            allow_outside=allow_outside,
+        source = TableSource(
+            table, root, mapping, not_attributes=not_attributes, allow_outside=allow_outside
         )
+        if not rest:
+            return source
+        folder = FolderSource(root or table.parent, skip=skip, allow_outside=allow_outside)
+        return TableAndRestSource(source, folder)
     if pattern is None and layout == "auto":
         if layouts.metadata_files(photos):
             return layouts.HuggingFaceSource(photos, mapping)

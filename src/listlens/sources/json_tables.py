@@ -131,8 +131,9 @@ class _Text:
         self.take("[")
         try:
             while self.peek() != "]":
+                row = _row(self.value())
                 n += 1
-                yield n, _row(self.value())
+                yield n, row
                 if self.peek() != "]":
                     self.take(",")
             self.take("]")

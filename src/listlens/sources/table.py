@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -23,6 +24,8 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # Codes stay text: a leading zero (zip codes) or more digits than an account of 64 bits holds.
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}([eE][+-]?[0-9]{1,2})?")
+N_ROWS_TO_FIND_BASE = 20
+"""How many rows are tried to see what paths are relative to."""
 _ROLES = ("image", "listing_id", "seller_id", "position")
 
 
@@ -37,8 +40,8 @@ class TableSource:
 
     Args:
         path: CSV, TSV, JSON, JSON Lines, Parquet or Excel.
-        photos: the photos' folder; default the table's own. Paths are relative to it and may not
-            leave it.
+        photos: the photos' folder; default the table's own. Paths are relative to it (or to the
+            table's folder, where only that finds photos) and may not leave it.
         mapping: role to column where the column has another name (`columns.NAMES` has the roles).
         base: what paths are relative to, where that is a folder inside `photos`.
         not_attributes: further columns that are no attributes, such as a task's labels.
@@ -68,7 +71,7 @@ class TableSource:
         if not root.is_dir():
             raise ConfigError(f"there is no folder of photos {printable(root)}")
         self._inside = Inside(root)
-        self._base = os.path.abspath(base or root)
+        self._base = os.path.abspath(base or self._find_base(root))
         self._allow_outside = allow_outside
         self._parse_numbers = tables.is_text(path)
         self._not_attributes = {*self._columns.values(), *not_attributes}
@@ -103,6 +106,27 @@ class TableSource:
                     detail = f"listing {made.listing_id!r}, photo {made.photo_id!r} came in row "
                     made = RejectedRow(at, Reason.DUPLICATE_ROW, f"{detail}{before} already")
             yield made
+
+    def _find_base(self, root: Path) -> Path:
+        """Return what paths are relative to: the photos' folder, or plainly the table's own.
+
+        With ``shop/images`` and ``shop/labels.csv``, paths are often written as ``images/a.jpg``.
+        The table's folder is taken where none of the first paths is there from the photos' folder,
+        and one is there from the table's.
+        """
+        if os.path.abspath(root) == os.path.abspath(self._path.parent):
+            return root
+        from_table = False
+        for row in itertools.islice(tables.read_table(self._path), N_ROWS_TO_FIND_BASE):
+            image = None if isinstance(row, RejectedRow) else self._value("image", row[1])
+            text = real_path(str(image or ""))
+            if not text or "\0" in text:
+                continue
+            if os.path.lexists(os.path.join(root, text)):
+                return root
+            beside = os.path.normpath(os.path.join(os.path.abspath(self._path.parent), text))
+            from_table = from_table or (self._inside.by_name(beside) and os.path.lexists(beside))
+        return self._path.parent if from_table else root
 
     def _row(self, at: str, values: dict[str, Any]) -> SourceRow:
         listing_id = id_text(self._value("listing_id", values))
@@ -160,7 +184,7 @@ class TableSource:
 
     def _photo_id(self, path: str) -> str:
         if self._inside.by_name(path):
-            return printable(os.path.relpath(path, self._inside.root))
+            return printable(os.path.relpath(path, self._inside.root)).replace(os.sep, "/")
         return printable(path)
 
     def _attributes(self, values: dict[str, Any]) -> dict[str, Any]:

@@ -84,7 +84,10 @@ def read_table(path: Path) -> Iterator[Row | RejectedRow]:
     try:
         for number, values in reader(path):
             at = f"{name}:{number}"
-            problem = values if isinstance(values, str) else _problem(values)
+            try:
+                problem = values if isinstance(values, str) else _problem(values)
+            except RecursionError:
+                problem = "nested too deeply"
             if problem:
                 yield RejectedRow(at, Reason.BAD_ROW, problem)
             elif values:
@@ -134,7 +137,7 @@ def _problem(values: dict[str, Any]) -> str:
                 return f"column {column!r} holds characters that are not text"
         elif isinstance(value, (dict, list)) and any(map(_broken, _texts(value))):
             return f"column {column!r} holds characters that are not text"
-        if not column.isascii() and _broken(column):
+        if _broken(column):
             return "a column's name holds characters that are not text"
     return ""
 
