@@ -101,7 +101,7 @@ def default(option: Any) -> str:
 
 def cell(text: str | None) -> str:
     """Return text that fits in a cell of a Markdown table."""
-    return plain(text or "").replace("\n", " ").replace("|", "\\|")
+    return plain(text or "").replace("\n", " ").replace("|", "\\|").replace("<", "&lt;")
 
 
 def plain(text: str) -> str:

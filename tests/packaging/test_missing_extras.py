@@ -1,0 +1,136 @@
+"""Without an optional package, what needs it says which line installs it; the rest works."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+    "optional-dependencies"
+]
+
+BLOCK = """
+import sys
+
+class Absent:
+    '''Make packages look as if they were not installed.'''
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in {names!r}:
+            raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
+        return None
+
+sys.meta_path.insert(0, Absent())
+"""
+
+REPORT = """
+from listlens.core.errors import MissingExtraError
+try:
+    use()
+except MissingExtraError as error:
+    print(error)
+else:
+    sys.exit('nothing was raised')
+"""
+
+READ_PARQUET = """
+def use():
+    from pathlib import Path
+    from listlens.sources.tables import read_table
+    Path('rows.parquet').write_bytes(b'PAR1')
+    list(read_table(Path('rows.parquet')))
+"""
+READ_XLSX = """
+def use():
+    from pathlib import Path
+    from listlens.sources.tables import read_table
+    Path('rows.xlsx').write_bytes(b'PK')
+    list(read_table(Path('rows.xlsx')))
+"""
+OPEN_POSTGRES = """
+def use():
+    from pathlib import Path
+    from listlens.store.open import open_store
+    open_store('postgresql+psycopg://nobody@127.0.0.1/nothing', Path())
+"""
+LOAD_ONNXRUNTIME = """
+def use():
+    from listlens.backbones.registry import load_backbone
+    load_backbone(engine='onnxruntime')
+"""
+
+
+def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", BLOCK.format(names=absent) + code],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=folder,
+    )
+
+
+@pytest.mark.parametrize(
+    ("absent", "use", "extra"),
+    [
+        (["polars"], READ_PARQUET, "tables"),
+        (["polars", "fastexcel"], READ_XLSX, "tables"),
+        (["fastexcel"], READ_XLSX, "tables"),
+        (["psycopg"], OPEN_POSTGRES, "postgres"),
+        (["onnxruntime"], LOAD_ONNXRUNTIME, "onnxruntime"),
+    ],
+    ids=["parquet", "xlsx", "xlsx-reader", "postgresql", "onnxruntime"],
+)
+def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, absent, use, extra):
+    done = run(use + REPORT, absent, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"pip install 'listlens[{extra}]'" in done.stdout
+
+
+def test_the_default_install_reads_csv_and_opens_sqlite(tmp_path):
+    code = """
+from pathlib import Path
+from listlens.sources.tables import read_table
+from listlens.store.open import open_store
+
+Path('rows.csv').write_text('image,listing_id\\na.jpg,1\\n')
+assert len(list(read_table(Path('rows.csv')))) == 1
+open_store('sqlite:///listlens.db', Path()).close()
+"""
+    optional = ["polars", "fastexcel", "psycopg", "torch", "pandas", "duckdb", "fastapi"]
+    done = run(code, optional, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_extra_named_in_the_code_exists():
+    named = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "MissingExtraError":
+                values = [*node.args[1:2], *[k.value for k in node.keywords if k.arg == "extra"]]
+                named |= {v.value for v in values if isinstance(v, ast.Constant)}
+    assert named, "no module raises MissingExtraError with a literal extra"
+    assert named <= set(EXTRAS)
+
+
+def test_everything_imported_is_declared_as_a_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *[line for extra in EXTRAS.values() for line in extra]]
+    declared = {line.split(";")[0].split("[")[0].split(">")[0].strip() for line in wanted}
+    distributions = {"PIL": "pillow", "sklearn": "scikit-learn", "pillow_heif": "pillow-heif"}
+    missing = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            tops = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
+            missing |= {distributions.get(n, n) for n in tops - {"listlens"}} - declared
+    assert missing == set()
