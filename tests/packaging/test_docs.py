@@ -75,7 +75,7 @@ def blocks(text: str, page: str) -> Iterator[Block]:
         exits = re.search(r"<!-- exits: (\d+) -->", found["mark"])
         yield Block(
             page=page,
-            line=text.count("\n", 0, found.start("lang")),
+            line=text.count("\n", 0, found.start("lang")) + 1,
             language=found["lang"],
             code=found["code"],
             not_run=not_run[1] if not_run else "",
