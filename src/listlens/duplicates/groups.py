@@ -141,8 +141,13 @@ def join_groups(listings: ArrayLike, duplicates: ArrayLike) -> Ints:
 
 def _matches(phashes: NDArray[np.uint64], embeddings: NDArray[np.floating], level: Level) -> Ints:
     """Pairs `(m, 2)` of rows that match."""
+    bits, least = max(b for b, _ in RULES[level]), min(c for _, c in RULES[level])
+
+    def worth(i: Ints, j: Ints) -> NDArray[np.bool_]:
+        return np.asarray(np.bitwise_count(phashes[i] ^ phashes[j]) <= bits)
+
     found = [np.zeros((0, 2), dtype=np.int64)]
-    for i, j, cosine in near_pairs(embeddings, min(least for _, least in RULES[level])):
+    for i, j, cosine in near_pairs(embeddings, least, worth):
         keep = match(np.bitwise_count(phashes[i] ^ phashes[j]), cosine, level)
         found.append(np.stack([i[keep], j[keep]], 1))
     return np.concatenate(found)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 Floats = NDArray[np.float32]
+Worth = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
 _BLOCK = 2048  # rows compared with rows: 16 MB of similarities
@@ -16,7 +17,9 @@ _SHORT = 96  # length of the shortened vectors; see near_pairs
 _SAMPLE = 4096  # vectors that the shortening is fitted on
 
 
-def near_pairs(embeddings: NDArray[np.floating], at_least: float) -> Iterator[Pairs]:
+def near_pairs(
+    embeddings: NDArray[np.floating], at_least: float, worth: Worth | None = None
+) -> Iterator[Pairs]:
     """Yield all pairs whose cosine is at least `at_least`.
 
     Vectors are scaled to length 1 and turned so that the first coordinates hold most of what
@@ -27,6 +30,8 @@ def near_pairs(embeddings: NDArray[np.floating], at_least: float) -> Iterator[Pa
     Args:
         embeddings: `(n, d)`, any float type; a zero vector is near nothing.
         at_least: cosine in (0, 1].
+        worth: tells from rows i and j, each `(m,)`, which pairs are worth a full comparison, where
+            something cheaper can (a hash, say). None means all.
 
     Yields:
         Blocks of `(i, j, cosine)`, each `(m,)`, with i < j; every pair once.
@@ -52,6 +57,8 @@ def near_pairs(embeddings: NDArray[np.floating], at_least: float) -> Iterator[Pa
             rows, columns = np.nonzero(gap <= slack)
             i, j = rows + start, columns + begin
             keep = i < j
+            if worth is not None:
+                keep[keep] = worth(i[keep], j[keep])
             yield from _verified(embeddings, lengths, i[keep], j[keep], at_least)
 
 
