@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from listlens.core.errors import (
     StoreBusyError,
     StoreError,
 )
+from listlens.store.schema import metadata
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]
@@ -155,7 +157,9 @@ class Database:
                     raw.close()
                 return bool(row[0] == 0)
             with self.engine.connect() as connection:
-                connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM")
+                connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(
+                    "VACUUM " + ", ".join(f'"{name}"' for name in metadata.tables)
+                )
             return True
 
     def insert(self, table: Table) -> SqliteInsert:
@@ -208,6 +212,8 @@ def _from_sqlite(code: int, path: str, message: str) -> Exception:
             f"{path} is not a working SQLite database ({message}). Restore it from a backup, or "
             "move it away and ingest again; the photos themselves are not touched."
         )
+    if code == 10 and shutil.disk_usage(Path(path).parent).free < 2**20:  # IOERR
+        return _from_sqlite(13, path, message)  # the shared memory file could not grow
     if code in (8, 14, 23):  # READONLY, CANTOPEN, AUTH
         return StoreError(
             f"cannot open {path} for writing ({message}). Check that its folder exists and that "

@@ -133,11 +133,10 @@ class Forgetting:
         for row in noted:
             if row.kind == "thumbnail":
                 self._thumbnails.delete(row.name)
-        self._done("thumbnail")
+        self._done([row.id for row in noted if row.kind == "thumbnail"])
         self._vectors.finish()
         if self._db.drop_traces():
-            self._done("log")
-            self._db.drop_traces()  # the notes named contents; they go too
+            self._done([row.id for row in noted if row.kind == "log"])
 
     def _erase(
         self, connection: Connection, what: What, name: str, in_listing: str | None
@@ -229,9 +228,9 @@ class Forgetting:
         if rows:
             connection.execute(sa.insert(pending_deletion), rows)
 
-    def _done(self, kind: str) -> None:
+    def _done(self, noted: Sequence[int]) -> None:
         with self._db.write() as connection:
-            connection.execute(sa.delete(pending_deletion).where(pending_deletion.c.kind == kind))
+            _delete(connection, pending_deletion, pending_deletion.c.id, noted)
 
 
 def _one_thing(

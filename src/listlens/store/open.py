@@ -99,4 +99,4 @@ def open_store(url: str, root: Path, *, clock: Clock = utc_now) -> Store:
         raise StoreError(f"{root} is a file; a store needs a folder") from None
     except OSError as error:
         raise disk_error(error) from error
-    return Store(url, root, clock)
+    return Store(url, root.absolute(), clock)

@@ -115,12 +115,13 @@ class Photos:
             pks = save_listings(self._db, connection, [r.row for r in records], now)
             pairs = [(pks[r.row.listing_id], r.row.photo_id) for r in records]
             before = _existing(connection, source_id, pairs)
+            latest = dict(zip(pairs, records, strict=True))
             rows = [
-                to_values(record, source_id, ingest_id, pk, now)
-                for record, (pk, _) in zip(records, pairs, strict=True)
+                to_values(latest[pair], source_id, ingest_id, pair[0], now)
+                for pair in sorted(latest)  # in one order everywhere, as for listings
             ]
             connection.execute(self._photo_upsert(), rows)
-            self._remember_former(connection, before, dict(zip(pairs, records, strict=True)))
+            self._remember_former(connection, before, latest)
             ids = {pair: pk for pair, (pk, _) in before.items()}
             new = [pair for pair in pairs if pair not in ids]
             ids |= {p: pk for p, (pk, _) in _existing(connection, source_id, new).items()}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from listlens.core.errors import InputError, NotFoundError, StoreError
+from listlens.core.errors import NotFoundError, StoreError
 from listlens.core.types import EmbeddingSpace
 from listlens.store.database import Database, chunks
+from listlens.store.memory_vectors import BLOCK, checked_vectors, require_present
 from listlens.store.schema import content, pending_deletion, shard, space, vector
 from listlens.store.shards import REPAIR, old_files, read_shard, remove_file, write_shard
 from listlens.store.spaces import save_space, space_pk
@@ -25,10 +26,6 @@ takes a fraction of a second, and 300,000 photos are a dozen files."""
 
 GRACE_S = 3600.0
 """An unknown file younger than this may belong to a writer that has not committed its row."""
-
-
-BLOCK = 8192
-"""Embeddings per block of a scan: 21 MB of 1,280 numbers."""
 
 
 class _Shard(NamedTuple):
@@ -154,8 +151,11 @@ class FileVectors:
     def finish(self) -> None:
         """Rewrite noted shards without their deleted rows, and remove noted files."""
         for shard_id in {int(name) for name in self._noted("shard")}:
-            while not self._rewrite([shard_id]):
-                pass
+            try:
+                while not self._rewrite([shard_id]):
+                    pass
+            except StoreError:  # damaged: what it holds is embedded again, and forgetting goes on
+                self._drop(shard_id)
             self._done("shard", str(shard_id))
         self._remove_noted_files()
 
@@ -186,12 +186,17 @@ class FileVectors:
             try:
                 read_shard(self.folder / item.file, item.n_rows, item.dim)
             except (FileNotFoundError, StoreError):
-                with self._db.write() as connection:
-                    rows = sa.delete(vector).where(vector.c.shard_id == item.id)
-                    dropped += connection.execute(rows).rowcount
-                    connection.execute(sa.delete(shard).where(shard.c.id == item.id))
-                    self._note(connection, "file", [item.file])
+                dropped += self._drop(item.id)
         self._remove_noted_files()
+        return dropped
+
+    def _drop(self, shard_id: int) -> int:
+        """Forget a shard and all its rows; its file is noted for removal."""
+        with self._db.write() as connection:
+            rows = sa.delete(vector).where(vector.c.shard_id == shard_id)
+            dropped = connection.execute(rows).rowcount
+            found = sa.delete(shard).where(shard.c.id == shard_id).returning(shard.c.file)
+            self._note(connection, "file", list(connection.execute(found).scalars()))
         return dropped
 
     def _space_folder(self, space: EmbeddingSpace) -> Path:
@@ -292,7 +297,9 @@ class FileVectors:
         live = self._live_rows(wanted)
         path: Path | None = None
         if live:
-            maps = {i.id: read_shard(self.folder / i.file, i.n_rows, i.dim) for i in wanted}
+            maps = self._maps(wanted)
+            if maps is None:
+                return False
             rows = np.stack([maps[shard_id][row] for _, shard_id, row in live])
             path = write_shard((self.folder / wanted[0].file).parent, rows)
         ids = [item.id for item in wanted]
@@ -309,6 +316,15 @@ class FileVectors:
         if not unchanged and path is not None:
             remove_file(path)
         return unchanged
+
+    def _maps(self, wanted: Sequence[_Shard]) -> dict[int, NDArray[np.float16]] | None:
+        """Map shards by id; None where another process replaced one of them meanwhile."""
+        try:
+            return {i.id: read_shard(self.folder / i.file, i.n_rows, i.dim) for i in wanted}
+        except FileNotFoundError as error:
+            if set(wanted) <= set(self._shards()):
+                raise StoreError(f"{error.filename} is lost. {REPAIR}") from error
+            return None
 
     def _live_rows(
         self, wanted: Sequence[_Shard], connection: Connection | None = None
@@ -355,77 +371,6 @@ class FileVectors:
         for name in self._noted("file"):
             remove_file(self.folder / name)
             self._done("file", name)
-
-
-class MemoryVectors:
-    """The port `core.ports.Vectors` in memory, for tests and one-shot work without a store."""
-
-    def __init__(self) -> None:
-        self._spaces: dict[str, dict[int, NDArray[np.float16]]] = {}
-
-    def put(
-        self, space: EmbeddingSpace, content_ids: Sequence[int], vectors: NDArray[np.float16]
-    ) -> None:
-        """As the port says."""
-        ids, array = checked_vectors(space, content_ids, vectors)
-        held = self._spaces.setdefault(space.id, {})
-        for pk, row in zip(ids, array, strict=True):
-            held.setdefault(pk, row.copy())
-
-    def get(self, space: EmbeddingSpace, content_ids: Sequence[int]) -> NDArray[np.float16]:
-        """As the port says."""
-        held = self._spaces.get(space.id, {})
-        ids = [int(pk) for pk in content_ids]
-        require_present(space, ids, held)
-        return np.array([held[pk] for pk in ids], np.float16).reshape(len(ids), space.dim)
-
-    def scan(
-        self, space: EmbeddingSpace
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
-        """As the port says."""
-        for block in chunks(sorted(self._spaces.get(space.id, {})), BLOCK):
-            yield np.array(block, np.int64), self.get(space, block)
-
-    def missing(self, space: EmbeddingSpace, content_ids: Sequence[int]) -> list[int]:
-        """As the port says."""
-        held = self._spaces.get(space.id, {})
-        return [int(pk) for pk in content_ids if int(pk) not in held]
-
-    def delete(self, content_ids: Sequence[int]) -> int:
-        """As the port says."""
-        gone = {int(pk) for pk in content_ids}
-        return sum(held.pop(pk, None) is not None for held in self._spaces.values() for pk in gone)
-
-    def compact(self) -> int:
-        """As the port says; there is nothing to free."""
-        return 0
-
-
-def checked_vectors(
-    space: EmbeddingSpace, content_ids: Sequence[int], vectors: NDArray[np.float16]
-) -> tuple[list[int], NDArray[np.float16]]:
-    """Return ids and vectors, the first of an id given twice; InputError where they do not fit."""
-    array = np.asarray(vectors)
-    ids = [int(pk) for pk in content_ids]
-    if array.dtype != np.float16 or array.shape != (len(ids), space.dim):
-        raise InputError(
-            f"embeddings of {len(ids)} contents in this space are float16 "
-            f"{(len(ids), space.dim)}; got {array.dtype} {array.shape}"
-        )
-    first = {pk: at for at, pk in reversed(list(enumerate(ids)))}
-    keep = sorted(first.values())
-    return [ids[at] for at in keep], array[keep]
-
-
-def require_present(space: EmbeddingSpace, ids: Sequence[int], found: Mapping[int, Any]) -> None:
-    """Raise NotFoundError naming the contents that have no embedding."""
-    absent = [pk for pk in ids if pk not in found]
-    if absent:
-        shown = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
-        raise NotFoundError(
-            f"{len(absent)} of {len(ids)} contents have no embedding in {space.id}: {shown}. "
-            "Embed them first (listlens ingest)."
-        )
 
 
 def _require_contents(connection: Connection, ids: Sequence[int]) -> None:
