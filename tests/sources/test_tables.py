@@ -305,8 +305,12 @@ def test_the_bounds_are_as_documented() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl"])
-def test_a_million_rows_stream_in_flat_memory(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "n_rows", "bound"), [(".csv", 1_000_000, 128 << 20), (".json", 200_000, 32 << 20)]
+)
+def test_a_million_rows_stream_in_flat_memory(
+    tmp_path: Path, suffix: str, n_rows: int, bound: int
+) -> None:
     from listlens.core.types import PhotoRow
     from listlens.sources.table import TableSource
 
@@ -314,18 +318,16 @@ def test_a_million_rows_stream_in_flat_memory(tmp_path: Path, suffix: str) -> No
     with path.open("w") as file:
         if suffix == ".csv":
             file.write("image,listing_id,price\n")
-            file.writelines(f"{i}.jpg,{i // 10},{i}\n" for i in range(1_000_000))
+            file.writelines(f"{i}.jpg,{i // 10},{i}\n" for i in range(n_rows))
         else:
-            file.write("[" if suffix == ".json" else "")
-            end = ",\n" if suffix == ".json" else "\n"
-            for i in range(1_000_000):
-                text = f'{{"image": "{i}.jpg", "listing_id": {i // 10}, "price": {i}}}'
-                file.write(text if i == 999_999 else text + end)
-            file.write("]" if suffix == ".json" else "")
+            file.write("[")
+            for i in range(n_rows):
+                end = "]" if i == n_rows - 1 else ","
+                file.write(f'{{"image": "{i}.jpg", "listing_id": {i // 10}, "price": {i}}}{end}')
     source = TableSource(path)
     unit = 1 if sys.platform == "darwin" else 1024
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     n = sum(isinstance(row, PhotoRow) for row in source.rows())
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before
-    assert n == 1_000_000
-    assert grown < 128 << 20  # 32 bytes a row to know duplicates, doubled while it grows
+    assert n == n_rows
+    assert grown < bound  # 32 bytes a row to know duplicates, doubled while it grows

@@ -173,7 +173,7 @@ class FolderSource:
         return folder if slash else os.path.splitext(file)[0]
 
     def _relative(self, path: str) -> str:
-        return printable(os.path.relpath(path, self._inside.root)).replace(os.sep, "/")
+        return printable(self._inside.relative(path)) or "."
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:

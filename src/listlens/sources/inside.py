@@ -27,6 +27,10 @@ class Inside:
         """Whether an absolute, normalised path lies below the folder as written."""
         return _below(path, self.root)
 
+    def relative(self, path: str) -> str:
+        """Return a path that lies inside, relative to the folder, with forward slashes."""
+        return path[len(self.root.rstrip(os.sep)) + 1 :].replace(os.sep, "/")
+
     def by_link(self, path: str) -> bool:
         """Whether what the path leads to lies below the folder once links are followed."""
         if os.path.islink(path):

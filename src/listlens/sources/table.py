@@ -184,7 +184,7 @@ class TableSource:
 
     def _photo_id(self, path: str) -> str:
         if self._inside.by_name(path):
-            return printable(os.path.relpath(path, self._inside.root)).replace(os.sep, "/")
+            return printable(self._inside.relative(path))
         return printable(path)
 
     def _attributes(self, values: dict[str, Any]) -> dict[str, Any]:
