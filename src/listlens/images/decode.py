@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import time
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,19 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from listlens.core.errors import PhotoError
 from listlens.core.types import Reason
-from listlens.images.colour import to_srgb_pixels
-from listlens.images.files import Limits
-from listlens.images.jpeg import decode_fast, n_scans
+from listlens.images.colour import rgb_pixels, to_srgb
+from listlens.images.files import DEFAULT_LIMITS, Limits
+from listlens.images.formats import FORMATS, open_header, stored_size
+from listlens.images.jpeg import decode_fast, is_sequential, n_scans
 
-__all__ = ["FORMATS", "Decoded", "Limits", "decode", "upright"]
+__all__ = ["Decoded", "Limits", "decode", "upright"]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
-"""What Pillow may try; HEIC and HEIF come on top where pillow-heif is installed."""
-
-_HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
+# What decoders raise on damaged bytes, found by fuzzing; anything else is a fault of ours.
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -37,18 +38,22 @@ _DAMAGE = (
     AttributeError,
     RuntimeError,
     AssertionError,
+    EOFError,
     struct.error,
     zlib.error,
 )
+_TRUNCATED_WORDS = ("truncated", "premature", "not enough data", "end of file", "unexpected end")
+_quiet_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A decoded photo, not turned yet: turning the small result is cheaper.
+    """A decoded photo, neither turned nor colour-managed yet: that is cheaper on what comes of it.
 
     Args:
         pixels: `(h, w, 3)` uint8 RGB as stored; at reduced scale where the format allows it.
-        orientation: 1 to 8, as in EXIF; what `upright` has to undo.
+        orientation: 1 to 8, as in EXIF.
+        profile: ICC profile of `pixels`, or None.
         format: ``JPEG``, ``PNG``, ... as found in the bytes.
         width_px: of the full photo, upright.
         height_px: of the full photo, upright.
@@ -56,9 +61,14 @@ class Decoded:
 
     pixels: NDArray[np.uint8]
     orientation: int
+    profile: bytes | None
     format: str
     width_px: int
     height_px: int
+
+    def finished(self, resized: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return what was made of `pixels` in sRGB and upright."""
+        return upright(to_srgb(resized, self.profile), self.orientation)
 
 
 class _TooSlowError(Exception):
@@ -78,18 +88,20 @@ class _Timed(io.BytesIO):
         return super().read(size)
 
 
-def decode(data: bytes, *, reduced_px: int | None = None, limits: Limits = Limits()) -> Decoded:
+def decode(
+    data: bytes, *, reduced_px: int | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Decoded:
     """Decode a photo; the content decides what it is, never the file's name.
 
     Args:
         data: the file's bytes.
-        reduced_px: JPEGs are decoded at the smallest DCT scale whose sides are both at least this;
-            None for full size.
+        reduced_px: JPEGs are decoded at the smallest of the scales 1, 1/2, 1/4 and 1/8 whose sides
+            are both at least this; None for full size.
         limits: what it may cost.
 
     Returns:
-        RGB, transparency over white, 16 bits scaled to 8, colour profiles other than sRGB
-        converted. Of an animation or a multi-page file, the first picture.
+        RGB, transparency over white, 16 bits scaled to 8. Of an animation or a file of several
+        pages, the first picture.
 
     Raises:
         PhotoError: EMPTY, TOO_MANY_BYTES, TOO_MANY_PIXELS, TOO_SLOW, NOT_AN_IMAGE, TRUNCATED or
@@ -130,65 +142,52 @@ def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 def _decode(data: bytes, reduced_px: int | None, limits: Limits) -> Decoded:
-    image = _open(data, limits)
-    name = image.format or "?"
-    width, height = image.size
-    orientation = _orientation(image)
+    _check_pixels(stored_size(data), limits.max_pixels)
+    with _quiet():
+        image = open_header(_Timed(data, limits.max_s), data)
+        orientation = _orientation(image)
     _check_cost(image, data, limits)
-    pixels = decode_fast(image, data, reduced_px) if name == "JPEG" else None
-    if pixels is None:
-        if reduced_px is not None and name == "JPEG":
+    size = image.size if orientation < 5 else image.size[::-1]
+    pixels = None
+    if isinstance(image, JpegImageFile):
+        pixels = decode_fast(image, data, reduced_px)
+        if pixels is None and reduced_px is not None:
             image.draft(None, (reduced_px, reduced_px))
+    if pixels is None:
         image.load()
-        pixels = to_srgb_pixels(image)
-    if orientation >= 5:
-        width, height = height, width
-    return Decoded(pixels, orientation, name, width, height)
-
-
-def _open(data: bytes, limits: Limits) -> Image.Image:
-    """Read the header only."""
-    stream = _Timed(data, limits.max_s)
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
-        heif = _open_heif(stream)
-        if heif is not None:
-            return heif
-    return Image.open(stream, formats=FORMATS)
-
-
-def _open_heif(stream: io.BytesIO) -> Image.Image | None:
-    """Open HEIC without registering a global plug-in; None where pillow-heif is not installed."""
-    try:
-        from pillow_heif import HeifImageFile
-    except ImportError:
-        return None
-    image: Image.Image = HeifImageFile(stream)
-    return image
+        pixels = rgb_pixels(image)
+    profile = image.info.get("icc_profile") or None
+    return Decoded(pixels, orientation, profile, image.format or "?", *size)
 
 
 def _check_cost(image: Image.Image, data: bytes, limits: Limits) -> None:
     """Refuse by what the header says, before anything is allocated."""
-    n_pixels = image.width * image.height
-    streams = image.format == "JPEG" and not image.info.get("progressive")
-    allowed = limits.max_pixels if streams else min(limits.max_pixels, limits.max_full_pixels)
-    if n_pixels > allowed:
+    if isinstance(image, JpegImageFile):
+        if is_sequential(image, data):
+            _check_pixels(image.size, limits.max_pixels)
+            return
+        if (n := n_scans(data)) > limits.max_scans:
+            raise PhotoError(
+                Reason.TOO_SLOW, f"a JPEG with {n:,} scans; at most {limits.max_scans} are decoded"
+            )
+    _check_pixels(image.size, min(limits.max_pixels, limits.max_full_pixels))
+
+
+def _check_pixels(size: tuple[int, int] | None, allowed: int) -> None:
+    if size is not None and size[0] * size[1] > allowed:
         raise PhotoError(
             Reason.TOO_MANY_PIXELS,
-            f"{image.width:,} x {image.height:,} pixels; at most {allowed:,} are decoded for this "
-            "kind of file. Save it smaller.",
-        )
-    if image.format == "JPEG" and (n := n_scans(data)) > limits.max_scans:
-        raise PhotoError(
-            Reason.TOO_SLOW, f"a JPEG with {n:,} scans; at most {limits.max_scans} are decoded"
+            f"{size[0]:,} x {size[1]:,} pixels; at most {allowed:,} are decoded for this kind of "
+            "file. Save it smaller.",
         )
 
 
 def _orientation(image: Image.Image) -> int:
     """Return 1 to 8; 1 where there is none, or the EXIF block is broken."""
-    if image.format not in ("JPEG", "TIFF", "HEIF") and "exif" not in image.info:
-        return 1
     if image.format == "HEIF":
         return 1  # libheif turns the picture itself
+    if image.format != "TIFF" and "exif" not in image.info:
+        return 1
     try:
         value: Any = image.getexif().get(274, 1)
     except Exception:  # whatever a broken EXIF block raises, the picture may still be fine
@@ -197,8 +196,20 @@ def _orientation(image: Image.Image) -> int:
 
 
 @contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's warnings about odd metadata from the user: they change nothing here.
+
+    The lock is for `catch_warnings`, which is not safe among threads; reading a header takes
+    50 microseconds under the interpreter's lock anyway.
+    """
+    with _quiet_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
 def _errors_mapped(limits: Limits) -> Iterator[None]:
-    """Turn whatever a decoder raises into a PhotoError, and keep its warnings to ourselves."""
+    """Turn whatever a decoder raises into a PhotoError: the one place where that happens."""
     try:
         yield
     except PhotoError:
@@ -206,20 +217,14 @@ def _errors_mapped(limits: Limits) -> Iterator[None]:
     except _TooSlowError as error:
         raise PhotoError(Reason.TOO_SLOW, f"not decoded within {limits.max_s:g} s") from error
     except UnidentifiedImageError as error:
+        allowed = ", ".join(FORMATS)
+        raise PhotoError(Reason.NOT_AN_IMAGE, f"{error}; we read {allowed}") from error
+    except (Image.DecompressionBombError, MemoryError) as error:
         raise PhotoError(
-            Reason.NOT_AN_IMAGE, "not a photo in a format we read: " + ", ".join(FORMATS) + ", HEIC"
+            Reason.TOO_MANY_PIXELS, str(error) or "not enough memory to decode it"
         ) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PhotoError(Reason.TOO_MANY_PIXELS, str(error)) from error
-    except MemoryError as error:
-        raise PhotoError(Reason.TOO_MANY_PIXELS, "not enough memory to decode it") from error
     except _DAMAGE as error:
-        reason = Reason.TRUNCATED if _says_truncated(error) else Reason.DAMAGED
+        words = str(error).lower()
+        cut = isinstance(error, EOFError) or any(word in words for word in _TRUNCATED_WORDS)
+        reason = Reason.TRUNCATED if cut else Reason.DAMAGED
         raise PhotoError(reason, f"{type(error).__name__}: {error}"[:200]) from error
-
-
-def _says_truncated(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, EOFError) or any(
-        word in text for word in ("truncated", "premature", "not enough data", "end of file", "eof")
-    )

@@ -44,7 +44,10 @@ class Limits:
     max_s: float = 20.0
 
 
-def read_bytes(path: str | bytes | os.PathLike[str], limits: Limits = Limits()) -> bytes:
+DEFAULT_LIMITS = Limits()
+
+
+def read_bytes(path: str | bytes | os.PathLike[str], limits: Limits = DEFAULT_LIMITS) -> bytes:
     """Read a regular file whole, if it is small enough.
 
     Args:

@@ -84,13 +84,13 @@ def measure_photo(
         al. 2000. Noise: Immerkaer 1996. Colourfulness: Hasler and Suesstrunk 2003. Hash: the sign
         of low DCT coefficients (pHash, Zauner 2010).
     """
-    colours = small.astype(np.float32)
-    levels = _perceived(colours)
+    planes = small.transpose(2, 0, 1).astype(np.float32, order="C")
+    levels = _perceived(planes)
     histogram = np.bincount(levels.ravel(), minlength=256)
     share = histogram / levels.size
     sharpness, noise = _detail(reduced)
     mean = float(share @ np.arange(256))
-    left, right, top, bottom = _borders(colours)
+    left, right, top, bottom = _borders(planes)
     known = share[share > 0]
     return Measures(
         width_px=width_px,
@@ -102,18 +102,19 @@ def measure_photo(
         sharpness=sharpness,
         noise=noise,
         entropy=round(max(0.0, float(-(known @ np.log2(known)))), 3),
-        colourfulness=_colourfulness(colours),
+        colourfulness=_colourfulness(planes),
         border_left=left,
         border_right=right,
         border_top=top,
         border_bottom=bottom,
-        phash=_phash(colours),
+        phash=_phash(planes),
     )
 
 
-def _perceived(colours: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _perceived(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
     """HSP brightness, 0 to 255."""
-    squares = np.square(colours) @ np.array([0.241, 0.691, 0.068], np.float32)
+    red, green, blue = np.square(planes)
+    squares = 0.241 * red + 0.691 * green + 0.068 * blue
     levels: NDArray[np.uint8] = np.minimum(np.sqrt(squares) + 0.5, 255).astype(np.uint8)
     return levels
 
@@ -134,13 +135,12 @@ def _detail(reduced: NDArray[np.uint8]) -> tuple[float, float]:
     laplacian = above[:, 1:-1] + below[:, 1:-1] + here[:, :-2] + here[:, 2:] - 4 * here[:, 1:-1]
     edges = above - 2 * here + below
     residual = edges[:, :-2] - 2 * edges[:, 1:-1] + edges[:, 2:]
-    # Immerkaer averages over all pixels; the median of blocks keeps texture from counting as noise.
     noise = float(np.mean(np.abs(residual))) * float(np.sqrt(np.pi / 2)) / 6
     return round(float(np.var(laplacian)), 2), round(noise, 3)
 
 
-def _colourfulness(colours: NDArray[np.float32]) -> float:
-    red, green, blue = colours[..., 0], colours[..., 1], colours[..., 2]
+def _colourfulness(planes: NDArray[np.float32]) -> float:
+    red, green, blue = planes
     red_green = red - green
     yellow_blue = 0.5 * (red + green) - blue
     spread = float(np.hypot(red_green.std(), yellow_blue.std()))
@@ -148,25 +148,26 @@ def _colourfulness(colours: NDArray[np.float32]) -> float:
     return round(spread + 0.3 * offset, 2)
 
 
-def _borders(colours: NDArray[np.float32]) -> tuple[float, float, float, float]:
+def _borders(planes: NDArray[np.float32]) -> tuple[float, float, float, float]:
     """Return left, right, top, bottom fractions of even colour equal to the edge's."""
-    rows = _even_lines(colours)
-    columns = _even_lines(colours.transpose(1, 0, 2))
-    return (_run(columns), _run(columns[::-1]), _run(rows), _run(rows[::-1]))
+    columns = planes.transpose(0, 2, 1)
+    return (
+        _even_run(columns),
+        _even_run(columns[:, ::-1]),
+        _even_run(planes),
+        _even_run(planes[:, ::-1]),
+    )
 
 
-def _even_lines(colours: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean colour of each line, NaN where the line is not of one colour."""
-    means = colours.mean(axis=1)
-    spread = np.abs(colours - means[:, None]).mean(axis=(1, 2))
-    return np.where(spread[:, None] <= _BORDER_SPREAD, means, np.nan).astype(np.float32)
-
-
-def _run(lines: NDArray[np.float32]) -> float:
-    with np.errstate(invalid="ignore"):
-        same = np.abs(lines - lines[0]).max(axis=1) <= _BORDER_STEP
-    n = len(lines) if same.all() else int(np.argmin(same))
-    return round(n / len(lines), 4)
+def _even_run(lines: NDArray[np.float32]) -> float:
+    """Fraction of lines, from the first, that have one colour, and the first one's."""
+    if np.any(lines[:, 0].std(axis=1) > _BORDER_SPREAD):  # most photos end here
+        return 0.0
+    means = lines.mean(axis=2)
+    even = np.all(lines.std(axis=2) <= _BORDER_SPREAD, axis=0)
+    same = even & np.all(np.abs(means - means[:, :1]) <= _BORDER_STEP, axis=0)
+    n_lines = len(same)
+    return round((n_lines if same.all() else int(np.argmin(same))) / n_lines, 4)
 
 
 @functools.cache
@@ -176,8 +177,8 @@ def _cosines(n: int, n_frequencies: int) -> NDArray[np.float32]:
     return np.cos(np.arange(n_frequencies)[:, None] * at).astype(np.float32)
 
 
-def _phash(colours: NDArray[np.float32]) -> int:
-    grey = colours @ np.array([0.299, 0.587, 0.114], np.float32)
+def _phash(planes: NDArray[np.float32]) -> int:
+    grey = 0.299 * planes[0] + 0.587 * planes[1] + 0.114 * planes[2]
     basis = _cosines(len(grey), 9)
     low = (basis @ grey @ basis.T)[1:, 1:]
     bits = (low > np.median(low)).ravel()

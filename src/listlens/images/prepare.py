@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from listlens.core.types import Preprocessing
-from listlens.images.decode import Decoded, decode, upright
-from listlens.images.files import Limits
+from listlens.images.decode import Decoded, decode
+from listlens.images.files import DEFAULT_LIMITS, Limits
 from listlens.images.measures import Measures, measure_photo
 from listlens.images.resize import resize
 
@@ -43,7 +43,7 @@ def prepare(
     data: bytes,
     preprocessing: Preprocessing,
     *,
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULT_LIMITS,
     thumbnail_px: int = 0,
     measure: bool = True,
 ) -> Prepared:
@@ -65,7 +65,7 @@ def prepare(
     if measure:
         small = pixels
         if preprocessing.fit != "squash" or preprocessing.size_px < 32:
-            small = upright(resize(decoded.pixels, 224, 224, "box"), decoded.orientation)
+            small = decoded.finished(resize(decoded.pixels, 224, 224, "box"))
         measures = measure_photo(small, decoded.pixels, decoded.width_px, decoded.height_px)
     return Prepared(
         pixels=pixels,
@@ -78,7 +78,7 @@ def prepare(
 
 
 def _input(decoded: Decoded, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Resize, then turn: that is the same, and the result is 10 times smaller."""
+    """Resize, then finish: the result is 10 times smaller."""
     pixels = decoded.pixels
     if preprocessing.fit == "crop":
         height, width, _ = pixels.shape
@@ -86,14 +86,14 @@ def _input(decoded: Decoded, preprocessing: Preprocessing) -> NDArray[np.uint8]:
         top, left = (height - side) // 2, (width - side) // 2
         pixels = pixels[top : top + side, left : left + side]
     size = preprocessing.size_px
-    return upright(resize(pixels, size, size, preprocessing.interpolation), decoded.orientation)
+    return decoded.finished(resize(pixels, size, size, preprocessing.interpolation))
 
 
 def _thumbnail(decoded: Decoded, long_px: int) -> bytes:
     height, width, _ = decoded.pixels.shape
     scale = min(1.0, long_px / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    small = upright(resize(decoded.pixels, *size, "bilinear"), decoded.orientation)
+    small = decoded.finished(resize(decoded.pixels, *size, "bilinear"))
     stream = io.BytesIO()
     Image.fromarray(small).save(stream, "JPEG", quality=_THUMBNAIL_QUALITY)
     return stream.getvalue()

@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 Filter = Literal["bicubic", "bilinear", "box"]
 _SUPPORT: dict[str, float] = {"bicubic": 2.0, "bilinear": 1.0, "box": 0.5}
 _WEIGHT_BITS = 15
-_ROWS = 8  # output rows a block: keeps each product small enough for one thread and the cache
-_COLUMNS = 16
+_ROWS = 8  # output rows a block, output columns a block: small enough for the cache
+_COLUMNS = 4
+_MAX_PRODUCT = 2**18
+"""Multiplications a product: OpenBLAS starts threads above, which costs more than it brings
+(`GEMM_MULTITHREAD_THRESHOLD`, its interface/gemm.c), and photos are spread over threads already."""
 
 
 def resize(
@@ -36,8 +39,8 @@ def resize(
         interpolation: ``bicubic`` (a = -0.5), ``bilinear`` (triangle) or ``box`` (area mean).
 
     Returns:
-        `(height_px, width_px, 3)` uint8; within 2 levels of `PIL.Image.resize` with the same
-        filter, and equal on every machine.
+        `(height_px, width_px, 3)` uint8, equal on every machine; within 1 level of
+        `PIL.Image.resize` with the same filter (in 0.04 % of the values, on photos).
 
     Source:
         Separable convolution with the filter scaled by the reduction, as in Pillow's
@@ -50,19 +53,18 @@ def resize(
     """
     height, width, n_channels = pixels.shape
     rows = np.ascontiguousarray(pixels).reshape(height, width * n_channels)
-    # The first product is transposed, (width, channels, height_px), so that the second one has
-    # the axis it sums over first, too, and channels are not mixed.
-    middle = np.empty((width * n_channels, height_px), np.float32)
-    for start, stop, first, last, weights in _blocks(height, height_px, _ROWS, interpolation):
-        middle[:, start:stop] = rows[first:last].astype(np.float32).T @ weights.T
+    middle = np.empty((height, width_px * n_channels), np.float32)
+    for start, stop, first, last, weights in _column_blocks(width, width_px, interpolation):
+        step = max(1, _MAX_PRODUCT // weights.size)
+        for row in range(0, height, step):
+            part = rows[row : row + step, first:last].astype(np.float32)
+            np.matmul(part, weights, out=middle[row : row + step, start:stop])
     _round(middle)
-    columns = middle.reshape(width, n_channels * height_px)
-    result = np.empty((width_px, n_channels * height_px), np.float32)
-    for start, stop, first, last, weights in _blocks(width, width_px, _COLUMNS, interpolation):
-        np.matmul(weights, columns[first:last], out=result[start:stop])
+    result = np.empty((height_px, width_px * n_channels), np.float32)
+    for start, stop, first, last, weights in _blocks(height, height_px, _ROWS, interpolation):
+        np.matmul(weights, middle[first:last], out=result[start:stop])
     _round(result)
-    levels = result.astype(np.uint8).reshape(width_px, n_channels, height_px)
-    return np.ascontiguousarray(levels.transpose(2, 0, 1))
+    return result.astype(np.uint8).reshape(height_px, width_px, n_channels)
 
 
 def _round(values: NDArray[np.float32]) -> None:
@@ -71,6 +73,22 @@ def _round(values: NDArray[np.float32]) -> None:
 
 
 _Block = tuple[int, int, int, int, NDArray[np.float32]]
+
+
+@functools.lru_cache(maxsize=512)
+def _column_blocks(n_in: int, n_out: int, interpolation: Filter) -> tuple[_Block, ...]:
+    """Blocks for rows of interleaved channels, transposed.
+
+    Two thirds of these weights are zeros, and it is faster still than taking the channels apart.
+    """
+    return tuple(
+        (3 * start, 3 * stop, 3 * first, 3 * last, _interleaved(weights))
+        for start, stop, first, last, weights in _blocks(n_in, n_out, _COLUMNS, interpolation)
+    )
+
+
+def _interleaved(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(np.kron(weights, np.eye(3, dtype=np.float32)).T)
 
 
 @functools.lru_cache(maxsize=512)
@@ -107,12 +125,12 @@ def _taps(
     return low, taps / 2**_WEIGHT_BITS
 
 
-def _kernel(x: NDArray[np.floating[Any]], interpolation: Filter) -> NDArray[np.floating[Any]]:
+def _kernel(x: NDArray[np.floating[Any]], interpolation: Filter) -> NDArray[np.float64]:
     if interpolation == "box":
         return ((x > -0.5) & (x <= 0.5)).astype(np.float64)
     x = np.abs(x)
     if interpolation == "bilinear":
-        return np.maximum(0.0, 1.0 - x)
+        return np.maximum(0.0, 1.0 - x).astype(np.float64)
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0)).astype(np.float64)
