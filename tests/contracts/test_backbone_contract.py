@@ -12,7 +12,7 @@ from listlens.core.errors import InputError
 from listlens.core.ports import Backbone
 
 HERE = [(e.name, p) for e in engines() for p in e.precisions]
-N = 11  # a block and a remainder
+N = 11  # two blocks and a remainder
 
 
 @pytest.fixture(scope="module", params=HERE, ids="-".join)
