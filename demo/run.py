@@ -26,7 +26,7 @@ WHEEL_SHA256 = "2f1d705674d608c447a54fd3903faa89c798bfde010c1d96a4027f62b85384f0
 
 HONEST = """\
 What 39 photos can show: that every step works on your machine, and how the results look. What they
-cannot show: how good listlens is. A class has 5 to 19 photos here, so the intervals above are wide,
+cannot show: how good listlens is. A class has 6 to 20 photos here, so the intervals above are wide,
 and the next 39 photos may well bring other numbers. docs/ has results on thousands of photos."""
 
 
