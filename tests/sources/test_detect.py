@@ -70,6 +70,14 @@ def test_folders_of_classes_are_told_from_folders_of_listings(
     assert is_image_folder(tmp_path) is classes
 
 
+def test_a_project_among_the_class_folders_changes_nothing(tmp_path: Path) -> None:
+    put(tmp_path, *many("bed", 9), *many("bath", 9))
+    before = ids(open_source(tmp_path))
+    put(tmp_path, "out 1/thumbnails/ab/1.jpg")
+    (tmp_path / "out 1/listlens.toml").touch()
+    assert ids(open_source(tmp_path)) == before
+
+
 def test_the_layout_can_be_asked_for(tmp_path: Path) -> None:
     put(tmp_path, *many("bed", 9), *many("bath", 9))
     assert isinstance(open_source(tmp_path), ImageFolderSource)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from listlens.core.errors import ConfigError
 from listlens.core.types import PhotoRow, SourceRow
-from listlens.sources.folder import FolderSource
+from listlens.sources.folder import PROJECT_FILE, FolderSource
 from listlens.sources.paths import printable
 from listlens.sources.photo_files import IMAGE_SUFFIXES, ignored
 from listlens.sources.table import TableSource
@@ -157,11 +157,12 @@ def is_image_folder(root: Path) -> bool:
 
 
 def _folders(root: Path) -> list[Path]:
+    """Return the sub-folders, without a project of ours that the first run put there."""
     try:
         found = [p for p in root.iterdir() if not ignored(p.name) and p.is_dir()]
+        return sorted(p for p in found if not (p / PROJECT_FILE).exists())
     except OSError:
         return []
-    return sorted(found)
 
 
 def _n_photos(folder: Path, enough: int) -> int:
