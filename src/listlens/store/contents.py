@@ -107,7 +107,7 @@ class Contents:
         # In one order everywhere, so that two PostgreSQL writers cannot lock each other out.
         rows = [_values(record, now) for record in sorted(records, key=lambda r: r.sha256)]
         with self._db.write() as connection:
-            connection.execute(upsert, rows)
+            self._db.bulk(connection, upsert, rows)
             ids = _ids(connection, rows)
         return [ids[_raw(record.sha256)] for record in records]
 

@@ -43,9 +43,8 @@ def save_listings(
         "updated_at": insert.excluded.updated_at,
     }
     upsert = insert.on_conflict_do_update(index_elements=["external_id"], set_=update)
-    if merged:
-        # In one order everywhere, so that two PostgreSQL writers cannot lock each other out.
-        connection.execute(upsert, [merged[key] for key in sorted(merged)])
+    # In one order everywhere, so that two PostgreSQL writers cannot lock each other out.
+    database.bulk(connection, upsert, [merged[key] for key in sorted(merged)])
     return listing_pks(connection, merged)
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from listlens.core.types import ListingRow, Reason, RejectedRow, Status
-from listlens.store.database import Database, checked_id, chunks, clean_text
+from listlens.store.database import Database, checked_id, chunks, clean_text, to_json
 from listlens.store.listings import listing_pks, save_listings
 from listlens.store.photo_rows import (
     VIEW,
@@ -71,12 +71,12 @@ class Photos:
         )
         found: dict[Key, KnownPhoto] = {}
         with self._db.read() as connection:
-            for block in chunks(keys):
+            for block in chunks(keys, 5000):
                 pks = listing_pks(connection, {name for name, _ in block})
                 pairs = [(pks[name], key) for name, key in block if name in pks]
                 if not pairs:
                     continue
-                for row in connection.execute(query.where(_pair().in_(pairs))):
+                for row in connection.execute(query.where(_among(connection, pairs))):
                     known = to_known(row)
                     found[known.listing_id, known.photo_id] = known
         return found
@@ -115,16 +115,18 @@ class Photos:
             pks = save_listings(self._db, connection, [r.row for r in records], now)
             pairs = [(pks[r.row.listing_id], r.row.photo_id) for r in records]
             before = _existing(connection, source_id, pairs)
+            last = connection.execute(sa.select(sa.func.max(photo.c.id))).scalar() or 0
             latest = dict(zip(pairs, records, strict=True))
             rows = [
                 to_values(latest[pair], source_id, ingest_id, pair[0], now)
                 for pair in sorted(latest)  # in one order everywhere, as for listings
             ]
-            connection.execute(self._photo_upsert(), rows)
+            self._db.bulk(connection, self._photo_upsert(), rows)
             self._remember_former(connection, before, latest)
             ids = {pair: pk for pair, (pk, _) in before.items()}
-            new = [pair for pair in pairs if pair not in ids]
-            ids |= {p: pk for p, (pk, _) in _existing(connection, source_id, new).items()}
+            ids |= _added(connection, source_id, last)
+            rest = [pair for pair in latest if pair not in ids]  # another process was faster
+            ids |= {p: pk for p, (pk, _) in _existing(connection, source_id, rest).items()}
         return [ids[pair] for pair in pairs]
 
     def touch(self, ingest_id: int, photo_pks: Sequence[int]) -> None:
@@ -259,7 +261,7 @@ class Photos:
                     found.setdefault(key(view), []).append(view)
         return found
 
-    def _photo_upsert(self) -> Any:
+    def _photo_upsert(self) -> sa.Insert:
         insert = self._db.insert(photo)
         fixed = {"id", "source_id", "listing_id", "photo_key", "created_at"}
         update = {c.name: insert.excluded[c.name] for c in photo.c if c.name not in fixed}
@@ -282,22 +284,45 @@ class Photos:
             connection.execute(self._db.insert(former_content).on_conflict_do_nothing(), rows)
 
 
-def _pair() -> sa.Tuple:
-    return sa.tuple_(photo.c.listing_id, photo.c.photo_key)
+def _among(connection: Connection, pairs: Sequence[tuple[int, str]]) -> sa.ColumnElement[bool]:
+    """Return the condition that a photo is one of these (listing pk, photo id) pairs.
+
+    They travel as one JSON text: thousands of variables take longer to bind than to look up.
+    """
+    text = sa.literal(to_json(pairs), sa.Text)
+    if connection.dialect.name == "sqlite":
+        want = sa.func.json_each(text).table_valued("value", name="want")
+        owner = sa.cast(sa.func.json_extract(want.c.value, "$[0]"), sa.BigInteger)
+        key = sa.func.json_extract(want.c.value, "$[1]")
+    else:
+        want = sa.func.json_array_elements(sa.cast(text, sa.JSON)).table_valued(
+            sa.column("value", sa.JSON), name="want"
+        )
+        owner = sa.cast(want.c.value[0].as_string(), sa.BigInteger)
+        key = want.c.value[1].as_string()
+    return sa.tuple_(photo.c.listing_id, photo.c.photo_key).in_(sa.select(owner, key))
 
 
 def _existing(
     connection: Connection, source_id: int, pairs: Iterable[tuple[int, str]]
 ) -> dict[tuple[int, str], tuple[int, int | None]]:
     """Return (photo_pk, content_id) by (listing pk, photo id)."""
-    query = sa.select(photo.c.listing_id, photo.c.photo_key, photo.c.id, photo.c.content_id).where(
-        photo.c.source_id == source_id
-    )
+    columns = (photo.c.listing_id, photo.c.photo_key, photo.c.id, photo.c.content_id)
+    query = sa.select(*columns).where(photo.c.source_id == source_id)
     found: dict[tuple[int, str], tuple[int, int | None]] = {}
-    for block in chunks(dict.fromkeys(pairs)):
-        for listing_pk, key, pk, content_id in connection.execute(query.where(_pair().in_(block))):
+    for block in chunks(dict.fromkeys(pairs), 5000):
+        rows = connection.execute(query.where(_among(connection, block)))
+        for listing_pk, key, pk, content_id in rows:
             found[listing_pk, key] = (pk, content_id)
     return found
+
+
+def _added(connection: Connection, source_id: int, after: int) -> dict[tuple[int, str], int]:
+    """Return photos of a source that are newer than an id: photo_pk by (listing pk, photo id)."""
+    query = sa.select(photo.c.listing_id, photo.c.photo_key, photo.c.id)
+    # The + keeps SQLite from walking the source's whole index instead of the new ids.
+    rows = connection.execute(query.where(photo.c.id > after, photo.c.source_id + 0 == source_id))
+    return {(listing_pk, key): pk for listing_pk, key, pk in rows}
 
 
 def _pages(database: Database, query: Any, key: Any, batch: int) -> Iterator[Any]:

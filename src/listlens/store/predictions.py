@@ -69,7 +69,8 @@ class Predictions:
         keys = ["model_id", "content_id"]
         with self._db.write() as connection:
             self._require(connection, model_id, [int(pk) for pk in content_ids])
-            connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=update), rows)
+            upsert = insert.on_conflict_do_update(index_elements=keys, set_=update)
+            self._db.bulk(connection, upsert, rows)
 
     def missing(self, model_id: int, content_ids: Sequence[int]) -> list[int]:
         """Return those of `content_ids` without a prediction of this model, in order."""
