@@ -1,0 +1,225 @@
+"""What would more labels bring? Train on parts of what there is, and extrapolate with care."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+FRACTIONS = (0.1, 0.2, 0.4, 0.7, 1.0)
+N_REPEATS = 3
+
+HARDLY = 0.1
+"""Twice the labels "hardly help" where they surely remove less than this share of the errors."""
+
+_RATES = np.linspace(0.05, 1.5, 59)  # how fast errors fall; Rosenfeld 2020 reports 0.2 to 1.1
+_FLOORS = np.linspace(0.0, 0.99, 50)  # error that no label removes, as a share of today's
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """Mean of a metric over the repeats, trained on `n_labels` photos; low and high of repeats."""
+
+    n_labels: int
+    value: float
+    low: float
+    high: float
+    n_repeats: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the fit expects with `n_labels` in total: value and 95 % range."""
+
+    n_labels: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """Metric against number of labels.
+
+    Args:
+        metric: such as ``accuracy``.
+        points: measured, in rising number of labels.
+        outlook: extrapolated to 2 and 4 times the labels; empty where nothing can be said.
+        verdict: ``helps``, ``hardly`` or ``unclear``.
+        message: the same for a person.
+    """
+
+    metric: str
+    points: tuple[CurvePoint, ...]
+    outlook: tuple[Outlook, ...]
+    verdict: Literal["helps", "hardly", "unclear"]
+    message: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def learning_curve(
+    rows: ArrayLike,
+    groups: ArrayLike,
+    score: Callable[[NDArray[np.int64]], float],
+    *,
+    metric: str = "accuracy",
+    fractions: Sequence[float] = FRACTIONS,
+    n_repeats: int = N_REPEATS,
+    seed: int = 0,
+) -> LearningCurve:
+    """Measure a metric on ever more of the training rows, and say what more labels would bring.
+
+    Args:
+        rows: `(n,)` int, the labelled rows that may be trained on.
+        groups: `(n,)` labels, aligned with rows; a group is taken whole or not at all.
+        score: trains on the rows it is given and returns the metric, in [0, 1] and higher is
+            better, on photos that are never among `rows`; NaN where these rows cannot be
+            trained on.
+        metric: its name.
+        fractions: shares of the groups, rising, the last 1.
+        n_repeats: random choices of groups per fraction; the whole is measured once.
+        seed: of the choices.
+    """
+    index = np.asarray(rows, dtype=np.int64)
+    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    n_groups = int(member.max()) + 1 if len(index) else 0
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(n_groups) for _ in range(n_repeats)]
+    points, spread = [], []
+    for fraction in fractions:
+        n_taken = max(1, round(fraction * n_groups))
+        sizes, values = [], []
+        for order in orders if fraction < 1 else orders[:1]:
+            taken = index[np.isin(member, order[:n_taken])]
+            value = score(taken) if len(taken) else float("nan")
+            if np.isfinite(value):
+                sizes.append(len(taken))
+                values.append(float(value))
+        if values:
+            points.append(
+                CurvePoint(
+                    round(np.mean(sizes)),
+                    float(np.mean(values)),
+                    min(values),
+                    max(values),
+                    len(values),
+                )
+            )
+            spread.append(float(np.var(values, ddof=1)) if len(values) > 1 else float("nan"))
+    return judge(metric, points, spread)
+
+
+def judge(metric: str, points: Sequence[CurvePoint], variances: Sequence[float]) -> LearningCurve:
+    """Extrapolate measured points with a power law, and put the outcome in words.
+
+    Every curve error = a * n^-b + c that could have given the points is weighed by how well it
+    does; the outlook is the range of what they say. With few or noisy points many curves fit, the
+    range is wide, and the verdict is ``unclear``.
+
+    Args:
+        metric: its name.
+        points: in rising number of labels.
+        variances: of the repeats at each point; NaN where there was one.
+
+    Source:
+        The form: Hestness et al. 2017, "Deep learning scaling is predictable, empirically". The
+        weighing: a flat prior over b in [0.05, 1.5] and over c below today's error.
+    """
+    kept = tuple(points)
+    if len({p.n_labels for p in kept}) < 4:
+        return LearningCurve(
+            metric, kept, (), "unclear", "Too few labels to tell what more of them would bring."
+        )
+    error = np.array([1 - p.value for p in kept])
+    sizes = np.array([p.n_labels for p in kept], dtype=np.float64)
+    now = int(sizes[-1])
+    if error[-1] <= 0:
+        return LearningCurve(
+            metric,
+            kept,
+            (),
+            "hardly",
+            "Nothing is wrong on the photos held out, so more labels of this kind "
+            "cannot show an effect there.",
+        )
+    deviation = _deviation(kept, variances, error)
+    weight, gain = _posterior(sizes, error, deviation, (1.0, 2.0, 4.0))
+    outlook = tuple(
+        Outlook(now * times, *(float(1 - error[-1] + q) for q in _quantiles(g, weight)))
+        for times, g in zip((2, 4), gain.T, strict=True)
+    )
+    low, middle, high = (outlook[0].low, outlook[0].value, outlook[0].high)
+    before = 1 - error[-1]
+    text = f"{100 * (low - before):.1f} to {100 * (high - before):.1f}"
+    unit = "points" if metric == "accuracy" else "points of average precision"
+    if high - before < HARDLY * error[-1] or high - before < 0.002:
+        return LearningCurve(
+            metric,
+            kept,
+            outlook,
+            "hardly",
+            "More labels of this kind would hardly help: twice as many would "
+            f"bring at most {max(0.0, 100 * (high - before)):.1f} {unit}.",
+        )
+    if low - before >= HARDLY * error[-1] / 2:
+        return LearningCurve(
+            metric,
+            kept,
+            outlook,
+            "helps",
+            f"About {now:,} more labels would bring about "
+            f"{100 * (middle - before):.1f} {unit} ({text}).",
+        )
+    return LearningCurve(
+        metric,
+        kept,
+        outlook,
+        "unclear",
+        f"Cannot tell: {now:,} more labels might bring {text} {unit}.",
+    )
+
+
+def _deviation(points: Sequence[CurvePoint], variances: Sequence[float], error: Floats) -> Floats:
+    """Standard deviation of each point's error: pooled over the repeats, relative to the error."""
+    variance = np.asarray(variances, dtype=np.float64)
+    n = np.array([p.n_repeats for p in points])
+    known = np.isfinite(variance)
+    share = (
+        np.sqrt(np.mean(variance[known] / np.maximum(error[known], 1e-3) ** 2))
+        if known.any()
+        else 0.2
+    )
+    return np.asarray(
+        np.maximum(max(float(share), 0.03) * np.maximum(error, 1e-3) / np.sqrt(n), 1e-4)
+    )
+
+
+def _posterior(
+    sizes: Floats, error: Floats, deviation: Floats, times: Sequence[float]
+) -> tuple[Floats, Floats]:
+    """Weights `(m,)` of curves, and the error they save by 2 and 4 times the labels `(m, 2)`."""
+    rate, floor = (x.ravel() for x in np.meshgrid(_RATES, _FLOORS * error[-1], indexing="ij"))
+    basis = (sizes / sizes[-1])[None, :] ** -rate[:, None]
+    pull = basis / deviation**2
+    scale = (pull * (error - floor[:, None])).sum(1) / (pull * basis).sum(1)
+    miss = ((error - floor[:, None] - scale[:, None] * basis) / deviation) ** 2
+    log = -0.5 * miss.sum(1)
+    weight = np.where(scale > 0, np.exp(log - log.max()), 0.0)
+    fall = 1 - np.asarray(times[1:])[None, :] ** -rate[:, None]
+    return weight / weight.sum(), scale[:, None] * fall
+
+
+def _quantiles(values: Floats, weight: Floats) -> tuple[float, float, float]:
+    """Median, 2.5 % and 97.5 % points of weighted values."""
+    order = np.argsort(values, kind="stable")
+    share = np.cumsum(weight[order])
+    at = np.searchsorted(share, [0.5 * share[-1], 0.025, 0.975 * share[-1]])
+    middle, low, high = values[order][np.minimum(at, len(values) - 1)]
+    return float(middle), float(low), float(high)
