@@ -30,7 +30,8 @@ from listlens.pipeline.contents import (
     worker_pool,
 )
 from listlens.sources.paths import real_path
-from listlens.store.records import ContentRecord, PhotoRecord
+from listlens.store.contents import ContentRecord
+from listlens.store.photos import PhotoRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
     from listlens.core.ports import Backbone, Source
     from listlens.images.decode import Limits
     from listlens.images.prepare import Prepared
+    from listlens.store.contents import KnownContent
     from listlens.store.open import Store
-    from listlens.store.records import KnownContent, KnownPhoto
+    from listlens.store.photos import KnownPhoto
 
 ROWS_AT_ONCE = 256
 COMMIT_CONTENTS = 512
@@ -95,12 +97,12 @@ class _Item:
 
     @property
     def unchanged(self) -> bool:
-        """Same file by place, size and time, and its content was settled before."""
+        """Same row, same file by place, size and time, and its content was settled before."""
         return (
             self.known is not None
             and self.error is None
             and self.known.content_id is not None
-            and self.known.location == self.row.location
+            and self.known.says(self.row)
             and (self.known.size_bytes, self.known.mtime_ns) == (self.size_bytes, self.mtime_ns)
             and self.known.reason not in RETRIED
         )
@@ -153,12 +155,17 @@ def ingest(
             line.finish(last)
         line.commit()
     report = line.report
-    gone = store.photos.finish_ingest(ingest_id)
-    report.gone = len(gone)
-    report.moved = sum(content_id in line.new_contents for content_id in gone)
+    report.gone = store.photos.finish_ingest(ingest_id)
+    report.moved = _moved(store, source_id, line.new_contents) if report.gone else 0
     report.reasons = dict(line.reasons.most_common())
     report.seconds = round(time.monotonic() - started, 3)
     return report
+
+
+def _moved(store: Store, source_id: int, new_contents: set[int]) -> int:
+    """Photos gone from their place whose bytes came in at a new place in this run."""
+    gone = store.photos.scan(status=Status.GONE, source_id=source_id)
+    return len(new_contents & {photo.content_id for photo in gone if photo.content_id})
 
 
 def _changed_chunks(rows: Iterable[Any], line: _Line) -> Iterator[list[_Item]]:
@@ -202,7 +209,8 @@ class _Line:
         rejected = [row for row in others if isinstance(row, RejectedRow)]
         listings = [row for row in others if isinstance(row, ListingRow)]
         keys = [(row.listing_id, row.photo_id) for row in rows]
-        forgotten = self.store.photos.forgotten(self.source_id, keys)
+        sellers = [row.seller_id for row in rows]
+        forgotten = self.store.photos.forgotten(self.source_id, keys, sellers)
         for row, key in zip(rows, keys, strict=True):
             if key in forgotten:
                 detail = "deleted on request; `listlens forget` keeps it out"
@@ -221,23 +229,11 @@ class _Line:
         return [item for item in items if not item.unchanged]
 
     def _keep(self, items: list[_Item]) -> None:
-        """Unchanged files: only the row (position, attributes) is brought up to date."""
-        records = []
+        """Unchanged photos are only marked as seen."""
+        seen = [item.known for item in items if item.known is not None]
+        self.store.photos.touch(self.ingest_id, [known.photo_pk for known in seen])
         for item in items:
-            assert item.known is not None
-            self._count(item, item.known.reason)
-            records.append(
-                PhotoRecord(
-                    item.row,
-                    item.size_bytes,
-                    item.mtime_ns,
-                    item.known.content_id,
-                    item.known.status,
-                    item.known.reason,
-                    item.known.detail,
-                )
-            )
-        self.store.photos.save(self.source_id, self.ingest_id, records)
+            self._count(item, item.known.reason if item.known else None)
 
     # -- reading, preparing, embedding ------------------------------------------------------
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from listlens.core.errors import suggest
-from listlens.core.types import Answer, Kind, RejectedRow, Status
+from listlens.core.types import Answer, Kind, Reason, RejectedRow, Status
 from listlens.labels.consensus import consensus
 from listlens.labels.files import LabelFile, LabelRow, Unlabelled
 from listlens.labels.match import Matcher
 from listlens.pipeline.checks import Check, found
 from listlens.pipeline.contents import batched
 from listlens.store.labels import NewAnnotation
+from listlens.store.taxonomies import UNKNOWN
 
 if TYPE_CHECKING:
     from listlens.core.types import Task
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from listlens.store.photos import PhotoView
 
 ROWS_AT_ONCE = 2000
-
-WITHDRAWN = Answer((), (), "unknown")
-"""Says nothing: takes back what the same annotator said before."""
 
 
 @dataclass
@@ -40,6 +38,7 @@ class LabelReport:
     unusable_photo: list[str] = field(default_factory=list)
     unknown_class: list[str] = field(default_factory=list)
     bad_rows: list[str] = field(default_factory=list)
+    said_twice: list[str] = field(default_factory=list)
 
     def checks(self) -> list[Check]:
         """The findings, each with what was done about it."""
@@ -99,12 +98,11 @@ def import_labels(
         if new := sorted(classes - known):
             store.labels.add_classes(task.task_id, new)
     annotator_id = store.labels.annotator(annotator)
-    said: set[int] = set()
-    for batch in batched(_answers(file, photos, allowed, report), ROWS_AT_ONCE):
+    said: dict[int, Answer] = {}
+    for batch in batched(_answers(file, photos, allowed, said, report), ROWS_AT_ONCE):
         rows = [_annotation(task, photo, row.answer, annotator_id, row) for photo, row in batch]
-        said.update(photo.photo_pk for photo, _ in batch)
         report.annotations += store.labels.annotate(rows)
-    report.withdrawn = _withdraw(store, task, annotator_id, said, file.path.name)
+    report.withdrawn = _withdraw(store, task, annotator_id, set(said), file.path.name)
     return report
 
 
@@ -134,7 +132,11 @@ def _classes(file: LabelFile) -> set[str]:
 
 
 def _answers(
-    file: LabelFile, photos: _Photos, allowed: set[str], report: LabelReport
+    file: LabelFile,
+    photos: _Photos,
+    allowed: set[str],
+    said: dict[int, Answer],
+    report: LabelReport,
 ) -> Iterator[tuple[PhotoView, LabelRow]]:
     """Yield each usable answer with its photo, and put the others in the report."""
     for row in file.rows():
@@ -155,7 +157,12 @@ def _answers(
             continue
         for photo in match:
             if photo.status is Status.OK:
-                yield photo, row
+                if said.setdefault(photo.photo_pk, row.answer) == row.answer:
+                    yield photo, row
+                else:
+                    report.said_twice.append(f"{row.at}: {photo.photo_id}")
+            elif photo.reason is Reason.MISSING:
+                report.without_photo.append(f"{row.at}: there is no photo {photo.photo_id!r}")
             else:
                 reason = photo.reason.value if photo.reason else photo.status.value
                 report.unusable_photo.append(f"{row.at}: {photo.photo_id}: {reason}")
@@ -179,14 +186,14 @@ def _annotation(
 
 
 def _withdraw(store: Store, task: Task, annotator_id: int, said: set[int], at: str) -> int:
-    """Take back this annotator's answers about photos that the file does not label any more."""
+    """Take back this annotator's answers about photos that the file labels no more: say nothing."""
     rows = [
         NewAnnotation(
             task_id=task.task_id,
             subject_kind=view.subject_kind,
             subject_ids=view.subject_ids,
             photo_pk=view.photo_pk,
-            answer=WITHDRAWN,
+            answer=UNKNOWN,
             annotator_id=annotator_id,
             split=None,
             group=None,
@@ -195,7 +202,7 @@ def _withdraw(store: Store, task: Task, annotator_id: int, said: set[int], at: s
         for view in store.labels.annotations(task.task_id)
         if view.annotator_id == annotator_id
         and view.photo_pk not in said
-        and view.answer != WITHDRAWN
+        and view.answer != UNKNOWN
     ]
     return store.labels.annotate(rows) if rows else 0
 
@@ -224,7 +231,7 @@ def labelled_photos(store: Store, task: Task) -> list[LabelledPhoto]:
     result = []
     for photo in store.photos.scan(status=Status.OK):
         views = [*by_photo.get(photo.photo_pk, ()), *by_content.get(photo.content_id or -1, ())]
-        said = [v for v in views if v.answer != WITHDRAWN]
+        said = [v for v in views if v.answer != UNKNOWN]
         label = consensus(task.kind, [(v.annotator_id, v.answer) for v in said])
         if label is not None:
             split = next((v.split for v in said if v.split), "")

@@ -82,7 +82,7 @@ def embed_missing(
     """
     embedded = failed = 0
     with worker_pool() as pool:
-        for batch in batched(store.contents.without_vector(backbone.space), CHUNK_FILES):
+        for batch in batched(store.contents.without_vector(backbone.space.id), CHUNK_FILES):
             locations, shas = [b.location for b in batch], [b.sha256 for b in batch]
             vectors, errors = embed_files(locations, backbone, limits, pool, expected=shas)
             ids = [b.content_id for b, e in zip(batch, errors, strict=True) if e is None]

@@ -1,0 +1,202 @@
+"""`listlens auto`: photos and labels in; model, report and tags out, in one call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from listlens import project as projects
+from listlens.core.config import CONFIG_NAME
+from listlens.core.errors import ConfigError, InputError
+from listlens.core.types import Kind
+from listlens.labels.files import LabelFile, read_labels
+from listlens.pipeline.checks import write_checks
+from listlens.pipeline.predictions_file import write_predictions
+from listlens.sources.detect import image_atm_samples, open_source
+from listlens.sources.layouts import is_image_folder, metadata_files
+from listlens.sources.paths import printable
+
+if TYPE_CHECKING:
+    from listlens.core.ports import Source
+    from listlens.core.types import Task
+    from listlens.pipeline.ingest import IngestReport
+    from listlens.pipeline.training import TrainResult
+    from listlens.project import Project, StepProgress
+
+
+@dataclass(frozen=True)
+class AutoResult:
+    """What `auto` did and where it put it.
+
+    Args:
+        out: the project's folder.
+        ingest: what came in.
+        train: what was learned; None without labels.
+        seconds: from start to end.
+        files: name to path of what was written.
+    """
+
+    out: Path
+    ingest: IngestReport
+    train: TrainResult | None
+    seconds: float
+    files: dict[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able form, as `--json` prints it."""
+        return {
+            "out": str(self.out),
+            "ingest": self.ingest.as_dict(),
+            "train": self.train.as_dict() if self.train else None,
+            "seconds": round(self.seconds, 2),
+            "files": self.files,
+        }
+
+    def text(self) -> str:
+        """For a person."""
+        n = self.ingest
+        lines = [
+            f"{n.new + n.changed + n.unchanged} photos, {n.embedded} embedded now, "
+            f"{n.failed} cannot be used."
+        ]
+        lines.append(
+            self.train.text() if self.train else "No labels: checks and starter tags only."
+        )
+        lines += [f"{name}: {path}" for name, path in self.files.items()]
+        lines.append(
+            f"Done in {self.seconds:.1f} s. {self.out} is a project: listlens status -p {self.out}"
+        )
+        return "\n".join(lines)
+
+
+def auto(
+    photos: str | Path,
+    labels: str | Path | None = None,
+    *,
+    out: str | Path = "listlens-out",
+    kind: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    unlisted: str = "no",
+    mapping: Mapping[str, str] | None = None,
+    target: str = "best-f1",
+    seed: int = 0,
+    progress: StepProgress = lambda step, done, total: None,
+) -> AutoResult:
+    """Bring photos in, check, train, evaluate, tag and report; the same `out` again goes on.
+
+    Args:
+        photos: a folder.
+        labels: a label file; without one, an ImageFolder's folder names, a Hugging Face metadata
+            file or Image ATM's samples.json inside `photos` are the labels, and a plain folder
+            gets checks and starter tags.
+        out: the project's folder; made where it is absent.
+        kind: ``single`` or ``multi``; guessed from the labels by default.
+        label: the label column.
+        group: column of what must stay on one side of a split, besides the listing.
+        unlisted: `multi`: what a class means that a label does not mention, ``no`` or ``unknown``.
+        mapping: our column name to the label file's.
+        target: what thresholds aim at: ``best-f1``, ``precision>=P`` or ``error<=E``.
+        seed: makes splits and training repeatable.
+        progress: called with the step, what is done, and the total or None.
+
+    Raises:
+        ConfigError, LabelError, TrainingError: what is wrong, what is allowed, what to do.
+    """
+    started = time.monotonic()
+    photos, out = Path(photos), Path(out).resolve()
+    if not photos.is_dir():
+        raise ConfigError(f"there is no folder of photos {printable(photos)}.")
+    file = _label_file(
+        photos, labels, kind=kind, label=label, group=group, unlisted=unlisted, mapping=mapping
+    )
+    exists = (out / CONFIG_NAME).is_file()
+    with projects.open(out) if exists else projects.init(out) as project:
+        source = _source(photos, labels, file, mapping, out)
+        ingest = project.ingest_source(
+            source, lambda done, failed: progress("reading photos", done, None)
+        )
+        project.check()
+        files = {"photo checks": str(out / "check.html")}
+        trained = None
+        if file is None:
+            project.tag(starter=True, progress=progress)
+        else:
+            trained = _learn(project, file, target=target, seed=seed, progress=progress)
+            project.tag([trained.task], starter=True, progress=progress)
+            files |= trained.files
+        files["predictions"] = str(out / "predictions.csv")
+        task = project.store.labels.task(trained.task) if trained else None
+        write_predictions(project.store, out, task, out / "predictions.csv")
+    return AutoResult(out, ingest, trained, time.monotonic() - started, files)
+
+
+def _label_file(
+    photos: Path, labels: str | Path | None, *, kind: str | None, unlisted: str, **options: Any
+) -> LabelFile | None:
+    """Open the labels, wherever they are; None for a plain folder."""
+    if kind not in (None, "single", "multi"):
+        raise InputError(f"no kind {kind!r}; allowed: single, multi.")
+    if unlisted not in ("no", "unknown"):
+        raise InputError(f"--unlisted is {unlisted!r}; allowed: no, unknown.")
+    path = Path(labels) if labels is not None else photos
+    known = metadata_files(photos) or image_atm_samples(photos) or is_image_folder(photos)
+    if labels is None and not known:
+        return None
+    return read_labels(path, kind=kind, unlisted=unlisted, **options)  # type: ignore[arg-type]
+
+
+def _source(
+    photos: Path,
+    labels: str | Path | None,
+    file: LabelFile | None,
+    mapping: Mapping[str, str] | None,
+    out: Path,
+) -> Source:
+    """The folder as it is laid out; with a label file, under the listings that the file says."""
+    if labels is None or file is None:
+        return open_source(photos, skip=[out])
+    own = [file.columns[role] for role in ("label", "group", "split") if role in file.columns]
+    return open_source(photos, Path(labels), mapping, rest=True, skip=[out], not_attributes=own)
+
+
+def _learn(
+    project: Project, file: LabelFile, *, target: str, seed: int, progress: StepProgress
+) -> TrainResult:
+    """Import the labels and train; the task is named after the label column."""
+    from listlens.pipeline.training import train_task
+
+    task = _task(project, file)
+    imported = project.import_label_file(task, file)
+    task = project.store.labels.task(task.name)
+    result = train_task(
+        project.store,
+        project.root,
+        task,
+        project.backbone,
+        reports=project.root,
+        target=target,
+        seed=seed,
+        earlier_checks=imported.checks(),
+        progress=progress,
+    )
+    write_checks(project.root / "checks.jsonl", result.checks)
+    return result
+
+
+def _task(project: Project, file: LabelFile) -> Task:
+    """The task of these labels, made on first use."""
+    name = file.columns.get("label", "label")
+    for task in project.tasks():
+        if task.name == name:
+            if task.kind != file.kind:
+                raise ConfigError(
+                    f"task {name!r} in {project.root} is {task.kind}, the labels are {file.kind}. "
+                    "Use another --out, or say --kind."
+                )
+            return task
+    kind: Kind = file.kind
+    return project.add_task(name, kind)

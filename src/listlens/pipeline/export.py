@@ -1,0 +1,175 @@
+"""Answers and embeddings out of the store, a row a photo, streaming."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from listlens.core.errors import MissingExtraError
+from listlens.core.types import Status
+from listlens.pipeline.contents import batched
+from listlens.pipeline.labelling import label_text, labelled_photos
+from listlens.pipeline.table_files import check_suffix, sink_frames, whole_file, write_rows
+
+if TYPE_CHECKING:
+    from listlens.core.types import EmbeddingSpace, Task
+    from listlens.pipeline.models import LiveModel
+    from listlens.store.open import Store
+    from listlens.store.photos import PhotoView
+
+PHOTOS_AT_ONCE = 1000
+BASE: dict[str, type] = {
+    "listing_id": str,
+    "image": str,
+    "position": int,
+    "status": str,
+    "reason": str,
+    "sha256": str,
+}
+
+
+def export_answers(store: Store, models: list[LiveModel], path: Path, *, probs: bool) -> int:
+    """Write every photo with its status and every task's answer; return the number of rows.
+
+    Columns: those of BASE, then for each task its decision (several classes joined by ``|``),
+    ``TASK:probability``, ``TASK:review`` and ``TASK:model``; with `probs`, ``p:TASK:CLASS`` too.
+    """
+    columns = dict(BASE)
+    for model in models:
+        columns |= {
+            model.task: str,
+            f"{model.task}:probability": float,
+            f"{model.task}:review": bool,
+            f"{model.task}:model": int,
+        }
+        if probs:
+            columns |= {f"p:{model.task}:{name}": float for name in model.classes}
+    return write_rows(path, columns, _answers(store, models, columns))
+
+
+def _answers(
+    store: Store, models: list[LiveModel], columns: dict[str, type]
+) -> Iterator[dict[str, Any]]:
+    empty = dict.fromkeys(columns)
+    for photos in batched(store.photos.scan(), PHOTOS_AT_ONCE):
+        ids = [p.content_id for p in photos if p.content_id is not None]
+        rows = [empty | _base(photo) for photo in photos]
+        for model in models:
+            stored = store.predictions.get(model.model_id, ids)
+            known = [(r, stored[p.content_id]) for r, p in zip(rows, photos, strict=True)
+                     if p.content_id in stored and p.status is Status.OK]  # fmt: skip
+            _fill(model, known, with_probs=f"p:{model.task}:{model.classes[0]}" in columns)
+        yield from rows
+
+
+def _base(photo: PhotoView) -> dict[str, Any]:
+    return {
+        "listing_id": photo.listing_id,
+        "image": photo.photo_id,
+        "position": photo.position,
+        "status": photo.status.value,
+        "reason": photo.reason.value if photo.reason else None,
+        "sha256": photo.sha256,
+    }
+
+
+def _fill(model: LiveModel, known: list[tuple[dict[str, Any], Any]], *, with_probs: bool) -> None:
+    """Put one model's answers into the rows they belong to."""
+    if not known:
+        return
+    decisions = model.decide(np.stack([probs for _, probs in known]))
+    for (row, probs), decision in zip(known, decisions, strict=True):
+        row[model.task] = "|".join(decision.classes)
+        row[f"{model.task}:probability"] = round(decision.probability, 5)
+        row[f"{model.task}:review"] = decision.review
+        row[f"{model.task}:model"] = model.version
+        if with_probs:
+            for name, value in zip(model.classes, probs.tolist(), strict=True):
+                row[f"p:{model.task}:{name}"] = round(value, 5)
+
+
+def export_labels(store: Store, task: Task, path: Path) -> int:
+    """Write a task's labels in the form that `labels import` reads; return the number of rows."""
+    columns: dict[str, type] = {
+        "image": str,
+        "label": str,
+        "listing_id": str,
+        "split": str,
+        "confidence": float,
+        "n_annotators": int,
+    }
+    rows = (
+        {
+            "image": p.photo.photo_id,
+            "label": label_text(task.kind, p.label),
+            "listing_id": p.photo.listing_id,
+            "split": p.split or None,
+            "confidence": round(p.label.confidence, 4),
+            "n_annotators": p.label.n_annotators,
+        }
+        for p in labelled_photos(store, task)
+    )
+    return write_rows(path, columns, rows)
+
+
+def export_embeddings(store: Store, space: EmbeddingSpace, path: Path) -> int:
+    """Write the embedding of every photo; return the number of rows.
+
+    ``.parquet``: listing_id, image, sha256 and `embedding` (float32). ``.npy``: the array
+    `(n, dim)` float16, with ``.csv`` beside it that says which photo each row is.
+    """
+    check_suffix(path, (".npy", ".parquet"))
+    photos = _embedded(store, space)
+    if path.suffix.lower() == ".npy":
+        return _write_npy(store, space, photos, path)
+    try:
+        import polars as pl
+    except ModuleNotFoundError:
+        raise MissingExtraError("writing Parquet", "tables") from None
+    schema = {"listing_id": pl.String, "image": pl.String, "sha256": pl.String,
+              "embedding": pl.Array(pl.Float32, space.dim)}  # fmt: skip
+    frames = (
+        pl.DataFrame(
+            {
+                "listing_id": [p.listing_id for p in batch],
+                "image": [p.photo_id for p in batch],
+                "sha256": [p.sha256 for p in batch],
+                "embedding": _vectors(store, space, batch).astype(np.float32),
+            },
+            schema=schema,
+        )
+        for batch in batched(photos, PHOTOS_AT_ONCE)
+    )
+    with whole_file(path) as temporary:
+        return sink_frames(temporary, schema, frames)
+
+
+def _embedded(store: Store, space: EmbeddingSpace) -> Iterator[PhotoView]:
+    """Usable photos whose content has an embedding in the space."""
+    for batch in batched(store.photos.scan(status=Status.OK), PHOTOS_AT_ONCE):
+        absent = set(store.vectors.missing(space, [p.content_id or 0 for p in batch]))
+        yield from (p for p in batch if p.content_id not in absent)
+
+
+def _vectors(store: Store, space: EmbeddingSpace, photos: list[PhotoView]) -> Any:
+    return store.vectors.get(space, [p.content_id or 0 for p in photos])
+
+
+def _write_npy(store: Store, space: EmbeddingSpace, photos: Iterator[PhotoView], path: Path) -> int:
+    """Two passes: the index, which says how many rows there are, then the array in place."""
+    columns: dict[str, type] = {"listing_id": str, "image": str, "sha256": str}
+    index = ({name: _base(p)[name] for name in columns} for p in photos)
+    n = write_rows(path.with_suffix(".csv"), columns, index)
+    with whole_file(path) as temporary:
+        array = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+            temporary, mode="w+", dtype=np.float16, shape=(n, space.dim)
+        )
+        start = 0
+        for batch in batched(_embedded(store, space), PHOTOS_AT_ONCE):
+            array[start : start + len(batch)] = _vectors(store, space, batch)
+            start += len(batch)
+        array.flush()
+    return n

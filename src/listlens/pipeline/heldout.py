@@ -1,0 +1,130 @@
+"""The answers that training gave for photos it had not seen, kept beside the model.
+
+What was reported can be computed again from them, also after labels were corrected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from listlens.core.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from listlens.learn.recipe import Trained
+
+FILE = "heldout.safetensors"
+
+
+@dataclass(frozen=True)
+class Heldout:
+    """Held-out probabilities of the labelled photos.
+
+    Args:
+        photo_pks: `(n,)` int64, rows of the store.
+        split: `(n,)` str: train, val or test; empty under the grouped five-fold protocol.
+        probs: `(n, k)` float32, what a row's reported answer rests on: the model that saw train
+            and val only for test rows, out-of-fold otherwise.
+        oof_probs: `(n, k)` float32, out-of-fold for every row.
+        own_split: whether a test split was given.
+    """
+
+    photo_pks: NDArray[np.int64]
+    split: NDArray[np.str_]
+    probs: NDArray[np.float32]
+    oof_probs: NDArray[np.float32]
+    own_split: bool
+
+    @classmethod
+    def from_trained(cls, trained: Trained, photo_pks: Sequence[int]) -> Heldout:
+        """Take what a training held out, in the order of its training set."""
+        test = ~np.isnan(trained.test_probs).any(axis=1)
+        probs = np.where(test[:, None], trained.test_probs, trained.oof_probs)
+        return cls(
+            np.asarray(photo_pks, np.int64),
+            trained.split,
+            probs.astype(np.float32),
+            trained.oof_probs,
+            trained.protocol == "own split",
+        )
+
+    @classmethod
+    def of(cls, folder: Path) -> Heldout:
+        """Read what `save` wrote.
+
+        Raises:
+            ModelError: the file is missing or damaged.
+        """
+        from safetensors.numpy import load_file
+
+        try:
+            arrays = load_file(folder / FILE)
+            split = arrays["split"].astype(np.uint8).view("S5").reshape(-1).astype("U5")
+            return cls(
+                arrays["photo_pks"],
+                split,
+                arrays["probs"],
+                arrays["oof_probs"],
+                bool(arrays["own_split"][0]),
+            )
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise ModelError(f"{folder / FILE} is missing or damaged: {error}") from error
+        except Exception as error:  # safetensors raises its own root for a damaged header
+            raise ModelError(f"{folder / FILE} is damaged: {error}") from error
+
+    def save(self, folder: Path) -> None:
+        """Write one file into a model folder."""
+        from safetensors.numpy import save_file
+
+        split = np.frombuffer(self.split.astype("S5").tobytes(), np.uint8).copy()
+        arrays = {
+            "photo_pks": self.photo_pks,
+            "split": split,
+            "probs": np.ascontiguousarray(self.probs),
+            "oof_probs": np.ascontiguousarray(self.oof_probs),
+            "own_split": np.array([self.own_split], np.uint8),
+        }
+        save_file(arrays, folder / FILE)
+
+    @cached_property
+    def _rows(self) -> dict[int, int]:
+        return {pk: i for i, pk in enumerate(self.photo_pks.tolist())}
+
+    def rows_of(self, photo_pks: Sequence[int]) -> NDArray[np.int64]:
+        """Rows `(m,)` of these photos, -1 where the training did not have them."""
+        return np.array([self._rows.get(pk, -1) for pk in photo_pks], np.int64)
+
+    def extended(self, photo_pks: Sequence[int], probs: NDArray[np.float32]) -> Heldout:
+        """Return this with the photos that the training did not have, under the model's answers.
+
+        Args:
+            photo_pks: n photos, known or not.
+            probs: `(n, k)` of the model itself; taken for photos that are not known.
+        """
+        new = self.rows_of(photo_pks) < 0
+        split = np.full(int(new.sum()), "new", dtype="U5")
+        return Heldout(
+            np.concatenate([self.photo_pks, np.asarray(photo_pks, np.int64)[new]]),
+            np.concatenate([self.split, split]),
+            np.concatenate([self.probs, probs[new]]),
+            np.concatenate([self.oof_probs, probs[new]]),
+            self.own_split,
+        )
+
+    def split_of(self, photo_pk: int) -> str | None:
+        """The split of a photo, or None where it had no label."""
+        row = self._rows.get(photo_pk)
+        return None if row is None else str(self.split[row]) or None
+
+    def probs_of(self, photo_pk: int) -> NDArray[np.float32] | None:
+        """The held-out probabilities `(k,)` of a photo, or None."""
+        row = self._rows.get(photo_pk)
+        return None if row is None else self.probs[row]

@@ -1,0 +1,333 @@
+"""Judge a trained task on what it had not seen, and write the report of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from listlens.core.errors import PhotoError
+from listlens.evaluate.evaluation import Evaluation, Predicted, evaluate
+from listlens.evaluate.heatmaps import class_activation, contrast, overlay
+from listlens.evaluate.learning_curve import LearningCurve, learning_curve
+from listlens.evaluate.report import ReportData, write_report
+from listlens.evaluate.suspects import Suspect, Unsure, suspects, unsure
+from listlens.images.decode import Limits
+from listlens.learn.heads import encode, fit
+from listlens.pipeline.contents import prepare_bytes, read_file
+from listlens.pipeline.labelling import label_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from listlens.core.ports import Backbone
+    from listlens.core.types import Estimate, Kind, Policy
+    from listlens.learn.model import Model
+    from listlens.learn.recipe import Trained
+    from listlens.pipeline.checks import Check
+    from listlens.pipeline.dataset import Examples
+    from listlens.pipeline.heldout import Heldout
+    from listlens.store.models import ModelView
+    from listlens.store.open import Store
+    from listlens.store.photos import PhotoView
+
+N_SUSPECTS = 100
+N_UNSURE = 24
+THUMBNAIL_PX = 320
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All that is known of how good a model is.
+
+    Args:
+        test: on the given test split; None where there was none.
+        cross_validation: grouped five-fold over all labelled photos.
+        suspects: labels most likely wrong, the likeliest first.
+        unsure: photos whose answer is nearest to turning.
+        curve: what more labels would bring; None where it was not measured.
+        split: `(n,)` of the examples.
+    """
+
+    test: Evaluation | None
+    cross_validation: Evaluation
+    suspects: tuple[Suspect, ...]
+    unsure: tuple[Unsure, ...]
+    curve: LearningCurve | None
+    split: NDArray[np.str_]
+
+    @property
+    def held_out(self) -> Evaluation:
+        """What the headline rests on: the test split, or else the five folds."""
+        return self.test or self.cross_validation
+
+    def metrics(self) -> dict[str, Any]:
+        """The headline numbers, for the model's card."""
+        name = "accuracy" if self.held_out.kind == "single" else "macro_ap"
+        return {
+            part: {name: _estimate(evaluation.headline), "n": evaluation.n}
+            for part, evaluation in (("test", self.test),
+                                     ("cross_validation", self.cross_validation))
+            if evaluation is not None
+        }  # fmt: skip
+
+    def summary(self, set_aside: dict[str, str]) -> dict[str, Any]:
+        """The headline numbers, with sentences for a person."""
+        lines = [_sentence(self.held_out, "its own test split" if self.test else "five folds")]
+        if self.test is not None:
+            lines.append(_sentence(self.cross_validation, "five folds over all labelled photos"))
+        if self.suspects:
+            lines.append(f"{len(self.suspects)} labels look wrong: see the report.")
+        if self.curve is not None:
+            lines.append(self.curve.message)
+        return {
+            **self.metrics(),
+            "n_suspects": len(self.suspects),
+            "set_aside": set_aside,
+            "lines": lines,
+        }
+
+
+def judge(
+    examples: Examples,
+    heldout: Heldout,
+    classes: tuple[str, ...],
+    policy: Policy,
+    curve: LearningCurve | None,
+) -> Judged:
+    """Score held-out probabilities against the labels as they are now.
+
+    Args:
+        examples: today's labelled photos.
+        heldout: probabilities that training gave for photos it had not seen, or of photos that
+            came later.
+        classes: of the model, in the order of the probabilities.
+        policy: thresholds.
+        curve: passed on.
+    """
+    kind, data = examples.data.kind, examples.data
+    pks = [p.photo.photo_pk for p in examples.photos]
+    rows = heldout.rows_of(pks)
+    given = in_classes(kind, data.classes, classes, examples.given)
+    split = heldout.split[rows]
+    probs, oof = heldout.probs[rows], heldout.oof_probs[rows]
+    test = None
+    if heldout.own_split and (split == "test").any():
+        test = _test(examples, kind, classes, probs, given, split, policy)
+    everything = Predicted(kind, classes, oof, given, data.listings, policy)
+    return Judged(
+        test=test,
+        cross_validation=evaluate(everything),
+        suspects=suspects(
+            kind,
+            classes,
+            oof,
+            given,
+            data.names,
+            [p.photo.content_id for p in examples.photos],
+            embeddings=data.embeddings,
+            limit=N_SUSPECTS,
+        ),
+        unsure=unsure(
+            kind,
+            classes,
+            probs,
+            data.names,
+            policy,
+            given=[label_text(kind, p.label) for p in examples.photos],
+            limit=N_UNSURE,
+        ),
+        curve=curve,
+        split=split,
+    )
+
+
+def _test(
+    examples: Examples,
+    kind: Kind,
+    classes: tuple[str, ...],
+    probs: NDArray[np.float32],
+    given: NDArray[np.integer],
+    split: NDArray[np.str_],
+    policy: Policy,
+) -> Evaluation:
+    """The evaluation on the given test split, with and without leaking photos."""
+    rows = split == "test"
+    groups = examples.data.groups
+    leaking = np.isin(groups, np.unique(groups[~rows]))
+    predicted = Predicted(kind, classes, probs, given, examples.data.listings, policy)
+    return evaluate(predicted.rows(rows), train_targets=given[~rows], leaking=leaking[rows])
+
+
+def in_classes(
+    kind: Kind, before: Sequence[str], after: Sequence[str], given: NDArray[np.integer]
+) -> NDArray[np.integer]:
+    """Re-index targets from the task's classes to those of a model; others are unknown (-1)."""
+    where = {name: i for i, name in enumerate(after)}
+    if kind == "single":
+        table = np.array([where.get(name, -1) for name in before] + [-1], np.int64)
+        return table[given]
+    column = {name: i for i, name in enumerate(before)}
+    missing = np.full(len(given), -1, np.int8)
+    columns = [given[:, column[name]] if name in column else missing for name in after]
+    return np.stack(columns, axis=1)
+
+
+def measure_learning_curve(examples: Examples, trained: Trained, seed: int) -> LearningCurve:
+    """Train on ever more listings and measure on the same held-out ones."""
+    targets, data = trained.targets, examples.data
+    labelled = targets >= 0 if trained.kind == "single" else (targets >= 0).any(axis=1)
+    own = trained.protocol == "own split"
+    held = (trained.split == "test") if own else (trained.fold == 0)
+    rows = np.flatnonzero(labelled & ~held)
+    test = np.flatnonzero(labelled & held)
+    encoded = encode(targets, len(trained.classes), trained.kind)
+    strength = float(trained.selection["C"])
+
+    def score(some: NDArray[np.int64]) -> float:
+        if not _learnable(targets[some], trained.kind, len(trained.classes)) or not len(test):
+            return float("nan")
+        head = fit(data.embeddings[some], encoded.rows(some), strength)
+        return _quick_score(head.logits(data.embeddings[test]), targets[test], trained.kind)
+
+    metric = "accuracy" if trained.kind == "single" else "macro_ap"
+    return learning_curve(rows, data.groups[rows], score, metric=metric, seed=seed)
+
+
+def _learnable(targets: NDArray[np.integer], kind: Kind, n_classes: int) -> bool:
+    """Whether every class (multi: a yes and a no of it) is among the targets."""
+    if kind == "single":
+        return len(np.unique(targets)) == n_classes
+    return bool(((targets == 1).any(axis=0) & (targets == 0).any(axis=0)).all())
+
+
+def _quick_score(logits: NDArray[np.floating], targets: NDArray[np.integer], kind: Kind) -> float:
+    """Accuracy, or macro average precision over the classes with a known yes and no."""
+    if kind == "single":
+        return float((logits.argmax(axis=1) == targets).mean())
+    from sklearn.metrics import average_precision_score
+
+    scores = []
+    for column in range(targets.shape[1]):
+        known = targets[:, column] >= 0
+        answers = targets[known, column]
+        if answers.size and answers.min() < answers.max():
+            scores.append(average_precision_score(answers, logits[known, column]))
+    return float(np.mean(scores)) if scores else float("nan")
+
+
+def write_task_report(
+    store: Store,
+    examples: Examples,
+    judged: Judged,
+    model: Model,
+    record: ModelView,
+    backbone: Backbone,
+    checks: Sequence[Check],
+    reports: Path,
+) -> dict[str, str]:
+    """Write report.html and report.json; return name to path."""
+    html, as_json = reports / "report.html", reports / "report.json"
+    photos = {p.photo.photo_id: p.photo for p in examples.photos}
+    shown = _Pictures(store, photos, model, backbone)
+    data = ReportData(
+        title=model.task,
+        kind=model.kind,
+        classes=model.classes,
+        checks=[check.as_dict() for check in checks],
+        n_photos=len(examples.photos),
+        n_listings=len(np.unique(examples.data.listings)),
+        test=judged.test,
+        cross_validation=judged.cross_validation,
+        suspects=judged.suspects,
+        unsure=judged.unsure,
+        learning_curve=judged.curve,
+        set_aside=dict(model.training.get("set_aside", {})),
+        model=_facts(model, record),
+        created=model.created,
+    )
+    write_report(html, as_json, data, thumbnail=shown.thumbnail, heatmap=shown.heatmap)
+    return {"report": str(html), "report as JSON": str(as_json)}
+
+
+def _facts(model: Model, record: ModelView) -> dict[str, Any]:
+    """How the model was made, for the end of the report."""
+    return {
+        "task": model.task,
+        "version": record.version,
+        "folder": record.folder,
+        "sha256": record.sha256,
+        "backbone": model.space.backbone,
+        "engine": model.space.engine,
+        "precision": model.space.precision,
+        "preprocessing": model.space.preprocessing,
+        "taxonomy_version": model.taxonomy_version,
+        "fingerprint": model.fingerprint,
+        "created": model.created,
+        "policy": {"target": model.policy.target, "thresholds": dict(
+            zip(model.classes, model.policy.thresholds, strict=True))},
+        **dict(model.training),
+    }  # fmt: skip
+
+
+class _Pictures:
+    """Thumbnails and heat-maps of photos by their id, made when the report asks for them."""
+
+    def __init__(
+        self, store: Store, photos: dict[str, PhotoView], model: Model, backbone: Backbone
+    ) -> None:
+        self._store, self._photos, self._model, self._backbone = store, photos, model, backbone
+
+    def thumbnail(self, name: str) -> bytes | None:
+        """The stored thumbnail, or one made from the original where it is still there."""
+        photo = self._photos.get(name)
+        if photo is None or photo.sha256 is None:
+            return None
+        return self._store.thumbnails.get(photo.sha256) or self._prepared(photo, "thumbnail")
+
+    def heatmap(self, name: str) -> bytes | None:
+        """The thumbnail with what speaks for the likeliest class tinted."""
+        photo, thumbnail = self._photos.get(name), self.thumbnail(name)
+        pixels = self._prepared(photo, "pixels") if photo is not None else None
+        if thumbnail is None or pixels is None:
+            return None
+        features = self._backbone.feature_maps(pixels[None])[0]
+        logits = self._model.head.logits(features.mean(axis=(1, 2))[None])[0]
+        best = int(np.argmax(logits))
+        weights = self._model.head.weights.T  # (k, d)
+        chosen = contrast(weights, best) if self._model.kind == "single" else weights[best]
+        return overlay(thumbnail, class_activation(features, chosen))
+
+    def _prepared(self, photo: PhotoView, part: str) -> Any:
+        """One part of the prepared photo; None where its file is gone or changed."""
+        read = read_file(photo.location, Limits())
+        if read.error is not None or read.sha256 != photo.sha256:
+            return None
+        prepared = prepare_bytes(
+            read.data,
+            self._backbone.preprocessing,
+            Limits(),
+            thumbnail_px=THUMBNAIL_PX,
+            measure=False,
+        )
+        return None if isinstance(prepared, PhotoError) else getattr(prepared, part)
+
+
+def _estimate(value: Estimate | None) -> dict[str, Any] | None:
+    return None if value is None else {k: round(v, 6) for k, v in value.as_dict().items()}
+
+
+def _sentence(evaluation: Evaluation, where: str) -> str:
+    """The headline with its interval and the baseline, in words."""
+    value, baseline = evaluation.headline, evaluation.baseline
+    if value is None:
+        return f"Too few answers to score on {where}."
+    name = "Accuracy" if evaluation.kind == "single" else "Macro average precision"
+    floor = "" if baseline is None else f"; {evaluation.baseline_name}: {baseline.value:.3f}"
+    return (
+        f"{name} {value.value:.3f} (95 % interval {value.low:.3f} to {value.high:.3f}) on "
+        f"{evaluation.n} photos of {where}{floor}."
+    )

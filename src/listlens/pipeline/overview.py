@@ -1,0 +1,45 @@
+"""What a store holds, in numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from listlens.core.types import Status
+from listlens.pipeline.labelling import labelled_photos
+
+if TYPE_CHECKING:
+    from listlens.core.types import Task
+    from listlens.store.open import Store
+
+
+def overview(store: Store, tasks: list[Task]) -> dict[str, Any]:
+    """Count photos by status and reason, listings, contents, labels and models.
+
+    Returns:
+        JSON-able; photos by ``ok``, ``failed``, ``failed:truncated``, ...; zeros left out.
+    """
+    n_contents = n_usable = 0
+    for content in store.contents.scan():
+        n_contents += 1
+        n_usable += content.status is Status.OK
+    return {
+        "store": store.url,
+        "photos": {state: n for state, n in store.photos.counts().items() if n},
+        "listings": len({photo.listing_id for photo in store.photos.scan()}),
+        "contents": n_contents,
+        "usable_contents": n_usable,
+        "tasks": [_task(store, task) for task in tasks],
+    }
+
+
+def _task(store: Store, task: Task) -> dict[str, Any]:
+    model = store.models.latest(task.task_id)
+    return {
+        "name": task.name,
+        "kind": task.kind,
+        "classes": [c.name for c in task.classes],
+        "labels": len(labelled_photos(store, task)),
+        "model": model.version if model else None,
+        "trained": model.created_at.isoformat() if model and model.created_at else None,
+        "folder": model.folder if model else None,
+    }

@@ -1,0 +1,102 @@
+"""`predictions.csv` of `auto`: every photo with its status, its label and what the model says.
+
+Photos that the model was trained on carry the answer of models that had not seen them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from listlens.core.types import Status
+from listlens.pipeline.contents import batched
+from listlens.pipeline.heldout import Heldout
+from listlens.pipeline.labelling import label_text, labelled_photos
+from listlens.pipeline.models import STARTER, LiveModel, live_model
+from listlens.pipeline.table_files import write_rows
+
+if TYPE_CHECKING:
+    from listlens.core.types import Task
+    from listlens.store.open import Store
+    from listlens.store.photos import PhotoView
+
+PHOTOS_AT_ONCE = 1000
+
+
+def write_predictions(store: Store, root: Path, task: Task | None, path: Path) -> int:
+    """Write one row a photo; return their number.
+
+    Columns: image, status, reason, split, label, prediction, probability, review, then
+    ``p:CLASS`` for each class. Without a task the prediction is the starter tags.
+    """
+    task = task or store.labels.task(STARTER)
+    model = live_model(store, root, task)
+    assert model is not None  # written right after tagging
+    columns: dict[str, type] = {
+        "image": str,
+        "status": str,
+        "reason": str,
+        "split": str,
+        "label": str,
+        "prediction": str,
+        "probability": float,
+        "review": bool,
+    }
+    if model.task != STARTER:
+        columns |= {f"p:{name}": float for name in model.classes}
+    return write_rows(path, columns, _rows(store, root, task, model, columns))
+
+
+def _rows(
+    store: Store, root: Path, task: Task, model: LiveModel, columns: dict[str, type]
+) -> Iterator[dict[str, Any]]:
+    labels = {
+        p.photo.photo_pk: label_text(task.kind, p.label) for p in labelled_photos(store, task)
+    }
+    row_of_model = store.models.latest(task.task_id)
+    held = Heldout.of(root / row_of_model.folder) if row_of_model and row_of_model.folder else None
+    empty = dict.fromkeys(columns)
+    for photos in batched(store.photos.scan(), PHOTOS_AT_ONCE):
+        probs = _probs(store, model, photos, held)
+        for photo in photos:
+            row = empty | {
+                "image": photo.photo_id,
+                "status": photo.status.value,
+                "reason": photo.reason.value if photo.reason else None,
+                "split": held.split_of(photo.photo_pk) if held else None,
+                "label": labels.get(photo.photo_pk),
+            }
+            if photo.photo_pk in probs:
+                row |= _answer(model, probs[photo.photo_pk], columns)
+            yield row
+
+
+def _probs(
+    store: Store, model: LiveModel, photos: list[PhotoView], held: Heldout | None
+) -> dict[int, Any]:
+    """Probabilities by photo: held-out ones where there are, else the model's stored ones."""
+    stored = store.predictions.get(model.model_id, [p.content_id for p in photos if p.content_id])
+    result: dict[int, Any] = {}
+    for photo in photos:
+        honest = held.probs_of(photo.photo_pk) if held else None
+        if honest is not None:
+            result[photo.photo_pk] = honest
+        elif photo.status is Status.OK and photo.content_id in stored:
+            result[photo.photo_pk] = stored[photo.content_id]
+    return result
+
+
+def _answer(model: LiveModel, probs: Any, columns: dict[str, type]) -> dict[str, Any]:
+    decision = model.decide(np.asarray(probs)[None])[0]
+    answer: dict[str, Any] = {
+        "prediction": "|".join(decision.classes),
+        "probability": round(decision.probability, 5),
+        "review": decision.review,
+    }
+    for name, value in zip(model.classes, np.asarray(probs).tolist(), strict=True):
+        if f"p:{name}" in columns:
+            answer[f"p:{name}"] = round(value, 5)
+    return answer

@@ -1,0 +1,287 @@
+"""Learn a task from its stored labels: examples, checks, head, model folder, registry, report."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from listlens._version import __version__
+from listlens.backbones.engine import EngineBackbone
+from listlens.core.errors import NotFoundError
+from listlens.learn.model import Model, folder_hash
+from listlens.learn.onnx_export import export_onnx
+from listlens.learn.recipe import Trained, TrainOptions, train
+from listlens.pipeline.checks import Check, found, write_checks
+from listlens.pipeline.dataset import Examples, build_examples
+from listlens.pipeline.heldout import Heldout
+from listlens.pipeline.judging import Judged, judge, measure_learning_curve, write_task_report
+from listlens.store.models import ModelRecord
+
+if TYPE_CHECKING:
+    from listlens.core.ports import Backbone
+    from listlens.core.types import Task
+    from listlens.store.models import ModelView
+    from listlens.store.open import Store
+
+StepProgress = Callable[[str, int, int | None], None]
+ONNX_FILE = "model.onnx"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training, or an evaluation, gave.
+
+    Args:
+        task: name of the task.
+        kind: of the task.
+        version: of the model.
+        summary: JSON-able headline numbers, as reported.
+        checks: what was found before training.
+        files: name to path of what was written.
+        reused: whether nothing had changed since the model that is there.
+        seconds: how long it took.
+    """
+
+    task: str
+    kind: str
+    version: int
+    summary: dict[str, Any]
+    checks: list[Check] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    reused: bool = False
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able form, as `--json` prints it."""
+        return {**asdict(self), "checks": [check.as_dict() for check in self.checks]}
+
+    def text(self) -> str:
+        """For a person."""
+        lines = [f"{c.severity}: {c.message}" for c in self.checks if c.severity != "note"]
+        if self.reused:
+            lines.append(f"Nothing changed since model {self.version} of {self.task!r}: kept.")
+        lines += self.summary["lines"]
+        return "\n".join(lines)
+
+
+def train_task(
+    store: Store,
+    root: Path,
+    task: Task,
+    backbone: Backbone,
+    *,
+    reports: Path,
+    target: str = "best-f1",
+    seed: int = 0,
+    force: bool = False,
+    earlier_checks: Sequence[Check] = (),
+    progress: StepProgress = lambda step, done, total: None,
+) -> TrainResult:
+    """Learn a task; equal examples and options give back the model that is there.
+
+    Args:
+        store: where photos, labels and the registry are.
+        root: the project's folder; the model goes to ``models/TASK/VERSION`` below it.
+        task: what to learn.
+        backbone: whose embeddings to learn on.
+        reports: folder for report.html, report.json and checks.jsonl.
+        target: what thresholds aim at.
+        seed: of the splits.
+        force: train although nothing changed.
+        earlier_checks: findings of the label import, reported with the others.
+        progress: called with the step, per cent done and 100.
+
+    Raises:
+        TrainingError: fewer than two classes that can be learned; the findings are written first.
+    """
+    started = time.monotonic()
+    progress("checking labels", 0, 100)
+    reports.mkdir(parents=True, exist_ok=True)
+    examples = build_examples(store, task, backbone.space)
+    checks = [*earlier_checks, *examples.checks]
+    write_checks(reports / "checks.jsonl", checks)
+    config = {"target": target, "seed": seed, "listlens": __version__}
+    if not force:
+        kept = _unchanged(store, root, task, examples.fingerprint, config, reports)
+        if kept is not None:
+            seconds = time.monotonic() - started
+            return replace(kept, checks=checks, seconds=seconds)
+    run_id = store.models.record_run(task.task_id, config, examples.fingerprint, seed)
+    try:
+        trained = train(
+            examples.data,
+            TrainOptions(seed=seed, target=target),
+            lambda phrase, share: progress(phrase, round(share * 60), 100),
+        )
+        checks += _training_checks(examples, trained)
+        write_checks(reports / "checks.jsonl", checks)
+        heldout = Heldout.from_trained(trained, [p.photo.photo_pk for p in examples.photos])
+        progress("evaluating", 60, 100)
+        curve = measure_learning_curve(examples, trained, seed)
+        judged = judge(examples, heldout, trained.classes, trained.policy, curve)
+        progress("saving the model", 80, 100)
+        model = _model(task, examples, trained, judged, backbone)
+        record = _save(store, root, task, model, heldout, backbone, run_id)
+        progress("writing the report", 85, 100)
+        files = write_task_report(store, examples, judged, model, record, backbone, checks, reports)
+    except BaseException as error:
+        store.models.finish_run(run_id, "failed", {"error": str(error)})
+        raise
+    files["model"] = str(root / record.folder)
+    result = TrainResult(
+        task.name, task.kind, record.version, judged.summary(trained.set_aside), checks, files
+    )
+    store.models.finish_run(run_id, "done", {"version": record.version, "summary": result.summary})
+    return replace(result, seconds=time.monotonic() - started)
+
+
+def evaluate_task(
+    store: Store, root: Path, task: Task, backbone: Backbone, *, reports: Path
+) -> TrainResult:
+    """Judge the newest model by today's labels, and write its report again.
+
+    Raises:
+        NotFoundError: the task has no model yet.
+    """
+    started = time.monotonic()
+    record = store.models.latest(task.task_id)
+    if record is None or not record.folder:
+        raise NotFoundError(f"task {task.name!r} has no model yet: listlens train {task.name}")
+    folder = root / record.folder
+    model = Model.load(folder, record.sha256)
+    examples = build_examples(store, task, backbone.space)
+    heldout = Heldout.of(folder).extended(
+        [p.photo.photo_pk for p in examples.photos], model.probs(examples.data.embeddings)
+    )
+    policy = store.models.policy(record.model_id)[1]
+    judged = judge(examples, heldout, model.classes, policy, None)
+    reports.mkdir(parents=True, exist_ok=True)
+    write_checks(reports / "checks.jsonl", examples.checks)
+    files = write_task_report(
+        store, examples, judged, model, record, backbone, examples.checks, reports
+    )
+    files["model"] = str(folder)
+    return TrainResult(
+        task.name,
+        task.kind,
+        record.version,
+        judged.summary(model.training.get("set_aside", {})),
+        examples.checks,
+        files,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _unchanged(
+    store: Store, root: Path, task: Task, fingerprint: str, config: dict[str, Any], reports: Path
+) -> TrainResult | None:
+    """The result of the newest training, if it had the same examples and options and is whole."""
+    record = store.models.latest(task.task_id)
+    done = [run for run in store.models.runs(task.task_id) if run.status == "done"]
+    if record is None or not done:
+        return None
+    last = done[-1]
+    files = {name: str(reports / f"report.{suffix}") for name, suffix in REPORT_FILES.items()}
+    same = last.fingerprint == fingerprint and last.config == config and last.result is not None
+    if (
+        not same
+        or last.run_id != record.run_id
+        or not all(Path(f).exists() for f in files.values())
+    ):
+        return None
+    folder = root / record.folder
+    if not folder.is_dir() or folder_hash(folder) != record.sha256:
+        return None
+    assert last.result is not None
+    files["model"] = str(folder)
+    return TrainResult(
+        task.name, task.kind, record.version, last.result["summary"], files=files, reused=True
+    )
+
+
+REPORT_FILES = {"report": "html", "report as JSON": "json"}
+
+
+def _training_checks(examples: Examples, trained: Trained) -> list[Check]:
+    """What only the training knows: classes set aside, and leaks across a given split."""
+    names = examples.data.names
+    aside = [f"{name}: {reason}" for name, reason in trained.set_aside.items()]
+    leaks = [f"{names[i]} ({trained.split[i]})" for i in trained.leaks]
+    return [
+        *found("classes_set_aside", "warning", "{n} classes are too small to learn; they are left "
+               "unscored until they have more labels.", aside),
+        *found("leaking_split", "warning", "{n} photos of the given split have their listing or a "
+               "duplicate on an earlier side too; the metric is also given without them.", leaks),
+    ]  # fmt: skip
+
+
+def _model(
+    task: Task, examples: Examples, trained: Trained, judged: Judged, backbone: Backbone
+) -> Model:
+    ids = {c.name: c.class_id for c in task.classes}
+    return Model.from_trained(
+        trained,
+        space=backbone.space,
+        preprocessing=backbone.preprocessing,
+        task=task.name,
+        class_ids=[ids[name] for name in trained.classes],
+        taxonomy_version=task.taxonomy_version,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        fingerprint=examples.fingerprint,
+        metrics=judged.metrics(),
+    )
+
+
+def _save(
+    store: Store,
+    root: Path,
+    task: Task,
+    model: Model,
+    heldout: Heldout,
+    backbone: Backbone,
+    run_id: int,
+) -> ModelView:
+    """Write the folder, then register it; a folder without a row is from a killed run."""
+    version = store.models.next_version(task.task_id)
+    relative = f"models/{_folder_name(task)}/{version}"
+    folder = root / relative
+    shutil.rmtree(folder, ignore_errors=True)
+    digest = model.save(folder)
+    heldout.save(folder)
+    _export_graph(model, folder / ONNX_FILE, backbone)
+    model_id = store.models.register(
+        ModelRecord(
+            task_id=task.task_id,
+            version=version,
+            folder=relative,
+            sha256=digest,
+            space=model.space,
+            taxonomy_version=model.taxonomy_version,
+            card={"metrics": dict(model.metrics), "created": model.created},
+            run_id=run_id,
+        )
+    )
+    store.models.add_policy(model_id, model.policy)
+    return store.models.get(task.task_id, version)
+
+
+def _export_graph(model: Model, path: Path, backbone: Backbone) -> None:
+    """Write backbone and head as one ONNX file, where the backbone is one of our engines'."""
+    if not isinstance(backbone, EngineBackbone):
+        return
+    with tempfile.TemporaryDirectory() as aside:
+        graph = Path(aside) / "backbone.onnx"
+        graph.write_bytes(backbone.network.graph)
+        export_onnx(model, path, graph, embedding=backbone.network.embedding)
+
+
+def _folder_name(task: Task) -> str:
+    """The task's name where it is safe as a folder's, else its id."""
+    plain = all(char.isalnum() or char in "-_ " for char in task.name)
+    return task.name if plain and len(task.name) < 80 else f"task-{task.task_id}"

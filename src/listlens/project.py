@@ -1,0 +1,440 @@
+"""`Project`: the facade that the command line, pages and notebooks share.
+
+Nothing can be done in one of them that cannot be done in another.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from listlens.core.config import (
+    CONFIG_NAME,
+    Config,
+    TaskConfig,
+    load_config,
+    parse_config,
+    render_config,
+    render_task,
+)
+from listlens.core.errors import ConfigError, InputError, NotFoundError, suggest
+from listlens.core.types import Kind, Task
+from listlens.store.open import Store, open_store
+
+if TYPE_CHECKING:
+    from listlens.core.ports import Backbone, Source
+    from listlens.images.files import Limits
+    from listlens.labels.files import LabelFile
+    from listlens.pipeline.apply import Prediction
+    from listlens.pipeline.ingest import IngestReport
+    from listlens.pipeline.labelling import LabelReport
+    from listlens.pipeline.models import LiveModel
+    from listlens.pipeline.tagging import TagReport
+    from listlens.pipeline.training import TrainResult
+
+StepProgress = Callable[[str, int, int | None], None]
+"""Called with the step, what is done and the total (None: not known)."""
+
+TEMPLATES = ("homes", "hotels", "cars", "goods")
+REDUCED_PX = {"default": 448, "fast": 224}
+"""JPEGs are decoded at the smallest scale at least this large (docs/performance.md)."""
+
+
+def init(directory: str | Path = ".", *, template: str | None = None) -> Project:
+    """Make a project in a folder, and open it.
+
+    Args:
+        directory: made where it is absent.
+        template: ``homes``, ``hotels``, ``cars`` or ``goods`` for its usual tasks.
+
+    Raises:
+        ConfigError: the folder is a project already, or there is no such template.
+    """
+    root = Path(directory)
+    if (root / CONFIG_NAME).exists():
+        raise ConfigError(f"{root / CONFIG_NAME} exists: this is a project already.")
+    if template is not None and template not in TEMPLATES:
+        raise ConfigError(f"no template {template!r}. {suggest(template, TEMPLATES)}")
+    values: dict[str, Any] = {}
+    if template is not None:
+        text = (resources.files("listlens.templates") / f"{template}.toml").read_text("utf-8")
+        values = tomllib.loads(text)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / CONFIG_NAME).write_text(render_config(parse_config(values)), encoding="utf-8")
+    return open(root)
+
+
+def open(directory: str | Path = ".") -> Project:
+    """Open a project: a folder with `listlens.toml`.
+
+    Raises:
+        NotFoundError: there is none; says how to make one.
+        ConfigError: its settings are wrong.
+        StoreError: its store cannot be opened.
+    """
+    root = Path(directory).resolve()
+    path = root / CONFIG_NAME
+    if not path.is_file():
+        raise NotFoundError(
+            f"no project in {root}: there is no {CONFIG_NAME}. Make one with `listlens init "
+            f"{directory}`, or name another folder with --project."
+        )
+    return Project(root, load_config(path))
+
+
+class Project:
+    """A folder of settings, photos' rows, embeddings, labels, models and reports.
+
+    Open it with `listlens.open`; use it in a `with`, or close it.
+
+    Args:
+        root: the project's folder.
+        config: its checked settings.
+    """
+
+    def __init__(self, root: Path, config: Config) -> None:
+        self.root, self.config = root, config
+        self.store: Store = open_store(config.store.url, root)
+        self._declare_tasks()
+
+    def close(self) -> None:
+        """Release the store."""
+        self.store.close()
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The backbone that the settings name, loaded on first use."""
+        from listlens.backbones.registry import load_backbone
+
+        chosen = self.config.backbone
+        return load_backbone(
+            chosen.name,
+            engine=chosen.engine,
+            precision=chosen.precision,
+            reduced_px=REDUCED_PX[chosen.decode],
+            n_threads=1,
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """Bounds for what comes in, from the settings."""
+        from listlens.images.files import Limits
+
+        chosen = self.config.limits
+        return replace(Limits(), max_bytes=chosen.max_bytes, max_pixels=chosen.max_pixels)
+
+    # -- photos -----------------------------------------------------------------------------
+
+    def ingest(
+        self,
+        photos: str | Path,
+        *,
+        table: str | Path | None = None,
+        mapping: Mapping[str, str] | None = None,
+        pattern: str | None = None,
+        progress: Callable[[int, int], None] = lambda done, failed: None,
+    ) -> IngestReport:
+        """Bring photos in from a folder or a table; see `listlens ingest --help`.
+
+        Args:
+            photos: a folder, or a table whose paths are relative to its own folder.
+            table: a table with a row a photo, paths relative to `photos`.
+            mapping: our column name to the table's.
+            pattern: regular expression on the relative path with a group ``listing``.
+            progress: called with the photos done and failed.
+        """
+        from listlens.sources.detect import open_source
+
+        source = open_source(
+            Path(photos),
+            Path(table) if table is not None else None,
+            mapping,
+            pattern,
+            skip=[self.root],
+        )
+        return self.ingest_source(source, progress)
+
+    def ingest_source(
+        self, source: Source, progress: Callable[[int, int], None] = lambda done, failed: None
+    ) -> IngestReport:
+        """Bring photos in from any `listlens.core.ports.Source`."""
+        from listlens.pipeline.ingest import IngestOptions, ingest
+        from listlens.pipeline.tagging import embed_missing
+
+        options = IngestOptions(self.limits, self.config.store.keep == "thumbnails")
+        report = ingest(source, self.store, self.backbone, options, progress)
+        report.embedded += embed_missing(self.store, self.backbone, self.limits)[0]
+        return report
+
+    def check(self, page: str | Path | None = None) -> dict[str, Any]:
+        """Score and flag every photo's measures, and write a page with thumbnails.
+
+        Returns:
+            JSON-able summary; ``page`` is where the HTML is.
+        """
+        from listlens.pipeline.photo_report import write_photo_report
+
+        return write_photo_report(
+            self.store, self.backbone.space, Path(page or self.root / "check.html")
+        )
+
+    def forget(self, *, dry_run: bool = False, **what: str | None) -> dict[str, Any]:
+        """Delete a listing, photo or seller for good, or make an annotator a pseudonym.
+
+        Args:
+            dry_run: only say what would go.
+            what: one of listing, photo, seller, annotator (photo may come with its listing).
+
+        Returns:
+            Counts of what went, or would go.
+        """
+        plan = self.store.forgetting.plan(**what)
+        if not dry_run:
+            plan = self.store.forgetting.execute(plan)
+        return plan.as_dict()
+
+    # -- tasks and labels -------------------------------------------------------------------
+
+    def tasks(self) -> list[Task]:
+        """The project's tasks with their classes; without the built-in starter tags."""
+        from listlens.pipeline.models import STARTER
+
+        return [task for task in self.store.labels.tasks() if task.name != STARTER]
+
+    def add_task(self, name: str, kind: str, classes: Sequence[str] = ()) -> Task:
+        """Add a question, to `listlens.toml` and to the store.
+
+        Raises:
+            InputError: a name that is taken, or a kind that is not ``single`` or ``multi``.
+        """
+        if name in self.config.tasks or name in {t.name for t in self.store.labels.tasks()}:
+            raise InputError(f"there is a task {name!r} already.")
+        if kind not in get_args(Kind):
+            raise InputError(f"no kind {kind!r}. {suggest(kind, get_args(Kind))}")
+        task = self.store.labels.add_task(name, cast(Kind, kind), classes)
+        declared = TaskConfig(kind=cast(Kind, kind), classes=tuple(classes))
+        with (self.root / CONFIG_NAME).open("a", encoding="utf-8") as file:
+            file.write("\n" + "\n".join(render_task(name, declared)) + "\n")
+        self.config = load_config(self.root / CONFIG_NAME)
+        return task
+
+    def import_labels(self, task: str, path: str | Path, **options: Any) -> LabelReport:
+        """Import a label file for a task; see `listlens labels import --help`.
+
+        Args:
+            task: its name.
+            path: the file.
+            options: label, mapping, unlisted, group; see `listlens.labels.files.read_labels`.
+        """
+        from listlens.labels.files import read_labels
+
+        found = self.store.labels.task(task)
+        return self.import_label_file(found, read_labels(Path(path), kind=found.kind, **options))
+
+    def import_label_file(self, task: Task, file: LabelFile) -> LabelReport:
+        """Import an opened label file; its name is the annotator's."""
+        from listlens.pipeline.labelling import import_labels
+
+        declared = self.config.tasks.get(task.name)
+        closed = declared is not None and bool(declared.classes)
+        name = f"file:{file.path.name}"
+        return import_labels(self.store, task, file, annotator=name, closed=closed)
+
+    def export_labels(self, task: str, path: str | Path) -> int:
+        """Write a task's labels as `import_labels` reads them; return the number of rows."""
+        from listlens.pipeline.export import export_labels
+
+        return export_labels(self.store, self.store.labels.task(task), Path(path))
+
+    # -- learning ---------------------------------------------------------------------------
+
+    def train(
+        self,
+        task: str,
+        *,
+        target: str = "best-f1",
+        seed: int = 0,
+        force: bool = False,
+        progress: StepProgress = lambda step, done, total: None,
+    ) -> TrainResult:
+        """Learn a task from its labels; writes a model and a report.
+
+        Equal labels, photos and options give back the model that is there, unless `force`.
+
+        Raises:
+            TrainingError: not enough labels; says what is needed.
+        """
+        from listlens.pipeline.training import train_task
+
+        found = self.store.labels.task(task)
+        return train_task(
+            self.store,
+            self.root,
+            found,
+            self.backbone,
+            reports=self.root / "reports" / found.name,
+            target=target,
+            seed=seed,
+            force=force,
+            progress=progress,
+        )
+
+    def evaluate(self, task: str) -> TrainResult:
+        """Judge a task's model by the labels as they are now, and write its report again."""
+        from listlens.pipeline.training import evaluate_task
+
+        found = self.store.labels.task(task)
+        reports = self.root / "reports" / found.name
+        return evaluate_task(self.store, self.root, found, self.backbone, reports=reports)
+
+    # -- using ------------------------------------------------------------------------------
+
+    def models(self, tasks: Sequence[str] | None = None) -> list[LiveModel]:
+        """The newest model of each task, the starter tags' included where they were given."""
+        from listlens.pipeline.models import live_models
+
+        return live_models(self.store, self.root, list(tasks) if tasks else None)
+
+    def tag(
+        self,
+        tasks: Sequence[str] | None = None,
+        *,
+        starter: bool = False,
+        progress: StepProgress = lambda step, done, total: None,
+    ) -> dict[str, TagReport]:
+        """Answer every task that has a model, for every stored photo; resumes where it stopped.
+
+        Args:
+            tasks: only these; default all with a model, or the starter tags where none has.
+            starter: the starter tags too.
+            progress: called with the task, photos done and their number.
+        """
+        from listlens.pipeline.models import STARTER, starter_model
+        from listlens.pipeline.tagging import tag
+
+        models = self.models(tasks)
+        if starter or not models:
+            known = [model for model in models if model.task != STARTER]
+            models = [*known, starter_model(self.store, self.backbone.space)]
+        total = sum(1 for _ in self.store.contents.scan())
+        return {
+            model.task: tag(
+                self.store,
+                model.model_id,
+                model.probs,
+                self.backbone.space,
+                lambda done, name=model.task: progress(name, done, total),  # type: ignore[misc]
+            )
+            for model in models
+        }
+
+    def notices(self) -> list[str]:
+        """What to know of models that run on another engine than they were trained on."""
+        from listlens.pipeline.apply import engine_notice
+
+        models = [model.model for model in self.models() if model.model is not None]
+        return [text for m in models if (text := engine_notice(m, self.backbone))]
+
+    def predict(
+        self, files: Sequence[str | Path], tasks: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, Prediction]]:
+        """Answer for files that need not be in the project; yields (task, prediction)."""
+        from listlens.pipeline.apply import PhotoModel
+
+        models = [m for m in self.models(tasks) if m.model is not None]
+        if not models:
+            raise NotFoundError("no task has a model yet: listlens train TASK")
+        for live in models:
+            assert live.model is not None
+            model = PhotoModel(replace(live.model, policy=live.policy), self.backbone, self.limits)
+            for prediction in model.stream(files):
+                yield live.task, prediction
+
+    def export(self, path: str | Path, *, probs: bool = False) -> int:
+        """Write every photo with every task's answer; return the number of rows."""
+        from listlens.pipeline.export import export_answers
+
+        return export_answers(self.store, self.models(), Path(path), probs=probs)
+
+    def export_embeddings(self, path: str | Path) -> int:
+        """Write every photo's embedding to .npy or .parquet; return the number of rows."""
+        from listlens.pipeline.export import export_embeddings
+
+        return export_embeddings(self.store, self.backbone.space, Path(path))
+
+    def search(self, query: str, limit: int = 20) -> list[dict[str, Any]]:
+        """Find photos by a tag; see `listlens.pipeline.search.search`."""
+        from listlens.pipeline.search import search
+
+        return search(self.store, self.models(), query, limit)
+
+    def status(self) -> dict[str, Any]:
+        """What the project holds, JSON-able."""
+        from listlens.pipeline.overview import overview
+
+        return {"project": str(self.root), **overview(self.store, self.tasks())}
+
+    def _declare_tasks(self) -> None:
+        """Bring tasks and classes that the settings declare into the store."""
+        known = {task.name: task for task in self.store.labels.tasks()}
+        for name, declared in self.config.tasks.items():
+            task = known.get(name)
+            if task is None:
+                self.store.labels.add_task(name, declared.kind, declared.classes)
+                continue
+            if task.kind != declared.kind:
+                raise ConfigError(
+                    f"task {name!r} is {task.kind} in the store and {declared.kind} in "
+                    f"{CONFIG_NAME}. A task keeps its kind: give the new one another name."
+                )
+            names = {alias for c in task.classes for alias in (c.name, *c.aliases)}
+            if new := [c for c in declared.classes if c not in names]:
+                self.store.labels.add_classes(task.task_id, new)
+
+
+def predict_files(
+    files: Sequence[str | Path],
+    *,
+    project: str | Path = ".",
+    tasks: Sequence[str] | None = None,
+    model: str | Path | None = None,
+    note: Callable[[str], None] = lambda message: None,
+) -> Iterator[tuple[str, Prediction]]:
+    """Answer for files with a model folder, or with the models of a project.
+
+    Args:
+        files: any number of photos.
+        project: where the models are, unless `model` is given.
+        tasks: only these.
+        model: a model folder.
+        note: called with what a person should know, such as another engine.
+    """
+    if model is not None:
+        from listlens.pipeline.apply import load_model
+
+        loaded = load_model(model)
+        note(loaded.notice)
+        for prediction in loaded.stream(files):
+            yield loaded.model.task, prediction
+        return
+    with open(project) as opened:
+        for message in opened.notices():
+            note(message)
+        yield from opened.predict(files, tasks)
