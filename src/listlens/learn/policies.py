@@ -208,5 +208,5 @@ def decide(
     names = [tuple(classes[c] for c in order[i] if given[i, c]) for i in range(len(p))]
     return [
         Decision(name, float(v), bool(r))
-        for name, v, r in zip(names, sure, unsure.any(axis=1), strict=True)
+        for name, v, r in zip(names, sure, np.any(unsure, axis=1), strict=True)
     ]
