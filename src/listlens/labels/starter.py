@@ -33,9 +33,9 @@ SHOW_AT = 0.3
 
 Chosen on 143 photos looked at (39 interiors of the demo, 40 houses, 40 goods, 24 cars): of the
 tags shown, 79 % were right at 0.25 (114 tags), 87 % at 0.3 (95 tags; two thirds of the photos have
-one) and 93 % at 0.4 (83 tags). On 80 photos not used for choosing, at 0.3: 33 of 38 right on houses;
-5 of 23 on goods, where routers and deodorants, for which ImageNet has no class, became radios and
-lotions.
+one) and 93 % at 0.4 (83 tags). On 80 photos not used for choosing, at 0.3: 33 of 38 right on
+houses; 5 of 23 on goods, where routers and deodorants, for which ImageNet has no class, became
+radios and lotions.
 """
 
 
