@@ -39,8 +39,8 @@ def resize(
         interpolation: ``bicubic`` (a = -0.5), ``bilinear`` (triangle) or ``box`` (area mean).
 
     Returns:
-        `(height_px, width_px, 3)` uint8, equal on every machine; within 1 level of
-        `PIL.Image.resize` with the same filter (in 0.04 % of the values, on photos).
+        `(height_px, width_px, 3)` uint8, equal on every machine; 1 level off (in 0.04 % of the
+        values, on photos) `PIL.Image.resize` with the same filter, rows first.
 
     Source:
         Separable convolution with the filter scaled by the reduction, as in Pillow's
@@ -54,11 +54,12 @@ def resize(
     height, width, n_channels = pixels.shape
     rows = np.ascontiguousarray(pixels).reshape(height, width * n_channels)
     middle = np.empty((height, width_px * n_channels), np.float32)
-    for start, stop, first, last, weights in _column_blocks(width, width_px, interpolation):
-        step = max(1, _MAX_PRODUCT // weights.size)
-        for row in range(0, height, step):
-            part = rows[row : row + step, first:last].astype(np.float32)
-            np.matmul(part, weights, out=middle[row : row + step, start:stop])
+    blocks = _column_blocks(width, width_px, interpolation)
+    step = max(1, _MAX_PRODUCT // max(weights.size for *_, weights in blocks))
+    for row in range(0, height, step):
+        part = rows[row : row + step].astype(np.float32)
+        for start, stop, first, last, weights in blocks:
+            np.matmul(part[:, first:last], weights, out=middle[row : row + step, start:stop])
     _round(middle)
     result = np.empty((height_px, width_px * n_channels), np.float32)
     for start, stop, first, last, weights in _blocks(height, height_px, _ROWS, interpolation):
@@ -68,7 +69,8 @@ def resize(
 
 
 def _round(values: NDArray[np.float32]) -> None:
-    np.rint(values, out=values)
+    values += 0.5  # not rint, which rounds ties to even: Pillow rounds them up
+    np.floor(values, out=values)
     np.clip(values, 0, 255, out=values)
 
 
@@ -133,4 +135,5 @@ def _kernel(x: NDArray[np.floating[Any]], interpolation: Filter) -> NDArray[np.f
         return np.maximum(0.0, 1.0 - x).astype(np.float64)
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return np.where(x < 1, near, np.where(x < 2, far, 0.0)).astype(np.float64)
+    kernel: NDArray[np.float64] = np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    return kernel
