@@ -45,16 +45,14 @@ def near_pairs(
         raise ValueError(f"a cosine to search for lies in (0, 1], got {at_least}")
     lengths = _lengths(embeddings)
     short = _shorten(embeddings, lengths)
-    # |a - b|^2 = |a|^2 + |b|^2 - 2ab <= 2 - 2 cosine, as a bound on ab; a hair loose for rounding
-    half = (short**2).sum(1) / 2
-    slack = 1 - at_least + 1e-3
+    # |a - b|^2 = |a|^2 + |b|^2 - 2ab, with both squares put into the product as extra coordinates
+    half, one = (short**2).sum(1, keepdims=True) / 2, np.ones((len(short), 1), dtype=np.float32)
+    lefts, rights = np.hstack([short, half, one]), np.hstack([short, -one, -half])
+    least = at_least - 1 - 1e-3  # -|a - b|^2 / 2 of a pair just near enough; loose for rounding
     for start in range(0, len(short), _BLOCK):
-        left = slice(start, start + _BLOCK)
+        left = lefts[start : start + _BLOCK]
         for begin in range(start, len(short), _BLOCK):
-            right = slice(begin, begin + _BLOCK)
-            gap = half[left, None] + half[right]
-            gap -= short[left] @ short[right].T
-            rows, columns = np.nonzero(gap <= slack)
+            rows, columns = np.nonzero(left @ rights[begin : begin + _BLOCK].T >= least)
             i, j = rows + start, columns + begin
             keep = i < j
             if worth is not None:

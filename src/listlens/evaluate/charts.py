@@ -62,12 +62,15 @@ def plot(x: Axis, y: Axis, marks: Sequence[Markup], label: str) -> Markup:
         parts.append(_text(_x(x, value), _HEIGHT - _BOTTOM + 15, text, "middle"))
     parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 5, x.title, "middle", "title"))
     turn = f"rotate(-90 11 {(_HEIGHT - _BOTTOM + _TOP) / 2})"
-    parts.append(Markup('<text class="title" x="11" y="{}" text-anchor="middle" '
-                        'transform="{}">{}</text>').format((_HEIGHT - _BOTTOM + _TOP) / 2, turn,
-                                                           y.title))
+    parts.append(
+        Markup(
+            '<text class="title" x="11" y="{}" text-anchor="middle" transform="{}">{}</text>'
+        ).format((_HEIGHT - _BOTTOM + _TOP) / 2, turn, y.title)
+    )
     body = Markup("").join([*parts, *marks])
-    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
-                  ).format(_WIDTH, _HEIGHT, label, body)
+    return Markup(
+        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
+    ).format(_WIDTH, _HEIGHT, label, body)
 
 
 def line(x: Axis, y: Axis, points: Sequence[tuple[float, float]], cls: str = "line") -> Markup:
@@ -85,8 +88,9 @@ def band(x: Axis, y: Axis, points: Sequence[tuple[float, float, float]]) -> Mark
 
 def dot(x: Axis, y: Axis, a: float, b: float, title: str, radius: float = 3.5) -> Markup:
     """Draw a point that says its value when pointed at."""
-    return Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"><title>{}</title>'
-                  "</circle>").format(_x(x, a), _y(y, b), radius, title)
+    return Markup(
+        '<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"><title>{}</title></circle>'
+    ).format(_x(x, a), _y(y, b), radius, title)
 
 
 def whisker(x: Axis, y: Axis, a: float, low: float, high: float) -> Markup:
@@ -119,4 +123,5 @@ def _tag(name: str, cls: str, **attributes: float) -> Markup:
 
 def _text(x: float, y: float, text: str, anchor: str, cls: str = "tick") -> Markup:
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
-        cls, x, y, anchor, text)
+        cls, x, y, anchor, text
+    )
