@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 # Keeps a bias finite when a fold has no example of a class; far below what a photo weighs.
 BIAS_PENALTY = 1e-3
 # Relative change of the objective at which L-BFGS stops. Against 1e-8, no held-out probability
-# moves by more than 0.016 (houses), 0.045 (grocery, 81 classes), and the log loss by less than 0.001.
+# moves by more than 0.016 (houses) or 0.045 (grocery, 81 classes), the log loss by less than 0.001.
 TOLERANCE = 2e-5
 MAX_STEPS = 200
 

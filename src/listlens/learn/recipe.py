@@ -270,7 +270,7 @@ def cross_fit(
     """
     known = targets.weight.any(axis=1)
     logits = np.full((len(candidates), *targets.yes.shape), np.nan, dtype=np.float32)
-    axes = shared_axes(embeddings)
+    axes = shared_axes(embeddings[fold >= 0])
 
     def one(f: int) -> None:
         rows = np.flatnonzero((fold >= 0) & (fold != f) & known)
