@@ -119,7 +119,7 @@ class Photos:
             latest = dict(zip(pairs, records, strict=True))
             rows = [
                 to_values(latest[pair], source_id, ingest_id, pair[0], now)
-                for pair in sorted(latest)  # in one order everywhere, as for listings
+                for pair in latest
             ]
             self._db.bulk(connection, self._photo_upsert(), rows)
             self._remember_former(connection, before, latest)
