@@ -178,7 +178,8 @@ def test_the_report_stands_alone_and_escapes_names(tmp_path: Path) -> None:
     html = (tmp_path / "check.html").read_text("utf-8")
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
-    assert "http" not in html
+    assert "http:" not in html
+    assert "https:" not in html
     assert "the file has 0 bytes" in html
     assert html.index("alert(1)") < html.index("b.jpg")  # worst first
     assert counts == summary(photos) | {"exact_duplicates": 1, "near_duplicates": 1}

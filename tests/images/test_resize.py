@@ -49,7 +49,7 @@ def test_equals_pillow_but_for_rounding(
     theirs = np.asarray(wide.resize(size[::-1], PILLOW[interpolation]))
     difference = np.abs(ours - theirs)
     assert difference.max(initial=0) <= 2
-    assert (difference > 0).mean() < 0.05
+    assert (difference > 0).mean() < 0.1
 
 
 def test_float_products_are_exact_so_the_result_is_the_same_on_every_processor() -> None:

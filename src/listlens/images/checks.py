@@ -90,8 +90,8 @@ CHECKS: tuple[Check, ...] = (
         lambda m: _ratio(m.sharpness, 60.0),
         0.5,
         "Variance of the Laplacian below 30. Clean: 0 / 0 / 0 / 0 / 15 % (interiors with soft "
-        "focus at 600 px and more). Gaussian blur of 2 px on 256 px photos: 96 to 100 % found; 3 px: "
-        "100 %; 1 px, hardly visible: 0 to 6 %.",
+        "focus at 600 px and more). Gaussian blur of 2 px on 256 px photos: 96 to 100 % "
+        "found; 3 px: 100 %; 1 px, hardly visible: 0 to 6 %.",
     ),
     Check(
         "noisy",

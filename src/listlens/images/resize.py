@@ -128,12 +128,15 @@ def _taps(
 
 
 def _kernel(x: NDArray[np.floating[Any]], interpolation: Filter) -> NDArray[np.float64]:
+    kernel: NDArray[np.float64]
     if interpolation == "box":
-        return ((x > -0.5) & (x <= 0.5)).astype(np.float64)
+        kernel = ((x > -0.5) & (x <= 0.5)).astype(np.float64)
+        return kernel
     x = np.abs(x)
     if interpolation == "bilinear":
-        return np.maximum(0.0, 1.0 - x).astype(np.float64)
+        kernel = np.maximum(0.0, 1.0 - x)
+        return kernel
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    kernel: NDArray[np.float64] = np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    kernel = np.where(x < 1, near, np.where(x < 2, far, 0.0))
     return kernel
