@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 _WIDTH, _HEIGHT = 360, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 10, 38
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 22, 10, 38
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,9 @@ N_REPEATS = 3
 HARDLY = 0.1
 """Twice the labels "hardly help" where they surely remove less than this share of the errors."""
 
+NEGLIGIBLE = 0.003
+"""So does a gain of surely less than this, which no test split of usual size could show."""
+
 _RATES = np.linspace(0.05, 1.5, 59)  # how fast errors fall; Rosenfeld 2020 reports 0.2 to 1.1
 _FLOORS = np.linspace(0.0, 0.99, 50)  # error that no label removes, as a share of today's
 
@@ -159,7 +162,7 @@ def judge(metric: str, points: Sequence[CurvePoint], variances: Sequence[float])
     before = 1 - error[-1]
     text = f"{100 * (low - before):.1f} to {100 * (high - before):.1f}"
     unit = "points" if metric == "accuracy" else "points of average precision"
-    if high - before < HARDLY * error[-1] or high - before < 0.002:
+    if high - before < HARDLY * error[-1] or high - before < NEGLIGIBLE:
         return LearningCurve(
             metric,
             kept,

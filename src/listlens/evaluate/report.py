@@ -243,8 +243,16 @@ def _data_uri(jpeg: bytes | None) -> str:
 
 
 def _percent(share: float | Estimate | None, digits: int = 0) -> str:
+    """In percent; what is not quite all or none is not rounded to it."""
     value = share.value if isinstance(share, Estimate) else share
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
+    if value is None:
+        return "–"
+    step = 10.0**-digits
+    if 0 < value < step / 200:
+        return f"<{step:.{digits}f}\N{NO-BREAK SPACE}%"
+    if 1 - step / 200 < value < 1:
+        return f">{100 - step:.{digits}f}\N{NO-BREAK SPACE}%"
+    return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def _between(estimate: Estimate | None) -> str:
