@@ -44,7 +44,7 @@ reference: $(VENV)/.dev ## Rewrite what in the docs derives from the code
 	$(BIN)/python tools/reference.py
 
 bench: $(VENV)/.dev ## Measure speed against two plain loops; takes minutes
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/run.py --install-peers
 
 clean: ## Remove .venv and what the demo wrote
 	rm -rf $(VENV) demo/out
