@@ -12,6 +12,7 @@ are rounded to whole levels, as Pillow does.
 from __future__ import annotations
 
 import functools
+import threading
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +26,8 @@ _COLUMNS = 4
 _MAX_PRODUCT = 2**18
 """Multiplications a product: OpenBLAS starts threads above, which costs more than it brings
 (`GEMM_MULTITHREAD_THRESHOLD`, its interface/gemm.c), and photos are spread over threads already."""
+
+_MAX_KEPT = 2**21  # floats: at most 8 MiB an array stay with a thread
 
 
 def resize(
@@ -53,19 +56,46 @@ def resize(
     """
     height, width, n_channels = pixels.shape
     rows = np.ascontiguousarray(pixels).reshape(height, width * n_channels)
-    middle = np.empty((height, width_px * n_channels), np.float32)
     blocks = _column_blocks(width, width_px, interpolation)
     step = max(1, _MAX_PRODUCT // max(weights.size for *_, weights in blocks))
+    middle = _scratch.floats("middle", height, width_px * n_channels)
+    part = _scratch.floats("part", min(step, height), width * n_channels)
     for row in range(0, height, step):
-        part = rows[row : row + step].astype(np.float32)
+        n_rows = min(step, height - row)
+        np.copyto(part[:n_rows], rows[row : row + n_rows])
         for start, stop, first, last, weights in blocks:
-            np.matmul(part[:, first:last], weights, out=middle[row : row + step, start:stop])
+            out = middle[row : row + n_rows, start:stop]
+            np.matmul(part[:n_rows, first:last], weights, out=out)
     _round(middle)
-    result = np.empty((height_px, width_px * n_channels), np.float32)
+    result = _scratch.floats("result", height_px, width_px * n_channels)
     for start, stop, first, last, weights in _blocks(height, height_px, _ROWS, interpolation):
         np.matmul(weights, middle[first:last], out=result[start:stop])
     _round(result)
     return result.astype(np.uint8).reshape(height_px, width_px, n_channels)
+
+
+class _Scratch(threading.local):
+    """Memory a thread uses again and again.
+
+    New memory of this size comes from the operating system page by page each time, which costs as
+    much as the resize itself.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, NDArray[np.float32]] = {}
+
+    def floats(self, name: str, n_rows: int, n_columns: int) -> NDArray[np.float32]:
+        """Return `(n_rows, n_columns)` of anything; valid until the same name is asked again."""
+        n_floats = n_rows * n_columns
+        if n_floats > _MAX_KEPT:
+            return np.empty((n_rows, n_columns), np.float32)
+        kept = self._kept.get(name)
+        if kept is None or kept.size < n_floats:
+            kept = self._kept[name] = np.empty(n_floats, np.float32)
+        return kept[:n_floats].reshape(n_rows, n_columns)
+
+
+_scratch = _Scratch()
 
 
 def _round(values: NDArray[np.float32]) -> None:
