@@ -39,7 +39,7 @@ class PhotoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         seed: of the internal cross-validation.
         engine: ``auto``, ``openvino`` or ``onnxruntime``.
-        class_weight: ``none`` or ``balanced``.
+        class_weight: ``auto``, ``none`` or ``balanced``.
 
     Attributes:
         classes_: `(k,)`, sorted.
@@ -48,7 +48,7 @@ class PhotoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ``PhotoClassifier().fit(paths, labels, groups=listing_ids).predict(new_paths)``
     """
 
-    def __init__(self, seed: int = 0, engine: str = "auto", class_weight: str = "none") -> None:
+    def __init__(self, seed: int = 0, engine: str = "auto", class_weight: str = "auto") -> None:
         self.seed = seed
         self.engine = engine
         self.class_weight = class_weight
@@ -101,10 +101,11 @@ class PhotoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Iterable[Any]) -> NDArray[Any]:
         """Return the most probable class of each photo, `(n,)`."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return best
 
     def _embed(self, paths: list[str]) -> NDArray[np.float16]:
-        backbone = load_backbone(engine=self.engine, n_threads=1)  # type: ignore[arg-type]
+        backbone = load_backbone(engine=self.engine)  # type: ignore[arg-type]
         return _CACHE.embed(paths, backbone)
 
 

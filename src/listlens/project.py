@@ -129,7 +129,6 @@ class Project:
             engine=chosen.engine,
             precision=chosen.precision,
             reduced_px=REDUCED_PX[chosen.decode],
-            n_threads=1,
         )
 
     @property
@@ -208,7 +207,16 @@ class Project:
         plan = self.store.forgetting.plan(**what)
         if not dry_run:
             plan = self.store.forgetting.execute(plan)
-        return plan.as_dict()
+        counts = {
+            "listings": len(plan.listings),
+            "photos": len(plan.photos),
+            "contents": len(plan.contents),
+            "embeddings": plan.n_vectors,
+            "predictions": plan.n_predictions,
+            "annotations": plan.n_annotations,
+            "thumbnails": plan.n_thumbnails,
+        }
+        return {"what": plan.what, "name": plan.name, "dry_run": dry_run, **counts}
 
     # -- tasks and labels -------------------------------------------------------------------
 

@@ -176,7 +176,7 @@ def forget(
 
 def plan_text(plan: dict[str, object]) -> str:
     """The counts of a forget plan as words."""
-    counts = [f"{n} {name}" for name, n in plan.items() if isinstance(n, int) and n]
+    counts = [f"{n} {name}" for name, n in plan.items() if type(n) is int and n]
     return ", ".join(counts) or "nothing"
 
 

@@ -22,10 +22,9 @@ from listlens.learn.model import Model
 from listlens.pipeline.contents import (
     CHUNK_FILES,
     batched,
-    gather,
+    embed_all,
     prepare_bytes,
     read_file,
-    submit_embedding,
     worker_pool,
 )
 from listlens.sources.paths import printable
@@ -110,7 +109,7 @@ def embed_files(
     results = list(pool.map(load, locations, expected or [None] * len(locations)))
     errors = [result if isinstance(result, PhotoError) else None for result in results]
     pixels = [result.pixels for result in results if not isinstance(result, PhotoError)]
-    return gather(submit_embedding(pool, backbone, pixels), backbone.space.dim), errors
+    return embed_all(backbone, pixels), errors
 
 
 class PhotoModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from listlens.images.decode import Limits
 
 T = TypeVar("T")
-
-EMBED_BATCH = 8
-"""Photos a call of the network, the engines' own block: small parts keep every thread busy. The
-backbone is loaded with one thread, since these calls are spread over the pool already."""
 
 CHUNK_FILES = 64
 CHUNK_BYTES = 64 * 2**20
@@ -82,24 +78,10 @@ def prepare_bytes(
         return error
 
 
-def submit_embedding(
-    pool: Executor, backbone: Backbone, pixels: Sequence[NDArray[np.uint8]]
-) -> list[Future[NDArray[np.float16]]]:
-    """Start embedding in batches; the results in order are the embeddings of `pixels`."""
-    return [
-        pool.submit(_embed, backbone, pixels[start : start + EMBED_BATCH])
-        for start in range(0, len(pixels), EMBED_BATCH)
-    ]
-
-
-def gather(futures: Iterable[Future[NDArray[np.float16]]], dim: int) -> NDArray[np.float16]:
-    """Wait for the batches of `submit_embedding` and join them: `(n, dim)`."""
-    parts = [future.result() for future in futures]
-    return np.concatenate(parts) if parts else np.empty((0, dim), np.float16)
-
-
-def _embed(backbone: Backbone, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float16]:
-    """One batch; stacked in the worker, so that the copy happens beside other work."""
+def embed_all(backbone: Backbone, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float16]:
+    """Embed prepared photos, any number: `(n, dim)`. The backbone spreads them over its threads."""
+    if not pixels:
+        return np.empty((0, backbone.space.dim), np.float16)
     return backbone.embed(np.stack(pixels))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from listlens.core.errors import TrainingError
 from listlens.core.types import Status
 from listlens.duplicates.groups import duplicate_groups, join_groups
-from listlens.images.checks import is_flat
+from listlens.images.checks import flags
 from listlens.images.measures import Measures
 from listlens.labels.files import similar_classes
 from listlens.learn.dataset import TrainingSet
@@ -158,6 +158,11 @@ def _usable_targets(
         clash = np.nanmax(known, 0, initial=0) != np.nanmin(known, 0, initial=1)
         targets[np.ix_(rows, clash & (~np.isnan(known)).any(0))] = -1
     return targets
+
+
+def is_flat(measures: Measures) -> bool:
+    """Whether a picture is nearly one colour, so that its hash and embedding say nothing."""
+    return any(flag.name == "low_information" for flag in flags(measures))
 
 
 def _duplicates(

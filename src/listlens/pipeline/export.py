@@ -129,7 +129,7 @@ def export_embeddings(store: Store, space: EmbeddingSpace, path: Path) -> int:
         import polars as pl
     except ModuleNotFoundError:
         raise MissingExtraError("writing Parquet", "tables") from None
-    schema = {"listing_id": pl.String, "image": pl.String, "sha256": pl.String,
+    schema: Any = {"listing_id": pl.String, "image": pl.String, "sha256": pl.String,
               "embedding": pl.Array(pl.Float32, space.dim)}  # fmt: skip
     frames = (
         pl.DataFrame(
@@ -164,7 +164,7 @@ def _write_npy(store: Store, space: EmbeddingSpace, photos: Iterator[PhotoView],
     index = ({name: _base(p)[name] for name in columns} for p in photos)
     n = write_rows(path.with_suffix(".csv"), columns, index)
     with whole_file(path) as temporary:
-        array = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+        array = np.lib.format.open_memmap(
             temporary, mode="w+", dtype=np.float16, shape=(n, space.dim)
         )
         start = 0

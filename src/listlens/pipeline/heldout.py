@@ -46,8 +46,8 @@ class Heldout:
     @classmethod
     def from_trained(cls, trained: Trained, photo_pks: Sequence[int]) -> Heldout:
         """Take what a training held out, in the order of its training set."""
-        test = ~np.isnan(trained.test_probs).any(axis=1)
-        probs = np.where(test[:, None], trained.test_probs, trained.oof_probs)
+        test = np.isfinite(trained.test_probs[:, :1])
+        probs = np.where(test, trained.test_probs, trained.oof_probs)
         return cls(
             np.asarray(photo_pks, np.int64),
             trained.split,
@@ -82,7 +82,7 @@ class Heldout:
 
     def save(self, folder: Path) -> None:
         """Write one file into a model folder."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         split = np.frombuffer(self.split.astype("S5").tobytes(), np.uint8).copy()
         arrays = {
@@ -92,7 +92,7 @@ class Heldout:
             "oof_probs": np.ascontiguousarray(self.oof_probs),
             "own_split": np.array([self.own_split], np.uint8),
         }
-        save_file(arrays, folder / FILE)
+        (folder / FILE).write_bytes(save(arrays))
 
     @cached_property
     def _rows(self) -> dict[int, int]:

@@ -23,10 +23,9 @@ from listlens.pipeline.contents import (
     FileRead,
     batched,
     bounded_chunks,
-    gather,
+    embed_all,
     prepare_bytes,
     read_file,
-    submit_embedding,
     worker_pool,
 )
 from listlens.sources.paths import real_path
@@ -286,9 +285,7 @@ class _Line:
                 self.store.thumbnails.put(sha, result.thumbnail)
             fresh.append(sha)
             pixels.append(result.pixels)
-        vectors = gather(
-            submit_embedding(self.pool, self.backbone, pixels), self.backbone.space.dim
-        )
+        vectors = embed_all(self.backbone, pixels)
         self._vectors.update(zip(fresh, vectors, strict=True))
         self._photos += [
             (item, read.sha256, read.error)

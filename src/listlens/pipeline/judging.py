@@ -127,8 +127,7 @@ def judge(
             oof,
             given,
             data.names,
-            [p.photo.content_id for p in examples.photos],
-            embeddings=data.embeddings,
+            [p.photo.sha256 or "" for p in examples.photos],
             limit=N_SUSPECTS,
         ),
         unsure=unsure(
@@ -168,8 +167,9 @@ def in_classes(
     """Re-index targets from the task's classes to those of a model; others are unknown (-1)."""
     where = {name: i for i, name in enumerate(after)}
     if kind == "single":
-        table = np.array([where.get(name, -1) for name in before] + [-1], np.int64)
-        return table[given]
+        table: NDArray[np.integer] = np.array([where.get(c, -1) for c in before] + [-1])
+        indexed: NDArray[np.integer] = table[given]
+        return indexed
     column = {name: i for i, name in enumerate(before)}
     missing = np.full(len(given), -1, np.int8)
     columns = [given[:, column[name]] if name in column else missing for name in after]
@@ -190,7 +190,7 @@ def measure_learning_curve(examples: Examples, trained: Trained, seed: int) -> L
     def score(some: NDArray[np.int64]) -> float:
         if not _learnable(targets[some], trained.kind, len(trained.classes)) or not len(test):
             return float("nan")
-        head = fit(data.embeddings[some], encoded.rows(some), strength)
+        head = fit(data.embeddings[some], encoded.rows(some), [strength])
         return _quick_score(head.logits(data.embeddings[test]), targets[test], trained.kind)
 
     metric = "accuracy" if trained.kind == "single" else "macro_ap"
@@ -297,7 +297,7 @@ class _Pictures:
         features = self._backbone.feature_maps(pixels[None])[0]
         logits = self._model.head.logits(features.mean(axis=(1, 2))[None])[0]
         best = int(np.argmax(logits))
-        weights = self._model.head.weights.T  # (k, d)
+        weights = self._model.head.weights
         chosen = contrast(weights, best) if self._model.kind == "single" else weights[best]
         return overlay(thumbnail, class_activation(features, chosen))
 
