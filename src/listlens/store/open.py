@@ -39,8 +39,6 @@ class Store:
         self._db = connect(url, root, clock=clock)
         self.url = self._db.url.render_as_string(hide_password=True)
         self.root = root
-        migrate(self._db)
-        create_key(self._db)
         self.photos = Photos(self._db)
         self.contents = Contents(self._db)
         self.thumbnails = Thumbnails(root / "thumbnails")
@@ -49,7 +47,13 @@ class Store:
         self.models = Models(self._db)
         self.predictions = Predictions(self._db)
         self.forgetting = Forgetting(self._db, self.vectors, self.thumbnails)
-        self.forgetting.resume()
+        try:
+            migrate(self._db)
+            create_key(self._db)
+            self.forgetting.resume()
+        except BaseException:
+            self._db.close()
+            raise
 
     def close(self) -> None:
         """Close the connections; the last one to close also folds SQLite's log into its file."""

@@ -117,10 +117,7 @@ class Photos:
             before = _existing(connection, source_id, pairs)
             last = connection.execute(sa.select(sa.func.max(photo.c.id))).scalar() or 0
             latest = dict(zip(pairs, records, strict=True))
-            rows = [
-                to_values(latest[pair], source_id, ingest_id, pair[0], now)
-                for pair in latest
-            ]
+            rows = [to_values(latest[pair], source_id, ingest_id, pair[0], now) for pair in latest]
             self._db.bulk(connection, self._photo_upsert(), rows)
             self._remember_former(connection, before, latest)
             ids = {pair: pk for pair, (pk, _) in before.items()}
