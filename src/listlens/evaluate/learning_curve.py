@@ -15,7 +15,9 @@ FRACTIONS = (0.1, 0.2, 0.4, 0.7, 1.0)
 N_REPEATS = 3
 
 HARDLY = 0.1
-"""Twice the labels "hardly help" where they surely remove less than this share of the errors."""
+HARDLY_POINTS = 0.01
+"""Twice the labels "hardly help" where they surely remove less than a tenth of the errors and bring
+less than one point."""
 
 NEGLIGIBLE = 0.003
 """So does a gain of surely less than this, which no test split of usual size could show."""
@@ -162,7 +164,7 @@ def judge(metric: str, points: Sequence[CurvePoint], variances: Sequence[float])
     before = 1 - error[-1]
     text = f"{100 * (low - before):.1f} to {100 * (high - before):.1f}"
     unit = "points" if metric == "accuracy" else "points of average precision"
-    if high - before < HARDLY * error[-1] or high - before < NEGLIGIBLE:
+    if high - before < max(NEGLIGIBLE, min(HARDLY * error[-1], HARDLY_POINTS)):
         return LearningCurve(
             metric,
             kept,
@@ -171,7 +173,7 @@ def judge(metric: str, points: Sequence[CurvePoint], variances: Sequence[float])
             "More labels of this kind would hardly help: twice as many would "
             f"bring at most {max(0.0, 100 * (high - before)):.1f} {unit}.",
         )
-    if low - before >= HARDLY * error[-1] / 2:
+    if low - before >= NEGLIGIBLE:
         return LearningCurve(
             metric,
             kept,
