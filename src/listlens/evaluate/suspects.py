@@ -166,7 +166,7 @@ def _single(
             names[i],
             classes[given[i]],
             classes[int(probs[i].argmax())],
-            round(float(own[i]), 4),
+            round(float(own[i]), 6),
             reason,
         )
 
@@ -206,7 +206,7 @@ def _multi(
     def make(i: int, j: int, reason: Literal["conflict", "model"]) -> Suspect:
         yes, no = classes[j], f"not {classes[j]}"
         told, other = (yes, no) if given[i, j] == 1 else (no, yes)
-        return Suspect(names[i], told, other, round(float(own[i, j]), 4), reason)
+        return Suspect(names[i], told, other, round(float(own[i, j]), 6), reason)
 
     conflicts: dict[int, int] = {}  # photo to the class it is torn about
     for j in range(len(classes)):

@@ -57,7 +57,7 @@ def coverage_curve(
     return tuple(
         CoveragePoint(
             float(ranked[i]),
-            (i + 1) / len(ranked),
+            float((i + 1) / len(ranked)),
             float(n_wrong[i] / (i + 1)),
             int(i + 1),
             int(n_wrong[i]),
