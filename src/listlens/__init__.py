@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from listlens.core.errors import ListlensError
     from listlens.estimator import PhotoClassifier
     from listlens.pipeline.apply import PhotoModel, load_model
-    from listlens.project import Project, init, open
+    from listlens.project import Project, open
+    from listlens.scaffold import init
 
 __all__ = [
     "ListlensError",
@@ -39,7 +40,7 @@ _HOMES = {
     "PhotoModel": "listlens.pipeline.apply",
     "Project": "listlens.project",
     "auto": "listlens.auto",
-    "init": "listlens.project",
+    "init": "listlens.scaffold",
     "load_model": "listlens.pipeline.apply",
     "open": "listlens.project",
 }

@@ -15,6 +15,7 @@ from listlens.core.types import Kind
 from listlens.labels.files import LabelFile, read_labels
 from listlens.pipeline.checks import write_checks
 from listlens.pipeline.predictions_file import write_predictions
+from listlens.scaffold import init
 from listlens.sources.detect import image_atm_samples, open_source
 from listlens.sources.layouts import is_image_folder, metadata_files
 from listlens.sources.paths import printable
@@ -114,7 +115,7 @@ def auto(
         photos, labels, kind=kind, label=label, group=group, unlisted=unlisted, mapping=mapping
     )
     exists = (out / CONFIG_NAME).is_file()
-    with projects.open(out) if exists else projects.init(out) as project:
+    with projects.open(out) if exists else init(out) as project:
         source = _source(photos, labels, file, mapping, out)
         ingest = project.ingest_source(
             source, lambda done, failed: progress("reading photos", done, None)

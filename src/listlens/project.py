@@ -5,11 +5,9 @@ Nothing can be done in one of them that cannot be done in another.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -19,8 +17,6 @@ from listlens.core.config import (
     Config,
     TaskConfig,
     load_config,
-    parse_config,
-    render_config,
     render_task,
 )
 from listlens.core.errors import ConfigError, InputError, NotFoundError, suggest
@@ -41,33 +37,8 @@ if TYPE_CHECKING:
 StepProgress = Callable[[str, int, int | None], None]
 """Called with the step, what is done and the total (None: not known)."""
 
-TEMPLATES = ("homes", "hotels", "cars", "goods")
 REDUCED_PX = {"default": 448, "fast": 224}
 """JPEGs are decoded at the smallest scale at least this large (docs/performance.md)."""
-
-
-def init(directory: str | Path = ".", *, template: str | None = None) -> Project:
-    """Make a project in a folder, and open it.
-
-    Args:
-        directory: made where it is absent.
-        template: ``homes``, ``hotels``, ``cars`` or ``goods`` for its usual tasks.
-
-    Raises:
-        ConfigError: the folder is a project already, or there is no such template.
-    """
-    root = Path(directory)
-    if (root / CONFIG_NAME).exists():
-        raise ConfigError(f"{root / CONFIG_NAME} exists: this is a project already.")
-    if template is not None and template not in TEMPLATES:
-        raise ConfigError(f"no template {template!r}. {suggest(template, TEMPLATES)}")
-    values: dict[str, Any] = {}
-    if template is not None:
-        text = (resources.files("listlens.templates") / f"{template}.toml").read_text("utf-8")
-        values = tomllib.loads(text)
-    root.mkdir(parents=True, exist_ok=True)
-    (root / CONFIG_NAME).write_text(render_config(parse_config(values)), encoding="utf-8")
-    return open(root)
 
 
 def open(directory: str | Path = ".") -> Project:
@@ -180,6 +151,8 @@ class Project:
         options = IngestOptions(self.limits, self.config.store.keep == "thumbnails")
         report = ingest(source, self.store, self.backbone, options, progress)
         report.embedded += embed_missing(self.store, self.backbone, self.limits)[0]
+        if report.embedded:
+            self.store.vectors.compact()
         return report
 
     def check(self, page: str | Path | None = None) -> dict[str, Any]:
@@ -415,34 +388,3 @@ class Project:
             names = {alias for c in task.classes for alias in (c.name, *c.aliases)}
             if new := [c for c in declared.classes if c not in names]:
                 self.store.labels.add_classes(task.task_id, new)
-
-
-def predict_files(
-    files: Sequence[str | Path],
-    *,
-    project: str | Path = ".",
-    tasks: Sequence[str] | None = None,
-    model: str | Path | None = None,
-    note: Callable[[str], None] = lambda message: None,
-) -> Iterator[tuple[str, Prediction]]:
-    """Answer for files with a model folder, or with the models of a project.
-
-    Args:
-        files: any number of photos.
-        project: where the models are, unless `model` is given.
-        tasks: only these.
-        model: a model folder.
-        note: called with what a person should know, such as another engine.
-    """
-    if model is not None:
-        from listlens.pipeline.apply import load_model
-
-        loaded = load_model(model)
-        note(loaded.notice)
-        for prediction in loaded.stream(files):
-            yield loaded.model.task, prediction
-        return
-    with open(project) as opened:
-        for message in opened.notices():
-            note(message)
-        yield from opened.predict(files, tasks)

@@ -28,9 +28,9 @@ def init(
 
     Example: listlens init shop --template homes
     """
-    from listlens import project
+    from listlens.scaffold import init as make
 
-    with project.init(directory, template=template) as made:
+    with make(directory, template=template) as made:
         result = {"project": str(made.root), "tasks": [task.name for task in made.tasks()]}
     text = f"Made {result['project']}. Next: listlens ingest PHOTOS --project {directory}"
     show(result, text, as_json=as_json)

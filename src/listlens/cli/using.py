@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from listlens.cli.output import ExitCode, JsonOption, ProjectOption, note, progress, show, table
+
+if TYPE_CHECKING:
+    from listlens.pipeline.apply import Prediction
 
 
 def register(app: typer.Typer) -> None:
@@ -76,12 +80,8 @@ def predict(
 
     Example: listlens predict new/*.jpg --json
     """
-    from listlens.project import predict_files
-
     failed = 0
-    for name, prediction in predict_files(
-        files, project=project, tasks=task, model=model, note=note
-    ):
+    for name, prediction in _predictions(files, project, task, model):
         failed += prediction.reason is not None
         if as_json:
             print(json.dumps({"task": name, **prediction.as_dict()}, ensure_ascii=False))
@@ -94,6 +94,24 @@ def predict(
             print(f"{prediction.image}: {name}: {answer}{sure}{look}")
     if failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _predictions(
+    files: list[Path], project: Path, tasks: list[str] | None, model: Path | None
+) -> Iterator[tuple[str, Prediction]]:
+    """Yield (task, prediction) from a model folder, or from the models of a project."""
+    import listlens.project
+    from listlens.pipeline.apply import load_model
+
+    if model is not None:
+        loaded = load_model(model)
+        note(loaded.notice)
+        yield from ((loaded.model.task, prediction) for prediction in loaded.stream(files))
+        return
+    with listlens.project.open(project) as opened:
+        for message in opened.notices():
+            note(message)
+        yield from opened.predict(files, tasks)
 
 
 def export(

@@ -70,20 +70,20 @@ class TaskConfig(_Section):
     )
     classes: tuple[str, ...] = Field(
         (),
-        description="Possible answers. Empty: the classes met in imported labels are taken. Given: any "
-        "other class in a label file is reported and left out.",
+        description="Possible answers. Empty: the classes met in imported labels are taken. "
+        "Given: any other class in a label file is reported and left out.",
     )
 
 
 class Config(_Section):
     """The whole file."""
 
-    store: StoreConfig = Field(default_factory=StoreConfig, description="Where results are kept.")
+    store: StoreConfig = Field(StoreConfig(), description="Where results are kept.")
     backbone: BackboneConfig = Field(
-        default_factory=BackboneConfig, description="What looks at the photos."
+        BackboneConfig(), description="What looks at the photos."
     )
     limits: LimitsConfig = Field(
-        default_factory=LimitsConfig, description="Bounds for what comes in."
+        LimitsConfig(), description="Bounds for what comes in."
     )
     tasks: dict[str, TaskConfig] = Field(
         default_factory=dict, description="The questions asked of each photo, one table each."

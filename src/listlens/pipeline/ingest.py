@@ -213,7 +213,7 @@ class _Line:
         for row, key in zip(rows, keys, strict=True):
             if key in forgotten:
                 detail = "deleted on request; `listlens forget` keeps it out"
-                rejected.append(RejectedRow(row.at, Reason.FORGOTTEN, detail))
+                rejected.append(RejectedRow("", Reason.FORGOTTEN, detail))
         rows = [row for row, key in zip(rows, keys, strict=True) if key not in forgotten]
         self.store.photos.reject(self.source_id, self.ingest_id, rejected)
         self.store.photos.save_listings(listings)

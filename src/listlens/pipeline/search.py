@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from listlens.core.errors import NotFoundError, suggest
-from listlens.core.types import Status
 
 if TYPE_CHECKING:
     from listlens.pipeline.models import LiveModel
@@ -32,7 +31,7 @@ def search(store: Store, models: list[LiveModel], query: str, limit: int) -> lis
     """
     wanted = _columns(models, query)
     best = heapq.nlargest(limit, _hits(store, wanted), key=lambda hit: hit[0])
-    photos = _photos(store, {content_id for _, content_id, _, _ in best})
+    photos = store.photos.by_content({content_id for _, content_id, _, _ in best})
     rows = [
         {
             "listing_id": photo.listing_id,
@@ -76,8 +75,3 @@ def _hits(
             for row, decision in enumerate(model.decide(probs)):
                 if name in decision.classes:
                     yield float(probs[row, column]), int(ids[row]), model, name
-
-
-def _photos(store: Store, content_ids: set[int]) -> dict[int, list[Any]]:
-    """The live photos that show these contents."""
-    return store.photos.by_content(content_ids, status=Status.OK)

@@ -218,6 +218,18 @@ class Photos:
         """Return the photos with each of these photo ids, of any listing and source."""
         return self._by(photo.c.photo_key, photo_ids, lambda view: view.photo_id)
 
+    def by_content(
+        self, content_ids: Iterable[int], *, status: Status = Status.OK
+    ) -> dict[int, list[PhotoView]]:
+        """Return the photos of a status that show each of these contents; others have no key."""
+        found: dict[int, list[PhotoView]] = {}
+        query = _VIEW.where(photo.c.status == status.value).order_by(photo.c.id)
+        with self._db.read() as connection:
+            for block in chunks(dict.fromkeys(content_ids)):
+                for row in connection.execute(query.where(photo.c.content_id.in_(block))):
+                    found.setdefault(row.content_id, []).append(_view(row))
+        return found
+
     def counts(self) -> dict[str, int]:
         """Return how many photos stand where: `ok`, `failed`, ... and `failed:truncated`, ...
 
