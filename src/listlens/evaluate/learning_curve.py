@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Verdict = Literal["helps", "hardly", "unclear"]
 
 FRACTIONS = (0.1, 0.2, 0.4, 0.7, 1.0)
 N_REPEATS = 3
@@ -22,6 +23,7 @@ less than one point."""
 NEGLIGIBLE = 0.003
 """So does a gain of surely less than this, which no test split of usual size could show."""
 
+_TIMES = (2, 4)  # how many times today's labels the outlook is for
 _RATES = np.linspace(0.05, 1.5, 59)  # how fast errors fall; Rosenfeld 2020 reports 0.2 to 1.1
 _FLOORS = np.linspace(0.0, 0.99, 50)  # error that no label removes, as a share of today's
 
@@ -62,7 +64,7 @@ class LearningCurve:
     metric: str
     points: tuple[CurvePoint, ...]
     outlook: tuple[Outlook, ...]
-    verdict: Literal["helps", "hardly", "unclear"]
+    verdict: Verdict
     message: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -138,57 +140,47 @@ def judge(metric: str, points: Sequence[CurvePoint], variances: Sequence[float])
         weighing: a flat prior over b in [0.05, 1.5] and over c below today's error.
     """
     kept = tuple(points)
+    verdict: Verdict
+    outlook: tuple[Outlook, ...] = ()
     if len({p.n_labels for p in kept}) < 4:
-        return LearningCurve(
-            metric, kept, (), "unclear", "Too few labels to tell what more of them would bring."
-        )
-    error = np.array([1 - p.value for p in kept])
-    sizes = np.array([p.n_labels for p in kept], dtype=np.float64)
-    now = int(sizes[-1])
-    if error[-1] <= 0:
-        return LearningCurve(
-            metric,
-            kept,
-            (),
+        verdict, message = "unclear", "Too few labels to tell what more of them would bring."
+    elif kept[-1].value >= 1:
+        verdict, message = (
             "hardly",
-            "Nothing is wrong on the photos held out, so more labels of this kind "
-            "cannot show an effect there.",
+            (
+                "Nothing is wrong on the photos held out, so more labels of this kind cannot show an "
+                "effect there."
+            ),
         )
-    deviation = _deviation(kept, variances, error)
-    weight, gain = _posterior(sizes, error, deviation, (1.0, 2.0, 4.0))
-    outlook = tuple(
-        Outlook(now * times, *(float(1 - error[-1] + q) for q in _quantiles(g, weight)))
-        for times, g in zip((2, 4), gain.T, strict=True)
+    else:
+        outlook = _outlook(kept, variances)
+        verdict, message = _in_words(metric, kept[-1], outlook[0])
+    return LearningCurve(metric, kept, outlook, verdict, message)
+
+
+def _outlook(points: Sequence[CurvePoint], variances: Sequence[float]) -> tuple[Outlook, ...]:
+    error = np.array([1 - p.value for p in points])
+    sizes = np.array([p.n_labels for p in points], dtype=np.float64)
+    weight, gain = _posterior(sizes, error, _deviation(points, variances, error), _TIMES)
+    return tuple(
+        Outlook(points[-1].n_labels * times, *(points[-1].value + q for q in _quantiles(g, weight)))
+        for times, g in zip(_TIMES, gain.T, strict=True)
     )
-    low, middle, high = (outlook[0].low, outlook[0].value, outlook[0].high)
-    before = 1 - error[-1]
-    text = f"{100 * (low - before):.1f} to {100 * (high - before):.1f}"
+
+
+def _in_words(metric: str, now: CurvePoint, twice: Outlook) -> tuple[Verdict, str]:
+    low, middle, high = (x - now.value for x in (twice.low, twice.value, twice.high))
+    between = f"{100 * low:.1f} to {100 * high:.1f}"
     unit = "points" if metric == "accuracy" else "points of average precision"
-    if high - before < max(NEGLIGIBLE, min(HARDLY * error[-1], HARDLY_POINTS)):
-        return LearningCurve(
-            metric,
-            kept,
-            outlook,
-            "hardly",
-            "More labels of this kind would hardly help: twice as many would "
-            f"bring at most {max(0.0, 100 * (high - before)):.1f} {unit}.",
+    if high < max(NEGLIGIBLE, min(HARDLY * (1 - now.value), HARDLY_POINTS)):
+        return "hardly", (
+            "More labels of this kind would hardly help: twice as many would bring at most "
+            f"{100 * high:.1f} {unit}."
         )
-    if low - before >= NEGLIGIBLE:
-        return LearningCurve(
-            metric,
-            kept,
-            outlook,
-            "helps",
-            f"About {now:,} more labels would bring about "
-            f"{100 * (middle - before):.1f} {unit} ({text}).",
-        )
-    return LearningCurve(
-        metric,
-        kept,
-        outlook,
-        "unclear",
-        f"Cannot tell: {now:,} more labels might bring {text} {unit}.",
-    )
+    more = f"{now.n_labels:,} more labels"
+    if low >= NEGLIGIBLE:
+        return "helps", f"About {more} would bring about {100 * middle:.1f} {unit} ({between})."
+    return "unclear", f"Cannot tell: {more} might bring {between} {unit}."
 
 
 def _deviation(points: Sequence[CurvePoint], variances: Sequence[float], error: Floats) -> Floats:
@@ -217,7 +209,7 @@ def _posterior(
     miss = ((error - floor[:, None] - scale[:, None] * basis) / deviation) ** 2
     log = -0.5 * miss.sum(1)
     weight = np.where(scale > 0, np.exp(log - log.max()), 0.0)
-    fall = 1 - np.asarray(times[1:])[None, :] ** -rate[:, None]
+    fall = 1 - np.asarray(times)[None, :] ** -rate[:, None]
     return weight / weight.sum(), scale[:, None] * fall
 
 

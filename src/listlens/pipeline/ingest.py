@@ -210,10 +210,8 @@ class _Line:
         keys = [(row.listing_id, row.photo_id) for row in rows]
         sellers = [row.seller_id for row in rows]
         forgotten = self.store.photos.forgotten(self.source_id, keys, sellers)
-        for row, key in zip(rows, keys, strict=True):
-            if key in forgotten:
-                detail = "deleted on request; `listlens forget` keeps it out"
-                rejected.append(RejectedRow("", Reason.FORGOTTEN, detail))
+        # Their rows name nothing: the store is not to know again what was forgotten.
+        rejected += [RejectedRow("", Reason.FORGOTTEN, "")] * len(forgotten)
         rows = [row for row, key in zip(rows, keys, strict=True) if key not in forgotten]
         self.store.photos.reject(self.source_id, self.ingest_id, rejected)
         self.store.photos.save_listings(listings)

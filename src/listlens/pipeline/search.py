@@ -19,7 +19,7 @@ def search(store: Store, models: list[LiveModel], query: str, limit: int) -> lis
     Args:
         store: predictions and photos.
         models: whose answers to look through.
-        query: a class, in any case, or ``TASK:CLASS``.
+        query: a class, in any case, or ``TASK:CLASS``; "sofa" also means "sofa or bed".
         limit: how many photos at most.
 
     Returns:
@@ -56,7 +56,7 @@ def _columns(models: list[LiveModel], query: str) -> list[tuple[LiveModel, int]]
         for model in models
         if not colon or model.task.casefold() == task.strip().casefold()
         for column, known in enumerate(model.classes)
-        if known.casefold() == plain
+        if plain in {known.casefold(), *known.casefold().split(" or ")}
     ]
     if not found:
         known = {name for model in models for name in model.classes}

@@ -223,11 +223,11 @@ class Photos:
     ) -> dict[int, list[PhotoView]]:
         """Return the photos of a status that show each of these contents; others have no key."""
         found: dict[int, list[PhotoView]] = {}
-        query = _VIEW.where(photo.c.status == status.value).order_by(photo.c.id)
+        query = VIEW.where(photo.c.status == status.value).order_by(photo.c.id)
         with self._db.read() as connection:
             for block in chunks(dict.fromkeys(content_ids)):
                 for row in connection.execute(query.where(photo.c.content_id.in_(block))):
-                    found.setdefault(row.content_id, []).append(_view(row))
+                    found.setdefault(row.content_id, []).append(to_view(row))
         return found
 
     def counts(self) -> dict[str, int]:
