@@ -148,8 +148,8 @@ def judge(metric: str, points: Sequence[CurvePoint], variances: Sequence[float])
         verdict, message = (
             "hardly",
             (
-                "Nothing is wrong on the photos held out, so more labels of this kind cannot show an "
-                "effect there."
+                "Nothing is wrong on the photos held out, so more labels of this kind cannot show "
+                "an effect there."
             ),
         )
     else:
