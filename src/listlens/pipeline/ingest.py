@@ -211,7 +211,7 @@ class _Line:
         sellers = [row.seller_id for row in rows]
         forgotten = self.store.photos.forgotten(self.source_id, keys, sellers)
         # Their rows name nothing: the store is not to know again what was forgotten.
-        rejected += [RejectedRow("", Reason.FORGOTTEN, "")] * len(forgotten)
+        rejected += [RejectedRow("", Reason.FORGOTTEN, "")] * sum(key in forgotten for key in keys)
         rows = [row for row, key in zip(rows, keys, strict=True) if key not in forgotten]
         self.store.photos.reject(self.source_id, self.ingest_id, rejected)
         self.store.photos.save_listings(listings)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from listlens.core.errors import PhotoError
 from listlens.evaluate.evaluation import Evaluation, Predicted, evaluate
@@ -194,7 +195,8 @@ def measure_learning_curve(examples: Examples, trained: Trained, seed: int) -> L
         return _quick_score(head.logits(data.embeddings[test]), targets[test], trained.kind)
 
     metric = "accuracy" if trained.kind == "single" else "macro_ap"
-    return learning_curve(rows, data.groups[rows], score, metric=metric, seed=seed)
+    with threadpool_limits(limits=1):  # these products are too small for BLAS threads to pay
+        return learning_curve(rows, data.groups[rows], score, metric=metric, seed=seed)
 
 
 def _learnable(targets: NDArray[np.integer], kind: Kind, n_classes: int) -> bool:
