@@ -20,6 +20,7 @@ from listlens.store.taxonomies import UNKNOWN
 if TYPE_CHECKING:
     from listlens.core.types import Task
     from listlens.labels.consensus import Label
+    from listlens.store.labels import AnnotationView
     from listlens.store.open import Store
     from listlens.store.photos import PhotoView
 
@@ -51,6 +52,9 @@ class LabelReport:
                    "decoded; their labels were left out.", self.unusable_photo),
             *found("unknown_classes", "warning", "{n} labels have a class that the task does not "
                    "have; they were left out.", self.unknown_class),
+            *found("contradictory_rows", "warning", "{n} rows of the label file answer for a photo "
+                   "that an earlier row answers otherwise; the earlier one counts.",
+                   self.said_twice),
             *found("rows_without_label", "note", "{n} rows name a photo but give no label.",
                    self.unlabelled),
         ]  # fmt: skip
@@ -77,8 +81,9 @@ def import_labels(
 ) -> LabelReport:
     """Write the answers of a label file as annotations.
 
-    The file speaks for its annotator: what it said before and says no more is taken back, and an
-    equal answer is not written again.
+    The file speaks for its annotator: what it said before and says no more is taken back. Files
+    are no witnesses beside each other: of several that name a photo the newest answer counts, and
+    what equals it is not written again, so that an exported file can be corrected and imported.
 
     Args:
         store: where photos are and annotations go.
@@ -99,8 +104,13 @@ def import_labels(
             store.labels.add_classes(task.task_id, new)
     annotator_id = store.labels.annotator(annotator)
     said: dict[int, Answer] = {}
+    newest = _newest_of_files(store, task)
     for batch in batched(_answers(file, photos, allowed, said, report), ROWS_AT_ONCE):
-        rows = [_annotation(task, photo, row.answer, annotator_id, row) for photo, row in batch]
+        rows = [
+            _annotation(task, photo, row, annotator_id)
+            for photo, row in batch
+            if not _says_nothing_new(row, newest.get(photo.photo_pk))
+        ]
         report.annotations += store.labels.annotate(rows)
     report.withdrawn = _withdraw(store, task, annotator_id, set(said), file.path.name)
     return report
@@ -168,20 +178,37 @@ def _answers(
                 report.unusable_photo.append(f"{row.at}: {photo.photo_id}: {reason}")
 
 
-def _annotation(
-    task: Task, photo: PhotoView, answer: Answer, annotator_id: int, row: LabelRow | None
-) -> NewAnnotation:
+def _newest_of_files(store: Store, task: Task) -> dict[int, AnnotationView]:
+    """What label files say of each photo today."""
+    return {
+        view.photo_pk: view
+        for view in store.labels.annotations(task.task_id)
+        if view.at and view.photo_pk is not None and view.answer != UNKNOWN
+    }
+
+
+def _says_nothing_new(row: LabelRow, newest: AnnotationView | None) -> bool:
+    """Whether a file said so already; a row without split or group leaves them as they are."""
+    return (
+        newest is not None
+        and row.answer == newest.answer
+        and row.split in (None, newest.split)
+        and row.group in (None, newest.group)
+    )
+
+
+def _annotation(task: Task, photo: PhotoView, row: LabelRow, annotator_id: int) -> NewAnnotation:
     assert photo.content_id is not None
     return NewAnnotation(
         task_id=task.task_id,
         subject_kind="content",
         subject_ids=(photo.content_id,),
         photo_pk=photo.photo_pk,
-        answer=answer,
+        answer=row.answer,
         annotator_id=annotator_id,
-        split=row.split if row else None,
-        group=row.group if row else None,
-        at=row.at if row else "",
+        split=row.split,
+        group=row.group,
+        at=row.at,
     )
 
 
@@ -232,10 +259,12 @@ def labelled_photos(store: Store, task: Task) -> list[LabelledPhoto]:
     for photo in store.photos.scan(status=Status.OK):
         views = [*by_photo.get(photo.photo_pk, ()), *by_content.get(photo.content_id or -1, ())]
         said = [v for v in views if v.answer != UNKNOWN]
-        label = consensus(task.kind, [(v.annotator_id, v.answer) for v in said])
+        # What came from files has a place in one; all files together have one voice, the newest.
+        votes = [("files" if v.at else v.annotator_id, v.answer) for v in said]
+        label = consensus(task.kind, votes)
         if label is not None:
-            split = next((v.split for v in said if v.split), "")
-            group = next((v.group for v in said if v.group), "")
+            split = next((v.split for v in reversed(said) if v.split), "")
+            group = next((v.group for v in reversed(said) if v.group), "")
             result.append(LabelledPhoto(photo, label, split, group))
     result.sort(key=lambda p: (p.photo.listing_id, p.photo.position or 0, p.photo.photo_id))
     return result
