@@ -160,12 +160,15 @@ def forget(
     Example: listlens forget --seller 4711 --dry-run
     """
     import listlens.project
+    from listlens.core.errors import ConfigError
 
+    if as_json and not (yes or dry_run):
+        raise ConfigError("with --json nobody is asked: say --yes, or --dry-run to see the plan.")
     with listlens.project.open(project) as opened:
         what = {"listing": listing, "photo": photo, "seller": seller, "annotator": annotator}
         plan = opened.forget(**what, dry_run=True)
         if not dry_run:
-            if not yes and not as_json:
+            if not yes:
                 typer.confirm(
                     f"Forget {plan_text(plan)}? This cannot be undone", abort=True, err=True
                 )
