@@ -1,11 +1,21 @@
-"""What all tests share: the real photo sets, and where they are absent, a clear skip."""
+"""What all tests share: real photo sets, generated photos, a trained project, the command line."""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image, ImageDraw
+
+SHAPES = ("disc", "speckle", "stripes")
+"""Classes of the generated photos: a person, and the backbone, tells them apart at a glance."""
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +26,123 @@ def data_dir() -> Path:
     if not value or not path.is_dir():
         pytest.skip("the photo sets are not here: set LISTLENS_DATA to their folder")
     return path.resolve()
+
+
+def draw(shape: str, seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
+    """Draw a photo of one of SHAPES, in colours and at a place that the seed says."""
+    rng = np.random.default_rng([seed, SHAPES.index(shape)])
+    width, height = size
+    dark, light = (tuple(rng.integers(low, low + 100, 3).tolist()) for low in (20, 150))
+    if shape == "speckle":
+        noise = rng.integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)
+        return Image.fromarray(noise).resize(size, Image.Resampling.NEAREST)
+    image = Image.new("RGB", size, light)
+    pen = ImageDraw.Draw(image)
+    if shape == "disc":
+        r = int(rng.integers(25, 45))
+        x, y = int(rng.integers(r, width - r)), int(rng.integers(r, height - r))
+        pen.ellipse((x - r, y - r, x + r, y + r), fill=dark)
+    else:
+        step = int(rng.integers(10, 18))
+        for x in range(int(rng.integers(0, 9)), width, step):
+            pen.rectangle((x, 0, x + step // 2, height), fill=dark)
+    return image
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A folder of photos, a photo of each class a listing, and a label file beside it."""
+
+    photos: Path
+    labels: Path
+    classes: dict[str, str]
+    """path relative to `photos` to its class"""
+
+    def write_labels(self, path: Path, changed: dict[str, str] | None = None) -> Path:
+        """Write the labels to another file, some of them changed ('' leaves the photo out)."""
+        named = {i: (changed or {}).get(i, c) for i, c in self.classes.items()}
+        rows = [f"{image},{image.split('/')[0]},{name}" for image, name in named.items() if name]
+        path.write_text("\n".join(["image,listing_id,label", *rows]) + "\n")
+        return path
+
+
+def make_shop(root: Path, n_listings: int = 12, seed: int = 0) -> Shop:
+    """Generate a shop below a folder."""
+    classes: dict[str, str] = {}
+    for listing in range(n_listings):
+        folder = root / "photos" / f"home-{listing:02}"
+        folder.mkdir(parents=True)
+        for position, shape in enumerate(SHAPES):
+            draw(shape, seed + listing).save(folder / f"{position}.jpg", quality=90)
+            classes[f"{folder.name}/{position}.jpg"] = shape
+    shop = Shop(root / "photos", root / "labels.csv", classes)
+    shop.write_labels(shop.labels)
+    return shop
+
+
+@pytest.fixture(scope="session")
+def draw_photo() -> Callable[..., Image.Image]:
+    """Return `draw(shape, seed, size)`."""
+    return draw
+
+
+@pytest.fixture(scope="session")
+def new_shop() -> Callable[..., Shop]:
+    """Return `make_shop(root, n_listings, seed)`, for tests that change the photos."""
+    return make_shop
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """36 photos of 12 listings, that no test changes."""
+    return make_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="session")
+def trained(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `listlens auto` made of the shop; no test changes it."""
+    from listlens.auto import auto
+
+    return auto(shop.photos, shop.labels, out=tmp_path_factory.mktemp("trained") / "OUT").out
+
+
+@pytest.fixture
+def project(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the trained project that a test may change."""
+
+    def copy(source: str, target: str) -> str:
+        if source.endswith(".onnx"):
+            os.link(source, target)  # 18 MB that nobody writes to
+            return target
+        return str(shutil.copy2(source, target))
+
+    return Path(shutil.copytree(trained, tmp_path / "project", copy_function=copy))
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Its only output, one JSON document."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ran]]:
+    """Run `listlens ARGS` in this process; no stack trace is ever shown."""
+    from listlens.cli.app import run
+
+    def command(*args: object) -> Ran:
+        capsys.readouterr()
+        code = run([str(arg) for arg in args])
+        shown = capsys.readouterr()
+        assert "Traceback" not in shown.err + shown.out
+        return Ran(int(code), shown.out, shown.err)
+
+    yield command
