@@ -14,6 +14,7 @@ from listlens.core.errors import ConfigError, InputError
 from listlens.core.types import Kind
 from listlens.labels.files import LabelFile, read_labels
 from listlens.pipeline.checks import write_checks
+from listlens.pipeline.models import can_give_starter_tags
 from listlens.pipeline.predictions_file import write_predictions
 from listlens.scaffold import init
 from listlens.sources.detect import image_atm_samples, open_source
@@ -127,7 +128,11 @@ def auto(
             project.tag(starter=True, progress=progress)
         else:
             trained = _learn(project, file, target=target, seed=seed, progress=progress)
-            project.tag([trained.task], starter=True, progress=progress)
+            project.tag(
+                [trained.task],
+                starter=can_give_starter_tags(project.backbone.space),
+                progress=progress,
+            )
             files |= trained.files
         files["predictions"] = str(out / "predictions.csv")
         task = project.store.labels.task(trained.task) if trained else None

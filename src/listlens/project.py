@@ -262,7 +262,7 @@ class Project:
         Raises:
             TrainingError: not enough labels; says what is needed.
         """
-        from listlens.pipeline.training import train_task
+        from listlens.pipeline.training import folder_name, train_task
 
         found = self.store.labels.task(task)
         return train_task(
@@ -270,7 +270,7 @@ class Project:
             self.root,
             found,
             self.backbone,
-            reports=self.root / "reports" / found.name,
+            reports=self.root / "reports" / folder_name(found),
             target=target,
             seed=seed,
             force=force,
@@ -279,10 +279,10 @@ class Project:
 
     def evaluate(self, task: str) -> TrainResult:
         """Judge a task's model by the labels as they are now, and write its report again."""
-        from listlens.pipeline.training import evaluate_task
+        from listlens.pipeline.training import evaluate_task, folder_name
 
         found = self.store.labels.task(task)
-        reports = self.root / "reports" / found.name
+        reports = self.root / "reports" / folder_name(found)
         return evaluate_task(self.store, self.root, found, self.backbone, reports=reports)
 
     # -- using ------------------------------------------------------------------------------
@@ -307,6 +307,7 @@ class Project:
             starter: the starter tags too.
             progress: called with the task, photos done and their number.
         """
+        from listlens.pipeline.apply import require_same_backbone
         from listlens.pipeline.models import STARTER, starter_model
         from listlens.pipeline.tagging import tag
 
@@ -314,6 +315,8 @@ class Project:
         if starter or not models:
             known = [model for model in models if model.task != STARTER]
             models = [*known, starter_model(self.store, self.backbone.space)]
+        for model in models:
+            require_same_backbone(model.space, self.backbone.space)
         total = sum(1 for _ in self.store.contents.scan())
         return {
             model.task: tag(

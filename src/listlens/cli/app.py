@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
+import sys
 from types import FrameType
 
 import typer
@@ -10,7 +13,7 @@ import typer
 from listlens._version import __version__
 from listlens.cli import learning, photos, using
 from listlens.cli.output import ExitCode, exit_code, note
-from listlens.core.errors import ListlensError
+from listlens.core.errors import DiskFullError, ListlensError, StoreError
 
 app = typer.Typer(
     name="listlens",
@@ -51,15 +54,38 @@ def _root(
 
 def run(args: list[str] | None = None) -> int:
     """Run the command line and return its exit code; bad input never shows a stack trace."""
-    signal.signal(signal.SIGINT, _interrupt)
+    before = signal.signal(signal.SIGINT, _interrupt)
     try:
         app(args=args, prog_name="listlens")
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else ExitCode.DONE
     except ListlensError as error:
-        note(f"listlens: {error}")
-        return exit_code(error)
+        return _refuse(error)
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does. The interpreter must not flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except OSError as error:
+        return _refuse(_in_our_words(error))
     except _Interrupted:
         note("listlens: interrupted. What was committed is kept; the same command goes on.")
         return ExitCode.INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, before)
     return ExitCode.DONE
+
+
+def _refuse(error: ListlensError) -> ExitCode:
+    note(f"listlens: {error}")
+    return exit_code(error)
+
+
+def _in_our_words(error: OSError) -> ListlensError:
+    """What the operating system refused: a full disk, or a file that may not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(
+            errno.ENOSPC,
+            f"the disk is full ({error}). What was committed is kept: free some room and repeat "
+            "the command",
+        )
+    return StoreError(f"{error}. Check the path, and that you may read and write there.")

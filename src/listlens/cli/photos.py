@@ -128,6 +128,8 @@ def status(project: ProjectOption = Path(), as_json: JsonOption = False) -> None
         result = opened.status()
     lines = [f"Project {result['project']} on {result['store']}"]
     lines += [f"{n:>9} photos {state}" for state, n in result["photos"].items()]
+    if result["rejected"]:
+        lines.append(f"{result['rejected']:>9} rows of the sources were no photo")
     lines.append(f"{result['listings']:>9} listings, {result['contents']} different contents")
     lines += [
         f"task {task['name']} ({task['kind']}): {len(task['classes'])} classes, "
@@ -168,13 +170,20 @@ def forget(
         what = {"listing": listing, "photo": photo, "seller": seller, "annotator": annotator}
         plan = opened.forget(**what, dry_run=True)
         if not dry_run:
-            if not yes:
-                typer.confirm(
-                    f"Forget {plan_text(plan)}? This cannot be undone", abort=True, err=True
-                )
+            if not yes and not _agreed(f"Forget {plan_text(plan)}? This cannot be undone"):
+                note("Nothing was forgotten.")
+                raise typer.Exit(ExitCode.INTERRUPTED)
             plan = opened.forget(**what, dry_run=False)
     verb = "Would forget" if dry_run else "Forgot"
     show(plan, f"{verb} {plan_text(plan)}.", as_json=as_json)
+
+
+def _agreed(question: str) -> bool:
+    """Ask on standard error; no answer at all means no."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        return False
 
 
 def plan_text(plan: dict[str, object]) -> str:

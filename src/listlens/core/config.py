@@ -60,7 +60,7 @@ class LimitsConfig(_Section):
         100 * 2**20, gt=0, description="A larger file is recorded as too_many_bytes."
     )
     max_pixels: int = Field(
-        200_000_000, gt=0, description="A larger picture is recorded as too_many_pixels."
+        250_000_000, gt=0, description="A larger picture is recorded as too_many_pixels."
     )
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from listlens.core.ports import Backbone
+    from listlens.core.types import EmbeddingSpace
 
 PathLike = str | os.PathLike[str]
 
@@ -126,12 +127,7 @@ class PhotoModel:
     """
 
     def __init__(self, model: Model, backbone: Backbone, limits: Limits | None = None) -> None:
-        if not model.space.comparable(backbone.space):
-            raise ModelError(
-                f"the model was trained on embeddings of {model.space.backbone} "
-                f"({model.space.weights_sha256[:12]}), not of {backbone.space.backbone} "
-                f"({backbone.space.weights_sha256[:12]}). Train it again on this backbone."
-            )
+        require_same_backbone(model.space, backbone.space)
         self.model, self.backbone, self.limits = model, backbone, limits or Limits()
 
     @property
@@ -190,11 +186,28 @@ class PhotoModel:
             )
 
 
-def load_model(path: PathLike, *, engine: str = "auto", precision: str = "auto") -> PhotoModel:
+def require_same_backbone(trained: EmbeddingSpace, here: EmbeddingSpace) -> None:
+    """Raise ModelError where a model's embeddings are of another backbone than those at hand."""
+    if not trained.comparable(here):
+        raise ModelError(
+            f"the model was trained on embeddings of {trained.backbone} "
+            f"({trained.weights_sha256[:12]}), not of {here.backbone} "
+            f"({here.weights_sha256[:12]}). Train it again on this backbone."
+        )
+
+
+def load_model(
+    path: PathLike,
+    *,
+    backbone: PathLike | None = None,
+    engine: str = "auto",
+    precision: str = "auto",
+) -> PhotoModel:
     """Load a model folder, ready for photos.
 
     Args:
         path: a model folder, `models/<task>/<version>` of a project.
+        backbone: ONNX file of the backbone, where the model was trained on one of your own.
         engine: ``auto``, ``openvino`` or ``onnxruntime``.
         precision: ``auto``, ``bf16`` or ``f32``.
 
@@ -202,13 +215,13 @@ def load_model(path: PathLike, *, engine: str = "auto", precision: str = "auto")
         ModelError: the folder is damaged, or its backbone is not here.
     """
     model = Model.load(Path(path))
-    backbone = load_backbone(
-        model.space.backbone,
+    loaded = load_backbone(
+        os.fspath(backbone) if backbone is not None else model.space.backbone,
         engine=engine,  # type: ignore[arg-type]
         precision=precision,  # type: ignore[arg-type]
         reduced_px=model.preprocessing.reduced_px,
     )
-    return PhotoModel(model, backbone)
+    return PhotoModel(model, loaded)
 
 
 def engine_notice(model: Model, backbone: Backbone) -> str:

@@ -60,6 +60,11 @@ def build_examples(store: Store, task: Task, space: EmbeddingSpace) -> Examples:
     absent = set(store.vectors.missing(space, content_ids))
     lost = [p.photo.photo_id for p, c in zip(photos, content_ids, strict=True) if c in absent]
     photos = [p for p, c in zip(photos, content_ids, strict=True) if c not in absent]
+    if lost and not photos:
+        raise TrainingError(
+            f"none of the {len(lost)} labelled photos has an embedding by {space.id}: the backbone, "
+            "its engine or precision was changed. Embed them again: listlens ingest PHOTOS"
+        )
     if not photos:
         raise TrainingError(
             f"task {task.name!r} has no labelled photo that can be used. Import labels: "
@@ -188,9 +193,12 @@ def _photo_checks(store: Store, labelled: set[int]) -> list[Check]:
             failed.append(f"{photo.photo_id}: {reason}: {photo.detail}")
         elif photo.status is Status.OK and photo.photo_pk not in labelled:
             unlabelled.append(photo.photo_id)
+    rejected = [f"{r.at or 'a row'}: {r.reason.value}: {r.detail}" for r in store.photos.rejected()]
     return [
         *found("unusable_photos", "warning", "{n} photos cannot be used; the rest goes on.",
                failed),
+        *found("rejected_rows", "warning", "{n} rows or files of the source are no photo that can "
+               "be used; the rest goes on.", rejected),
         *found("photos_without_label", "note", "{n} photos have no label; they are tagged, not "
                "learned from.", unlabelled),
     ]  # fmt: skip

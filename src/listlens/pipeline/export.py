@@ -34,13 +34,14 @@ BASE: dict[str, type] = {
 def export_answers(store: Store, models: list[LiveModel], path: Path, *, probs: bool) -> int:
     """Write every photo with its status and every task's answer; return the number of rows.
 
-    Columns: those of BASE, then for each task its decision (several classes joined by ``|``),
-    ``TASK:probability``, ``TASK:review`` and ``TASK:model``; with `probs`, ``p:TASK:CLASS`` too.
+    Columns: those of BASE, then for each task its decision (several classes joined by ``|``;
+    ``TASK:answer`` where BASE has the task's name), ``TASK:probability``, ``TASK:review`` and
+    ``TASK:model``; with `probs`, ``p:TASK:CLASS`` too.
     """
     columns = dict(BASE)
     for model in models:
         columns |= {
-            model.task: str,
+            _answer_column(model): str,
             f"{model.task}:probability": float,
             f"{model.task}:review": bool,
             f"{model.task}:model": int,
@@ -76,13 +77,18 @@ def _base(photo: PhotoView) -> dict[str, Any]:
     }
 
 
+def _answer_column(model: LiveModel) -> str:
+    """The task's name, where that is not a column of every photo."""
+    return f"{model.task}:answer" if model.task in BASE else model.task
+
+
 def _fill(model: LiveModel, known: list[tuple[dict[str, Any], Any]], *, with_probs: bool) -> None:
     """Put one model's answers into the rows they belong to."""
     if not known:
         return
     decisions = model.decide(np.stack([probs for _, probs in known]))
     for (row, probs), decision in zip(known, decisions, strict=True):
-        row[model.task] = "|".join(decision.classes)
+        row[_answer_column(model)] = "|".join(decision.classes)
         row[f"{model.task}:probability"] = round(decision.probability, 5)
         row[f"{model.task}:review"] = decision.review
         row[f"{model.task}:model"] = model.version

@@ -81,7 +81,10 @@ class Judged:
         if self.test is not None:
             lines.append(_sentence(self.cross_validation, "five folds over all labelled photos"))
         if self.suspects:
-            lines.append(f"{len(self.suspects)} labels look wrong: see the report.")
+            lines.append(
+                f"{len(self.suspects)} answers are not what the model expects: the report shows the "
+                "likeliest wrong labels first."
+            )
         if self.curve is not None:
             lines.append(self.curve.message)
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -271,8 +272,14 @@ def labelled_photos(store: Store, task: Task) -> list[LabelledPhoto]:
 
 
 def label_text(kind: Kind, label: Label) -> str:
-    """A label as label files write it: a class, or classes with ``|`` and ``-`` for no."""
+    """A label as label files write it: a class, or classes with ``|`` and ``-`` for no.
+
+    Where a name holds a ``|`` or would begin a list, it is a JSON list.
+    """
     if kind == "single":
         return label.yes[0] if label.yes else ""
     no = [f"-{name}" for name in label.no] if label.unlisted == "unknown" else []
-    return "|".join([*label.yes, *no])
+    names = [*label.yes, *no]
+    if any("|" in name for name in names) or (names and names[0].startswith("[")):
+        return json.dumps(names, ensure_ascii=False)
+    return "|".join(names)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from listlens.backbones.network import MODEL_NAME
 from listlens.backbones.registry import imagenet_head
 from listlens.core.errors import InputError, NotFoundError, suggest
 from listlens.core.types import Policy
@@ -69,7 +70,7 @@ def live_model(store: Store, root: Path, task: Task) -> LiveModel | None:
     return LiveModel(
         task.name,
         model.kind,
-        model.classes,
+        todays_classes(task, model),
         row.model_id,
         row.version,
         policy,
@@ -77,6 +78,13 @@ def live_model(store: Store, root: Path, task: Task) -> LiveModel | None:
         model.probs,
         model,
     )
+
+
+def todays_classes(task: Task, model: Model) -> tuple[str, ...]:
+    """A model's classes by their names of today: ids are permanent, names are not."""
+    names = {c.class_id: c.name for c in task.classes}
+    known = zip(model.class_ids, model.classes, strict=True)
+    return tuple(names.get(class_id, name) for class_id, name in known)
 
 
 def live_models(store: Store, root: Path, names: list[str] | None = None) -> list[LiveModel]:
@@ -102,14 +110,18 @@ def live_models(store: Store, root: Path, names: list[str] | None = None) -> lis
     return [model for _, model in found if model is not None]
 
 
+def can_give_starter_tags(space: EmbeddingSpace) -> bool:
+    """Whether embeddings are the embedded backbone's, whose ImageNet head the tags need."""
+    return space.backbone == MODEL_NAME
+
+
 def starter_model(store: Store, space: EmbeddingSpace) -> LiveModel:
     """Return the starter tags as a model, registered in the store on first use.
 
     Raises:
         InputError: the backbone is not the embedded one, whose ImageNet head the tags need.
     """
-    weights, _, _ = imagenet_head()
-    if space.backbone != "efficientnet-lite0" or space.dim != weights.shape[1]:
+    if not can_give_starter_tags(space):
         raise InputError(
             f"starter tags need the embedded backbone, not {space.backbone}; label some photos "
             "and train a task instead."

@@ -16,7 +16,8 @@ def overview(store: Store, tasks: list[Task]) -> dict[str, Any]:
     """Count photos by status and reason, listings, contents, labels and models.
 
     Returns:
-        JSON-able; photos by ``ok``, ``failed``, ``failed:truncated``, ...; zeros left out.
+        JSON-able; photos by ``ok``, ``failed``, ``failed:truncated``, ..., zeros left out;
+        ``rejected`` counts the rows of the newest run over each source that were no photo.
     """
     n_contents = n_usable = 0
     for content in store.contents.scan():
@@ -25,6 +26,7 @@ def overview(store: Store, tasks: list[Task]) -> dict[str, Any]:
     return {
         "store": store.url,
         "photos": {state: n for state, n in store.photos.counts().items() if n},
+        "rejected": sum(1 for _ in store.photos.rejected()),
         "listings": len({photo.listing_id for photo in store.photos.scan()}),
         "contents": n_contents,
         "usable_contents": n_usable,
@@ -40,6 +42,8 @@ def _task(store: Store, task: Task) -> dict[str, Any]:
         "classes": [c.name for c in task.classes],
         "labels": len(labelled_photos(store, task)),
         "model": model.version if model else None,
-        "trained": model.created_at.isoformat() if model and model.created_at else None,
+        "trained": model.created_at.isoformat(timespec="minutes")
+        if model and model.created_at
+        else None,
         "folder": model.folder if model else None,
     }

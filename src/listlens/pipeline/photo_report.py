@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from listlens.core.types import Status
+from listlens.core.types import Reason, Status
 from listlens.duplicates.groups import duplicate_groups
 from listlens.images.checks import flags
 from listlens.images.measures import Measures
@@ -27,7 +27,8 @@ def write_photo_report(store: Store, space: EmbeddingSpace, page: Path) -> dict[
     """Flag every photo by its measures, find doubled pictures, and write the page.
 
     Returns:
-        JSON-able: photos, failed and flagged counts, counts by flag and by reason, number of
+        JSON-able: photos (with the rows and files of the sources that are none), failed and
+        flagged counts, counts by flag and by reason, number of
         pictures that occur in several places, and ``page``.
     """
     measures = {
@@ -50,6 +51,11 @@ def write_photo_report(store: Store, space: EmbeddingSpace, page: Path) -> dict[
         photos.append(checked)
         if photo.content_id is not None and not failure:
             shown_by[photo.content_id].append(checked)
+    photos += [
+        CheckedPhoto(row.at, failure=f"{row.reason.value}: {row.detail}")
+        for row in store.photos.rejected()
+        if row.reason is not Reason.FORGOTTEN
+    ]
     exact = [group for group in shown_by.values() if len(group) > 1]
     near = _near(store, space, measures, shown_by)
     result = write_check_report(

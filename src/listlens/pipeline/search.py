@@ -72,6 +72,8 @@ def _hits(
     for model, column in wanted:
         name = model.classes[column]
         for ids, probs in store.predictions.scan(model.model_id):
-            for row, decision in enumerate(model.decide(probs)):
-                if name in decision.classes:
+            rows = [r for r, d in enumerate(model.decide(probs)) if name in d.classes]
+            live = store.photos.by_content(ids[rows].tolist())  # others would use up the limit
+            for row in rows:
+                if int(ids[row]) in live:
                     yield float(probs[row, column]), int(ids[row]), model, name

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from listlens.core.errors import InputError, MissingExtraError
+from listlens.core.errors import InputError, ListlensError, MissingExtraError
 from listlens.pipeline.contents import batched
+from listlens.store.database import disk_error
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 PARQUET_ROWS = 10_000
@@ -53,6 +54,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        raise error if isinstance(error, ListlensError) else disk_error(error) from error
     finally:
         temporary.unlink(missing_ok=True)
 

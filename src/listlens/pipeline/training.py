@@ -21,6 +21,7 @@ from listlens.pipeline.checks import Check, found, write_checks
 from listlens.pipeline.dataset import Examples, build_examples
 from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.judging import Judged, judge, measure_learning_curve, write_task_report
+from listlens.pipeline.models import todays_classes
 from listlens.store.models import ModelRecord
 
 if TYPE_CHECKING:
@@ -160,7 +161,8 @@ def evaluate_task(
         [p.photo.photo_pk for p in examples.photos], model.probs(examples.data.embeddings)
     )
     policy = store.models.policy(record.model_id)[1]
-    judged = judge(examples, heldout, model.classes, policy, None)
+    classes = todays_classes(task, model)
+    judged = judge(examples, heldout, classes, policy, None)
     reports.mkdir(parents=True, exist_ok=True)
     write_checks(reports / "checks.jsonl", examples.checks)
     files = write_task_report(
@@ -249,7 +251,7 @@ def _save(
 ) -> ModelView:
     """Write the folder, then register it; a folder without a row is from a killed run."""
     version = store.models.next_version(task.task_id)
-    relative = f"models/{_folder_name(task)}/{version}"
+    relative = f"models/{folder_name(task)}/{version}"
     folder = root / relative
     shutil.rmtree(folder, ignore_errors=True)
     digest = model.save(folder)
