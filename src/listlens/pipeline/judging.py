@@ -82,8 +82,8 @@ class Judged:
             lines.append(_sentence(self.cross_validation, "five folds over all labelled photos"))
         if self.suspects:
             lines.append(
-                f"{len(self.suspects)} answers are not what the model expects: the report shows the "
-                "likeliest wrong labels first."
+                f"{len(self.suspects)} answers are not what the model expects: the report shows "
+                "the likeliest wrong labels first."
             )
         if self.curve is not None:
             lines.append(self.curve.message)

@@ -36,6 +36,7 @@ def overview(store: Store, tasks: list[Task]) -> dict[str, Any]:
 
 def _task(store: Store, task: Task) -> dict[str, Any]:
     model = store.models.latest(task.task_id)
+    created = model.created_at if model else None
     return {
         "name": task.name,
         "kind": task.kind,
