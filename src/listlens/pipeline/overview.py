@@ -43,8 +43,6 @@ def _task(store: Store, task: Task) -> dict[str, Any]:
         "classes": [c.name for c in task.classes],
         "labels": len(labelled_photos(store, task)),
         "model": model.version if model else None,
-        "trained": model.created_at.isoformat(timespec="minutes")
-        if model and model.created_at
-        else None,
+        "trained": created.isoformat(timespec="minutes") if created else None,
         "folder": model.folder if model else None,
     }
