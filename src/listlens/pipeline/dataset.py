@@ -62,8 +62,8 @@ def build_examples(store: Store, task: Task, space: EmbeddingSpace) -> Examples:
     photos = [p for p, c in zip(photos, content_ids, strict=True) if c not in absent]
     if lost and not photos:
         raise TrainingError(
-            f"none of the {len(lost)} labelled photos has an embedding by {space.id}: the backbone, "
-            "its engine or precision was changed. Embed them again: listlens ingest PHOTOS"
+            f"none of the {len(lost)} labelled photos has an embedding by {space.id}: the "
+            "backbone, its engine or precision was changed. Embed again: listlens ingest PHOTOS"
         )
     if not photos:
         raise TrainingError(

@@ -28,8 +28,8 @@ def write_photo_report(store: Store, space: EmbeddingSpace, page: Path) -> dict[
 
     Returns:
         JSON-able: photos (with the rows and files of the sources that are none), failed and
-        flagged counts, counts by flag and by reason, number of
-        pictures that occur in several places, and ``page``.
+        flagged counts, counts by flag and by reason, number of pictures that occur in several
+        places, and ``page``.
     """
     measures = {
         c.content_id: Measures.from_dict(c.measures)

@@ -283,7 +283,7 @@ def _export_graph(model: Model, path: Path, backbone: Backbone) -> None:
         export_onnx(model, path, graph, embedding=backbone.network.embedding)
 
 
-def _folder_name(task: Task) -> str:
-    """The task's name where it is safe as a folder's, else its id."""
+def folder_name(task: Task) -> str:
+    """Return the task's name where it is safe as a folder's, else its number."""
     plain = all(char.isalnum() or char in "-_ " for char in task.name)
     return task.name if plain and len(task.name) < 80 else f"task-{task.task_id}"
