@@ -57,8 +57,8 @@ def learning_figure(curve: LearningCurve) -> Markup:
     step = next(
         s for s in (0.01, 0.02, 0.05, 0.1, 0.2) if (max(values) - min(values)) / s <= 5 or s == 0.2
     )
-    n_low = int(min(values) / step)
     n_high = min(round(1 / step), int(max(values) / step) + 1)
+    n_low = min(int(min(values) / step), n_high - 1)  # all right from the start: still an axis
     ticks = tuple((i * step, f"{100 * i * step:.0f} %") for i in range(n_low, n_high + 1))
     name = "right" if curve.metric == "accuracy" else "average precision"
     y = Axis(n_low * step, n_high * step, ticks, name)
