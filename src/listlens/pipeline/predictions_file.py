@@ -27,7 +27,7 @@ PHOTOS_AT_ONCE = 1000
 
 
 def write_predictions(store: Store, root: Path, task: Task | None, path: Path) -> int:
-    """Write one row a photo; return their number.
+    """Write one row a photo that is in its source still; return their number.
 
     Columns: image, status, reason, split, label, prediction, probability, review, then
     ``p:CLASS`` for each class. Without a task the prediction is the starter tags.
@@ -62,6 +62,8 @@ def _rows(
     for photos in batched(store.photos.scan(), PHOTOS_AT_ONCE):
         probs = _probs(store, model, photos, held)
         for photo in photos:
+            if photo.status is Status.GONE:
+                continue  # its picture may be here under another listing: a row an image
             row = empty | {
                 "image": photo.photo_id,
                 "status": photo.status.value,
