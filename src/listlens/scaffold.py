@@ -9,7 +9,9 @@ from typing import Any
 
 from listlens import project
 from listlens.core.config import CONFIG_NAME, parse_config, render_config
-from listlens.core.errors import ConfigError, suggest
+from listlens.core.errors import ConfigError, DiskFullError, suggest
+from listlens.pipeline.table_files import whole_file
+from listlens.store.database import disk_error
 
 TEMPLATES = ("homes", "hotels", "cars", "goods")
 
@@ -24,6 +26,7 @@ def init(directory: str | Path = ".", *, template: str | None = None) -> project
     Raises:
         ConfigError: the folder is a project already, there is no such template, or the folder
             cannot be made.
+        DiskFullError: no room.
     """
     root = Path(directory)
     if (root / CONFIG_NAME).exists():
@@ -36,7 +39,11 @@ def init(directory: str | Path = ".", *, template: str | None = None) -> project
         values = tomllib.loads(text)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        (root / CONFIG_NAME).write_text(render_config(parse_config(values)), encoding="utf-8")
+        with whole_file(root / CONFIG_NAME) as temporary:
+            temporary.write_text(render_config(parse_config(values)), encoding="utf-8")
     except OSError as error:
+        refused = error if isinstance(error, DiskFullError) else disk_error(error)
+        if isinstance(refused, DiskFullError):
+            raise refused from error
         raise ConfigError(f"cannot make a project in {root}: {error.strerror}.") from error
     return project.open(root)

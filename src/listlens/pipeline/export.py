@@ -165,17 +165,16 @@ def _vectors(store: Store, space: EmbeddingSpace, photos: list[PhotoView]) -> An
 
 
 def _write_npy(store: Store, space: EmbeddingSpace, photos: Iterator[PhotoView], path: Path) -> int:
-    """Two passes: the index, which says how many rows there are, then the array in place."""
+    """Two passes: the index, which says how many rows there are, then the array in order.
+
+    Not through a memory map: a full disk would kill the process there, without an error to catch.
+    """
     columns: dict[str, type] = {"listing_id": str, "image": str, "sha256": str}
     index = ({name: _base(p)[name] for name in columns} for p in photos)
     n = write_rows(path.with_suffix(".csv"), columns, index)
-    with whole_file(path) as temporary:
-        array = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=np.float16, shape=(n, space.dim)
-        )
-        start = 0
+    header = {"descr": "<f2", "fortran_order": False, "shape": (n, space.dim)}
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
         for batch in batched(_embedded(store, space), PHOTOS_AT_ONCE):
-            array[start : start + len(batch)] = _vectors(store, space, batch)
-            start += len(batch)
-        array.flush()
+            file.write(_vectors(store, space, batch).astype("<f2").tobytes())
     return n

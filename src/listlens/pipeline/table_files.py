@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,5 +104,12 @@ def sink_frames(path: Path, schema: dict[str, Any], frames: Iterable[Any]) -> in
             yield frame
 
     lazy = register_io_source(generate, schema=pl.Schema(schema))
-    lazy.sink_parquet(path)
+    try:
+        lazy.sink_parquet(path)
+    except pl.exceptions.ComputeError as error:
+        # polars wraps what the operating system said: only its text still names the number.
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     return n
