@@ -72,7 +72,11 @@ class Project:
     def __init__(self, root: Path, config: Config) -> None:
         self.root, self.config = root, config
         self.store: Store = open_store(config.store.url, root)
-        self._declare_tasks()
+        try:
+            self._declare_tasks()
+        except BaseException:
+            self.store.close()
+            raise
 
     def close(self) -> None:
         """Release the store."""
