@@ -184,10 +184,8 @@ def _check_pixels(size: tuple[int, int] | None, allowed: int) -> None:
 
 def _orientation(image: Image.Image) -> int:
     """Return 1 to 8; 1 where there is none, or the EXIF block is broken."""
-    if image.format == "HEIF":
-        return 1  # libheif turns the picture itself
-    if image.format != "TIFF" and "exif" not in image.info:
-        return 1
+    if image.format in ("HEIF", "TIFF") or "exif" not in image.info:
+        return 1  # libheif, and Pillow's plug-in for TIFF, turn the picture themselves
     try:
         value: Any = image.getexif().get(274, 1)
     except Exception:  # whatever a broken EXIF block raises, the picture may still be fine
