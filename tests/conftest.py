@@ -101,7 +101,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 @pytest.fixture(scope="session")
 def trained(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `listlens auto` made of the shop; no test changes it."""
-    from listlens.auto import auto
+    from listlens.one_shot import auto
 
     return auto(shop.photos, shop.labels, out=tmp_path_factory.mktemp("trained") / "OUT").out
 

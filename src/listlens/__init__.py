@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from listlens._version import __version__
 
 if TYPE_CHECKING:
-    from listlens.auto import auto
     from listlens.core.errors import ListlensError
     from listlens.estimator import PhotoClassifier
+    from listlens.one_shot import auto
     from listlens.pipeline.apply import PhotoModel, load_model
     from listlens.project import Project, open
     from listlens.scaffold import init
@@ -39,7 +39,7 @@ _HOMES = {
     "PhotoClassifier": "listlens.estimator",
     "PhotoModel": "listlens.pipeline.apply",
     "Project": "listlens.project",
-    "auto": "listlens.auto",
+    "auto": "listlens.one_shot",
     "init": "listlens.scaffold",
     "load_model": "listlens.pipeline.apply",
     "open": "listlens.project",

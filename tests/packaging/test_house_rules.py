@@ -114,7 +114,7 @@ def test_a_breach_is_found(tmp_path, files, breach):
         {
             "cli___a": "import listlens.project\n",
             "project": "from listlens import auto\n",
-            "auto": "",
+            "one_shot": "",
         },
         {
             "images___a": "from typing import TYPE_CHECKING\n"

@@ -80,7 +80,7 @@ def auto(
 
     Example: listlens auto photos labels.csv --out result
     """
-    from listlens.auto import auto as run
+    from listlens.one_shot import auto as run
 
     with progress("listlens auto", quiet=as_json) as update:
         result = run(
