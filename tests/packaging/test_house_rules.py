@@ -113,7 +113,7 @@ def test_a_breach_is_found(tmp_path, files, breach):
         {"learn___a": "import listlens.core.b\n", "core___b": ""},
         {
             "cli___a": "import listlens.project\n",
-            "project": "from listlens import auto\n",
+            "project": "from listlens import one_shot\n",
             "one_shot": "",
         },
         {
