@@ -26,12 +26,21 @@ def precisions() -> tuple[str, ...]:
     return ("bf16", "f32") if "BF16" in capabilities else ("f32",)
 
 
+_first_use = threading.Lock()
+
+
 @cache
 def core() -> Any:
-    """Return the process's OpenVINO core."""
-    import openvino
+    """Return the process's OpenVINO core.
 
-    return openvino.Core()
+    A tensor's first array view initialises OpenVINO's bindings, and two threads that do that at
+    once wait for each other forever (seen with 2026.4). So one thread does it here.
+    """
+    with _first_use:
+        import openvino
+
+        _ = openvino.Tensor(np.zeros(1, np.uint8)).data
+        return openvino.Core()
 
 
 class OpenVinoBackbone(EngineBackbone):
