@@ -185,5 +185,5 @@ def test_measures_survive_their_dict(measures):
     ids=["empty", "one missing", "one too many"],
 )
 def test_a_dict_with_other_keys_is_refused_with_the_keys_needed(wrong):
-    with pytest.raises(ValueError, match="exactly these keys: .*'phash'"):
+    with pytest.raises(ValueError, match=r"exactly these keys: .*'phash'"):
         Measures.from_dict(wrong)

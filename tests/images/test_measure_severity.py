@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ SEVERITIES = {
 @pytest.mark.parametrize(("alter", "steps", "name", "sign"), SEVERITIES.values(), ids=SEVERITIES)
 def test_every_step_worse_is_measured_as_worse(alter, steps, name, sign, seed):
     values = [getattr(measured(alter(scene(seed), step)), name) for step in steps]
-    assert all(sign * (b - a) > 0 for a, b in zip(values, values[1:], strict=False)), values
+    assert all(sign * (b - a) > 0 for a, b in pairwise(values)), values
 
 
 @pytest.mark.parametrize("level", [5.0, 10.0, 20.0])
