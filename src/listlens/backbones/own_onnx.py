@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,8 @@ def as_uint8(model: Any, described: dict[str, Any], path: Path) -> None:
     if given == [(TensorProto.UINT8, [s, s, 3])]:
         if "mean" in described or "std" in described:
             raise InputError(f"{path} takes uint8: leave mean and std out of its JSON.")
+        # Exporters fix the number of photos to 1 unless told otherwise.
+        inputs[0].type.tensor_type.shape.dim[0].dim_param = "N"
     elif given == [(TensorProto.FLOAT, [3, s, s])]:
         put_scaling_before(model, inputs[0], scaling(described, path), s)
     else:
@@ -165,7 +168,9 @@ def scaling(described: dict[str, Any], path: Path) -> tuple[Any, Any]:
     found = []
     for key in ("mean", "std"):
         values = described.get(key)
-        numbers = isinstance(values, list) and all(type(v) in (int, float) for v in values)
+        numbers = isinstance(values, list) and all(
+            type(v) in (int, float) and math.isfinite(v) for v in values
+        )
         if not numbers or len(values) != 3 or (key == "std" and min(values) <= 0):  # type: ignore[arg-type]
             raise InputError(
                 f"{path} takes float32, so its JSON needs {key!r}: three numbers for RGB in "
