@@ -14,8 +14,9 @@ from listlens.core.errors import ConfigError, InputError
 from listlens.core.types import Kind
 from listlens.labels.files import LabelFile, read_labels
 from listlens.pipeline.checks import write_checks
-from listlens.pipeline.models import can_give_starter_tags
+from listlens.pipeline.models import can_give_starter_tags, starter_model
 from listlens.pipeline.predictions_file import write_predictions
+from listlens.pipeline.starter_report import write_starter_report
 from listlens.scaffold import init
 from listlens.sources.detect import image_atm_samples, open_source
 from listlens.sources.layouts import is_image_folder, metadata_files
@@ -126,6 +127,8 @@ def auto(
         trained = None
         if file is None:
             project.tag(starter=True, progress=progress)
+            starter = starter_model(project.store, project.backbone.space)
+            files |= write_starter_report(project.store, starter, out)
         else:
             trained = _learn(project, file, target=target, seed=seed, progress=progress)
             project.tag(

@@ -76,7 +76,11 @@ class ReportData:
         return self.test or self.cross_validation
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what report.json holds; `test` and the like are absent, not null, when unknown."""
+        """Return what report.json holds; `test` and the like are absent, not null, when unknown.
+
+        `test` is what the headline rests on: the given test split, or without one the five folds;
+        its `protocol` says which.
+        """
         out: dict[str, Any] = {
             "title": self.title,
             "created": self.created,
@@ -85,8 +89,10 @@ class ReportData:
             "photos": self.n_photos,
             "listings": self.n_listings,
         }
-        if self.test is not None:
-            out["test"] = self.test.as_dict()
+        held_out = self.test or self.cross_validation
+        if held_out is not None:
+            protocol = "own split" if self.test else "grouped 5-fold"
+            out["test"] = {"protocol": protocol, **held_out.as_dict()}
         if self.cross_validation is not None:
             out["cross_validation"] = self.cross_validation.as_dict()
         out["suspect_labels"] = [s.as_dict() for s in self.suspects]

@@ -29,8 +29,8 @@ PHOTOS_AT_ONCE = 1000
 def write_predictions(store: Store, root: Path, task: Task | None, path: Path) -> int:
     """Write one row a photo that is in its source still; return their number.
 
-    Columns: image, status, reason, split, label, prediction, probability, review, then
-    ``p:CLASS`` for each class. Without a task the prediction is the starter tags.
+    Columns: image, status, split, label, prediction, probability, then ``p:CLASS`` for each
+    class, then review and reason. Without a task the prediction is the starter tags.
     """
     task = task or store.labels.task(STARTER)
     model = live_model(store, root, task)
@@ -38,15 +38,14 @@ def write_predictions(store: Store, root: Path, task: Task | None, path: Path) -
     columns: dict[str, type] = {
         "image": str,
         "status": str,
-        "reason": str,
         "split": str,
         "label": str,
         "prediction": str,
         "probability": float,
-        "review": bool,
     }
     if model.task != STARTER:
         columns |= {f"p:{name}": float for name in model.classes}
+    columns |= {"review": bool, "reason": str}
     return write_rows(path, columns, _rows(store, root, task, model, columns))
 
 
