@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL.JpegImagePlugin import JpegImageFile
 
 try:  # no wheel for this platform: Pillow gives the same pixels, 2 ms later
-    import simplejpeg  # type: ignore[import-untyped]
+    import simplejpeg
 except ImportError:  # pragma: no cover
     simplejpeg = None
 
