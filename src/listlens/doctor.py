@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from listlens._version import __version__
+from listlens.core.config import CONFIG_NAME, Config, load_config
+from listlens.project import backbone_of
+
+if TYPE_CHECKING:
+    from listlens.core.ports import Backbone
 
 OPTIONAL = {
     "polars": "tables: Parquet and XLSX",
@@ -16,15 +22,18 @@ OPTIONAL = {
 }
 
 
-def examine() -> dict[str, Any]:
+def examine(project: Path | None = None) -> dict[str, Any]:
     """Look at the machine and the installation; loads the engine and runs one photo through it.
+
+    Args:
+        project: a folder; if it is a project, its backbone settings are tried.
 
     Returns:
         JSON-able findings; ``ok`` is False where nothing can run, with a ``problem``.
     """
     import numpy as np
 
-    from listlens.backbones.registry import engines, load_backbone, usable_cores
+    from listlens.backbones.registry import engines, usable_cores
     from listlens.core.errors import ListlensError
 
     result: dict[str, Any] = {
@@ -46,7 +55,7 @@ def examine() -> dict[str, Any]:
         offers = ", ".join(engine.precisions) if engine.available else engine.reason
         result["engines"][engine.name] = f"{engine.version} {offers}".strip()
     try:
-        backbone = load_backbone(n_threads=1)
+        backbone = _backbone(project)
         size = backbone.preprocessing.size_px
         backbone.embed(np.zeros((1, size, size, 3), np.uint8))
     except ListlensError as error:
@@ -59,6 +68,13 @@ def examine() -> dict[str, Any]:
         **{f"installed {name}": text for name, text in result["engines"].items()},
     }
     return result
+
+
+def _backbone(project: Path | None) -> Backbone:
+    """The project's backbone, or the default one where there is no project."""
+    if project is not None and (project / CONFIG_NAME).is_file():
+        return backbone_of(load_config(project / CONFIG_NAME))
+    return backbone_of(Config())
 
 
 def formats() -> list[str]:

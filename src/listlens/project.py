@@ -59,6 +59,19 @@ def open(directory: str | Path = ".") -> Project:
     return Project(root, load_config(path))
 
 
+def backbone_of(config: Config) -> Backbone:
+    """Load the backbone that settings name."""
+    from listlens.backbones.registry import load_backbone
+
+    chosen = config.backbone
+    return load_backbone(
+        chosen.name,
+        engine=chosen.engine,
+        precision=chosen.precision,
+        reduced_px=REDUCED_PX[chosen.decode],
+    )
+
+
 class Project:
     """A folder of settings, photos' rows, embeddings, labels, models and reports.
 
@@ -96,15 +109,7 @@ class Project:
     @cached_property
     def backbone(self) -> Backbone:
         """The backbone that the settings name, loaded on first use."""
-        from listlens.backbones.registry import load_backbone
-
-        chosen = self.config.backbone
-        return load_backbone(
-            chosen.name,
-            engine=chosen.engine,
-            precision=chosen.precision,
-            reduced_px=REDUCED_PX[chosen.decode],
-        )
+        return backbone_of(self.config)
 
     @property
     def limits(self) -> Limits:

@@ -192,11 +192,14 @@ def plan_text(plan: dict[str, object]) -> str:
     return ", ".join(counts) or "nothing"
 
 
-def doctor(as_json: JsonOption = False) -> None:
-    """Say what this machine runs on: engine, precision, formats, optional packages."""
+def doctor(project: ProjectOption = Path(), as_json: JsonOption = False) -> None:
+    """Say what this machine runs on: engine, precision, formats, optional packages.
+
+    In a project, its backbone settings are tried; elsewhere the default ones.
+    """
     from listlens.doctor import examine
 
-    result = examine()
+    result = examine(project)
     lines = [f"listlens {result['version']} on Python {result['python']}, {result['cores']} cores"]
     lines += [f"  {name}: {value}" for name, value in result["engine"].items()]
     lines.append("formats: " + ", ".join(result["formats"]))
