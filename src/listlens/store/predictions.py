@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
 import numpy as np
 import sqlalchemy as sa
@@ -50,6 +51,8 @@ class Predictions:
     def save(self, model_id: int, content_ids: Sequence[int], probs: NDArray[np.float32]) -> None:
         """Insert or replace; probs `(n, k)` in [0, 1], kept to 7.7e-6.
 
+        Of a content that comes twice the last row counts.
+
         Raises:
             InputError: wrong shape or range.
             NotFoundError: the model, or contents that the store does not have (any more).
@@ -62,7 +65,7 @@ class Predictions:
         now = self._db.clock()
         rows = [
             {"model_id": model_id, "content_id": int(pk), "probs": data, "created_at": now}
-            for pk, data in sorted(zip(content_ids, packed, strict=True))
+            for pk, data in sorted(zip(content_ids, packed, strict=True), key=itemgetter(0))
         ]
         insert = self._db.insert(prediction)
         update = {"probs": insert.excluded.probs, "created_at": insert.excluded.created_at}

@@ -137,7 +137,7 @@ class Tasks:
             known = self._lock(connection, task_id)
             olds = [_open_class(known, name) for name in dict.fromkeys(from_names)]
             names = [_checked_name(name) for name in dict.fromkeys(to_names)]
-            _check_map(kind, olds, names)
+            _check_map(kind, olds, names, known)
             version = known.version + 1
             change = f"{kind} {', '.join(o.name for o in olds)} to {', '.join(names)}"
             self._new_version(connection, task_id, version, change)
@@ -243,7 +243,7 @@ def _update_class(connection: Connection, class_id: int, values: dict[str, Any])
     connection.execute(sa.update(class_).where(class_.c.id == class_id).values(values))
 
 
-def _check_map(kind: str, olds: Sequence[Class], names: Sequence[str]) -> None:
+def _check_map(kind: str, olds: Sequence[Class], names: Sequence[str], known: Taxonomy) -> None:
     fits = {
         "merge": len(olds) >= 1 and len(names) == 1,
         "move": len(olds) == 1 and len(names) == 1,
@@ -256,7 +256,7 @@ def _check_map(kind: str, olds: Sequence[Class], names: Sequence[str]) -> None:
             f"{kind} from {len(olds)} to {len(names)} classes; merge is several to one, move one "
             "to one, split one to several"
         )
-    if kind != "split" and [o.name for o in olds] == list(names):
+    if kind != "split" and {o.class_id for o in olds} == {known.class_id(names[0])}:
         raise InputError(f"{kind} of {names[0]!r} to itself changes nothing")
 
 

@@ -39,10 +39,10 @@ class Tombstones:
             if connection.execute(sa.select(tombstone.c.kind).limit(1)).first() is None:
                 return set()
             secret = self._secret(connection)
-            owners = {
-                key: _hashes(secret, key, sellers[i] if sellers else None)
-                for i, key in enumerate(keys)
-            }
+            owners: dict[tuple[str, str], set[bytes]] = {}
+            for i, key in enumerate(keys):  # rows that differ about the seller count together
+                found = _hashes(secret, key, sellers[i] if sellers else None)
+                owners[key] = owners.get(key, set()) | found
             dead = _dead(connection, {value for hashes in owners.values() for value in hashes})
         return {key for key, hashes in owners.items() if dead & hashes}
 
