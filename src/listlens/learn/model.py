@@ -221,6 +221,8 @@ class Model:
 
 
 def _from_meta(meta: dict[str, Any], arrays: dict[str, NDArray[np.float32]]) -> Model:
+    if not all(isinstance(meta[key], list) for key in ("classes", "class_ids")):
+        raise ValueError("class names and ids must be lists")
     policy: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in meta["policy"].items()
     }
@@ -247,6 +249,8 @@ def _check(model: Model) -> None:
     k, d = len(model.classes), model.space.dim
     if model.kind not in get_args(Kind):
         raise ModelError(f"kind {model.kind!r} is not known; allowed: {', '.join(get_args(Kind))}")
+    if not all(isinstance(name, str) for name in model.classes):
+        raise ModelError(f"class names must be texts: {list(model.classes)}")
     if len(set(model.classes)) != k or len(model.class_ids) != k or not k:
         raise ModelError(f"{k} classes with {len(model.class_ids)} ids; both must be equally many")
     if len(model.policy.thresholds) != k:
@@ -263,7 +267,7 @@ def _check(model: Model) -> None:
 def _read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta = json.loads((folder / "model.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{folder / 'model.json'} cannot be read: {error}") from error
     if not isinstance(meta, dict) or not isinstance(meta.get("format"), int):
         raise ModelError(f"{folder / 'model.json'} is not a listlens model")

@@ -196,14 +196,16 @@ def decide(
             f"probabilities {p.shape}, {len(classes)} classes and a policy for {len(mid)} do not "
             "belong together"
         )
+    # A threshold of 1 means never: stored probabilities are rounded, and the surest become 1.
+    below_one = np.minimum(p, np.nextafter(1.0, 0.0))
     if kind == "single":
         top, best = p.argmax(axis=1), p.max(axis=1)
-        review = best < mid[top]
+        review = below_one.max(axis=1) < mid[top]
         return [
             Decision((classes[c],), float(v), bool(r))
             for c, v, r in zip(top, best, review, strict=True)
         ]
-    given, unsure = p >= mid, (p >= low) & (p < high)
+    given, unsure = below_one >= mid, (below_one >= low) & (below_one < high)
     order, sure = np.argsort(-p, axis=1, kind="stable"), np.where(given, p, 1 - p).min(axis=1)
     names = [tuple(classes[c] for c in order[i] if given[i, c]) for i in range(len(p))]
     return [

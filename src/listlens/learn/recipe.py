@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from listlens.core.errors import TrainingError
 from listlens.core.types import Kind, Policy
@@ -139,9 +139,21 @@ def train(
     say("splitting", 0.0)
     usable = usable_classes(data, options.min_examples, options.min_groups)
     learnt = with_classes(data, usable.classes)
+    _require_train_side(learnt)
     plan = plan_split(learnt, _folds_possible(learnt, options.n_folds), options.seed)
     with threadpool_limits(limits=1):  # folds run side by side; BLAS threads would fight them
         return _train(learnt, plan, options, usable.set_aside, say)
+
+
+def _require_train_side(data: TrainingSet) -> None:
+    """Val is held out as one fold, so a given split needs something to learn from besides it."""
+    sides = data.given_split
+    if not (sides == "test").any() or (data.labelled & np.isin(sides, ("", "train"))).any():
+        return
+    raise TrainingError(
+        f"the given split has no labelled photo in train ({(sides == 'val').sum()} photos are in "
+        f"val, {(sides == 'test').sum()} in test). Mark some as train, or leave their split empty."
+    )
 
 
 def _folds_possible(data: TrainingSet, n_folds: int) -> int:
