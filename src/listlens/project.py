@@ -189,10 +189,8 @@ class Project:
         plan = self.store.forgetting.plan(**what)
         if not dry_run:
             plan = self.store.forgetting.execute(plan)
-        counts = {
-            "listings": len(plan.listings),
-            "photos": len(plan.photos),
-            "contents": len(plan.contents),
+        counts = {name: len(getattr(plan, name)) for name in ("listings", "photos", "contents")}
+        counts |= {
             "embeddings": plan.n_vectors,
             "predictions": plan.n_predictions,
             "annotations": plan.n_annotations,
@@ -339,7 +337,7 @@ class Project:
         }
 
     def notices(self) -> list[str]:
-        """What to know of models that run on another engine than they were trained on."""
+        """What to know of models that run on another engine than their own."""
         from listlens.pipeline.apply import engine_notice
 
         models = [model.model for model in self.models() if model.model is not None]
