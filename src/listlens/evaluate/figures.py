@@ -35,7 +35,7 @@ def coverage_figure(coverage: Coverage) -> Markup:
     points = [(p.coverage, p.error) for p in coverage.curve]
     worst = max(0.01, *(e for c, e in points if c >= 0.05))
     x = share_axis(f"{coverage.unit} decided without a person")
-    y = share_axis("of those, wrong", worst * 1.05)
+    y = share_axis("of those, wrong", min(1.0, worst * 1.05))
     shown = [(c, min(e, y.high)) for c, e in points]
     marks = [line(x, y, shown)]
     if coverage.policy_coverage is not None and coverage.policy_error is not None:

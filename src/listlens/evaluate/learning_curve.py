@@ -163,7 +163,10 @@ def _outlook(points: Sequence[CurvePoint], variances: Sequence[float]) -> tuple[
     sizes = np.array([p.n_labels for p in points], dtype=np.float64)
     weight, gain = _posterior(sizes, error, _deviation(points, variances, error), _TIMES)
     return tuple(
-        Outlook(points[-1].n_labels * times, *(points[-1].value + q for q in _quantiles(g, weight)))
+        Outlook(
+            points[-1].n_labels * times,
+            *(min(1.0, points[-1].value + q) for q in _quantiles(g, weight)),
+        )
         for times, g in zip(_TIMES, gain.T, strict=True)
     )
 
@@ -207,8 +210,8 @@ def _posterior(
     pull = basis / deviation**2
     scale = (pull * (error - floor[:, None])).sum(1) / (pull * basis).sum(1)
     miss = ((error - floor[:, None] - scale[:, None] * basis) / deviation) ** 2
-    log = -0.5 * miss.sum(1)
-    weight = np.where(scale > 0, np.exp(log - log.max()), 0.0)
+    log = np.where(scale > 0, -0.5 * miss.sum(1), -np.inf)  # labels that harm are no such curve
+    weight = np.exp(log - log.max())
     fall = 1 - np.asarray(times)[None, :] ** -rate[:, None]
     return weight / weight.sum(), scale[:, None] * fall
 
