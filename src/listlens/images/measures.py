@@ -84,7 +84,9 @@ def measure_photo(
         al. 2000. Noise: Immerkaer 1996. Colourfulness: Hasler and Suesstrunk 2003. Hash: the sign
         of low DCT coefficients (pHash, Zauner 2010).
     """
-    planes = small.transpose(2, 0, 1).astype(np.float32, order="C")
+    planes = np.empty((3, *small.shape[:2]), np.float32)
+    for channel in range(3):  # half the time of transposing all three at once
+        planes[channel] = small[:, :, channel]
     levels = _perceived(planes)
     histogram = np.bincount(levels.ravel(), minlength=256)
     share = histogram / levels.size
