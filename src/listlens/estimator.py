@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from listlens.backbones.registry import load_backbone
-from listlens.core.errors import InputError, PhotoError
+from listlens.core.errors import InputError
 from listlens.images.decode import Limits
 from listlens.learn.dataset import TrainingSet
 from listlens.learn.recipe import TrainOptions, train
@@ -101,7 +101,8 @@ class PhotoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Iterable[Any]) -> NDArray[Any]:
         """Return the most probable class of each photo, `(n,)`."""
-        best: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probs = self.predict_proba(X)  # first: it says so where nothing was learned yet
+        best: NDArray[Any] = self.classes_[probs.argmax(axis=1)]
         return best
 
     def _embed(self, paths: list[str]) -> NDArray[np.float16]:
@@ -121,16 +122,18 @@ class _EmbeddingCache:
         keys = [_file_key(path, backbone.space.id) for path in paths]
         todo = {key: path for key, path in zip(keys, paths, strict=True) if key not in self._kept}
         fresh: dict[tuple[Any, ...], NDArray[np.float16]] = {}
-        problems: list[PhotoError] = []
+        problems: list[str] = []
         with worker_pool() as pool:
             for batch in batched(todo.items(), CHUNK_FILES):
                 names = [printable(path) for _, path in batch]
                 vectors, errors = embed_files(names, backbone, Limits(), pool)
-                problems += [error for error in errors if error is not None]
+                problems += [
+                    f"{name}: {error}" for name, error in zip(names, errors, strict=True) if error
+                ]
                 usable = [key for (key, _), e in zip(batch, errors, strict=True) if e is None]
                 fresh.update(zip(usable, vectors, strict=True))
         if problems:
-            shown = "\n".join(f"  {error}" for error in problems[:20])
+            shown = "\n".join(f"  {problem}" for problem in problems[:20])
             raise InputError(f"{len(problems)} photos cannot be used; leave them out:\n{shown}")
         rows = [fresh[key] if key in fresh else self._kept[key] for key in keys]
         self._keep(keys, rows)
