@@ -39,6 +39,17 @@ def small() -> list[bytes]:
     return [jpeg(path, SMALL_PX) for path in originals()]
 
 
+def drawn() -> list[bytes]:
+    """Return 3 JPEGs that need no download, for a smoke run; too smooth to measure with."""
+    photos = []
+    for turns in range(3):
+        gradient = Image.linear_gradient("L").rotate(90 * turns).resize((640, 480))
+        stream = io.BytesIO()
+        Image.merge("RGB", [gradient] * 3).save(stream, "JPEG", quality=QUALITY)
+        photos.append(stream.getvalue())
+    return photos
+
+
 def originals() -> list[Path]:
     """Return the demo's photos, fetched with its code."""
     path = HERE.parent / "demo" / "run.py"

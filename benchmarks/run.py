@@ -25,7 +25,7 @@ from statistics import median
 from typing import Any
 
 import memory
-from photos import CACHE, HERE, MIX, mix, small, write_set
+from photos import CACHE, HERE, MIX, drawn, mix, small, write_set
 
 N_WARM_UP = 24
 # glibc gives large blocks back to the system after each use and has them zeroed again. These keep
@@ -48,10 +48,9 @@ class Line:
     venv: str = ""
     env: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def python(self) -> Path:
-        """The interpreter that runs it."""
-        return HERE / self.venv / "bin" / "python" if self.venv else Path(sys.executable)
+    def python(self, venvs: Path) -> Path:
+        """Return the interpreter that runs it."""
+        return venvs / self.venv / "bin" / "python" if self.venv else Path(sys.executable)
 
 
 TORCH, TENSORFLOW = ".venv-torch", ".venv-tensorflow"
@@ -62,6 +61,14 @@ LINES = (
     Line("listlens, default, ONNX Runtime", "ingest.py", ("--engine", "onnxruntime"), 4),
     Line("(a) PyTorch + Pillow, malloc tuned", "torch_loop.py", copies=2, venv=TORCH, env=MALLOC),
     Line("(a) PyTorch + Pillow, malloc untuned", "torch_loop.py", copies=1, venv=TORCH),
+    Line(
+        "PyTorch package's network, malloc as tuned",
+        "torch_loop.py",
+        ("package",),
+        1,
+        TORCH,
+        MALLOC,
+    ),
     Line("(b) Keras MobileNet + tf.data", "keras_tfdata.py", copies=4, venv=TENSORFLOW),
     Line("limit", "limit.py", copies=2),
 )
@@ -71,16 +78,16 @@ def main() -> int:
     """Measure and print; return 0."""
     options = parse()
     if options.install_peers:
-        install_peers()
+        install_peers(options.venvs)
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        if options.smoke:
-            found = speed(Path(folder), small()[:6], options.only, repeats=1, whole=3)
-        else:
-            found = speed(Path(folder), mix(), options.only, repeats=options.repeats, whole=120)
+        lines = installed([x for x in LINES if options.only in x.name], options.venvs)
+        photos = drawn() if options.smoke else mix()
+        whole, repeats = (3, 1) if options.smoke else (len(photos), options.repeats)
+        found = speed(Path(folder), photos, lines, options.venvs, repeats=repeats, whole=whole)
     text = speed_table(found)
     counts = () if options.only else memory.SMOKE_COUNTS if options.smoke else memory.COUNTS
-    peaks = memory.peaks(small(), counts)
+    peaks = memory.peaks(photos if options.smoke else small(), counts)
     text += "\n" + memory.table(peaks) if peaks else ""
     print(f"\n{machine()}\n\n{text}")
     if not options.smoke:
@@ -97,40 +104,52 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--install-peers", action="store_true", help="PyTorch and TensorFlow, in benchmarks/.venv-*"
     )
+    parser.add_argument("--venvs", type=Path, default=HERE, help="where the peers' .venv-* are")
     return parser.parse_args()
 
 
-def install_peers() -> None:
+def install_peers(venvs: Path) -> None:
     """Make the peers' environments where they are absent or of other versions."""
     for venv in (TORCH, TENSORFLOW):
         wanted = HERE / f"requirements{venv.removeprefix('.venv')}.txt"
-        done = HERE / venv / "requirements.txt"
+        done = venvs / venv / "requirements.txt"
         if done.exists() and done.read_bytes() == wanted.read_bytes():
             continue
-        print(f"Installing {wanted.name} into benchmarks/{venv} ...", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", HERE / venv], check=True)
-        pip = [str(HERE / venv / "bin" / "python"), "-m", "pip", "install", "-qq"]
+        print(f"Installing {wanted.name} into {venvs / venv} ...", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", str(venvs / venv)], check=True)
+        pip = [str(venvs / venv / "bin" / "python"), "-m", "pip", "install", "-qq"]
         subprocess.run([*pip, "-r", str(wanted)], check=True)
         shutil.copy(wanted, done)
 
 
+def installed(lines: list[Line], venvs: Path) -> list[Line]:
+    """Return the lines that can run here; say which cannot."""
+    found = [line for line in lines if line.python(venvs).exists()]
+    for line in lines:
+        if line not in found:
+            print(f"skipped: {line.name}: not installed (python benchmarks/run.py --install-peers)")
+    return found
+
+
 def speed(
-    folder: Path, photos: list[bytes], only: str, *, repeats: int, whole: int
+    folder: Path,
+    photos: list[bytes],
+    lines: list[Line],
+    venvs: Path,
+    *,
+    repeats: int,
+    whole: int,
 ) -> dict[str, list[dict[str, Any]]]:
     """Return every line's measurements.
 
     Args:
         folder: where photos are written; removed by the caller.
         photos: the mix.
-        only: words that a line's name must hold.
+        lines: what to measure.
+        venvs: where the peers' environments are.
         repeats: interleaved passes over the lines.
         whole: photos in one copy of the mix.
     """
-    lines = [line for line in LINES if only in line.name]
-    for line in list(lines):
-        if not line.python.exists():
-            print(f"skipped: {line.name}: not installed (python benchmarks/run.py --install-peers)")
-            lines.remove(line)
     every_fifth = photos[:: max(1, len(photos) // N_WARM_UP)]
     write_set(folder / "warm-up", every_fifth, len(every_fifth), seed=0)
     for copies in {line.copies for line in lines}:
@@ -138,16 +157,16 @@ def speed(
     found: dict[str, list[dict[str, Any]]] = {line.name: [] for line in lines}
     for repeat in range(repeats):
         for line in lines:
-            result = measured(line, folder)
+            result = measured(line, line.python(venvs), folder)
             found[line.name].append(result)
             shown = f"{result['cpu_ms']:.2f} ms CPU a photo"
             print(f"{repeat + 1}/{repeats}  {line.name}: {shown}", flush=True)
     return found
 
 
-def measured(line: Line, folder: Path) -> dict[str, Any]:
+def measured(line: Line, python: Path, folder: Path) -> dict[str, Any]:
     """Run one line once."""
-    files = line.python, HERE / line.script, folder / "warm-up", folder / str(line.copies)
+    files = python, HERE / line.script, folder / "warm-up", folder / str(line.copies)
     done = subprocess.run(
         [*map(str, files), *line.arguments],
         env={**os.environ, **line.env},

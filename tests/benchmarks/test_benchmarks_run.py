@@ -1,0 +1,26 @@
+"""The benchmarks still run; what they measure is stated in docs/performance.md only."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = ROOT / "benchmarks" / "run.py"
+
+
+def test_a_smoke_run_measures_every_line_that_is_installed_and_names_those_that_are_not(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(RUN), "--smoke", "--venvs", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[1].strip() for line in done.stdout.splitlines() if "|" in line]
+    assert {"listlens, default", "listlens, fast", "limit"} <= set(rows)
+    assert not [row for row in rows if "Keras" in row or "PyTorch" in row]
+    assert "skipped: (b) Keras MobileNet + tf.data" in done.stdout
+    assert "The limit: decoding at 1/8" in done.stdout
