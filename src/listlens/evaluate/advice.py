@@ -66,7 +66,7 @@ def headline(kind: Kind | None, evaluation: Evaluation | None) -> tuple[str, str
     if kind == "single" and evaluation.accuracy is not None:
         right = evaluation.accuracy
         return (
-            f"Right on {of_hundred(right.value)} photos of listings it has not seen",
+            f"Right on {_so_many(right.value, 'photos')} of listings it has not seen",
             f"{basis}: {100 * right.value:.1f} % right, 95 % interval {interval(right)}.",
         )
     micro = evaluation.scores.micro
@@ -75,7 +75,7 @@ def headline(kind: Kind | None, evaluation: Evaluation | None) -> tuple[str, str
     macro = evaluation.scores.macro.average_precision
     tail = f" Macro average precision {macro.value:.3f} ({interval(macro)} %)." if macro else ""
     return (
-        f"{_capital(of_hundred(micro.precision.value))} tags it gives are right, and it finds "
+        f"{_capital(_so_many(micro.precision.value, 'tags'))} it gives are right, and it finds "
         f"{of_hundred(micro.recall.value)} that belong",
         f"{basis} it has not seen. 95 % intervals: right {interval(micro.precision)} %, found "
         f"{interval(micro.recall)} %.{tail}",
@@ -170,6 +170,11 @@ def _about_classes(e: Evaluation) -> list[Advice]:
             )
         )
     return out
+
+
+def _so_many(share: float, things: str) -> str:
+    """Say a share of things."""
+    return f"none of the {things}" if share == 0 else f"{of_hundred(share)} {things}"
 
 
 def _names(names: Sequence[str]) -> str:

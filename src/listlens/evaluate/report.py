@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -104,8 +105,17 @@ class ReportData:
         }
         out["set_aside"] = dict(self.set_aside)
         out["starter_tags"] = dict(self.starter_tags)
-        out["model"] = dict(self.model)
+        out["model"] = _without_nan(self.model)
         return out
+
+
+def _without_nan(value: Any) -> Any:
+    """Put None where a number is none, which JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _no_picture(image: str) -> bytes | None:
@@ -253,12 +263,12 @@ def _percent(share: float | Estimate | None, digits: int = 0) -> str:
     value = share.value if isinstance(share, Estimate) else share
     if value is None:
         return "–"
-    step = 10.0**-digits
-    if 0 < value < step / 200:
-        return f"<{step:.{digits}f}\N{NO-BREAK SPACE}%"
-    if 1 - step / 200 < value < 1:
-        return f">{100 - step:.{digits}f}\N{NO-BREAK SPACE}%"
-    return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
+    step, text = 10.0**-digits, f"{100 * value:.{digits}f}"
+    if value > 0 and float(text) == 0:
+        text = f"<{step:.{digits}f}"
+    if value < 1 and float(text.lstrip("<")) == 100:
+        text = f">{100 - step:.{digits}f}"
+    return f"{text}\N{NO-BREAK SPACE}%"
 
 
 def _between(estimate: Estimate | None) -> str:
