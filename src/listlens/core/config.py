@@ -79,12 +79,8 @@ class Config(_Section):
     """The whole file."""
 
     store: StoreConfig = Field(StoreConfig(), description="Where results are kept.")
-    backbone: BackboneConfig = Field(
-        BackboneConfig(), description="What looks at the photos."
-    )
-    limits: LimitsConfig = Field(
-        LimitsConfig(), description="Bounds for what comes in."
-    )
+    backbone: BackboneConfig = Field(BackboneConfig(), description="What looks at the photos.")
+    limits: LimitsConfig = Field(LimitsConfig(), description="Bounds for what comes in.")
     tasks: dict[str, TaskConfig] = Field(
         default_factory=dict, description="The questions asked of each photo, one table each."
     )
@@ -156,12 +152,13 @@ def render_config(config: Config) -> str:
 
 def render_task(name: str, task: TaskConfig) -> list[str]:
     """Return the lines of one `[tasks.NAME]` table, ready to be appended to the file."""
-    lines = [f"[tasks.{json.dumps(name)}]"]
+    lines = [f"[tasks.{_toml(name)}]"]
     for key, about in TaskConfig.model_fields.items():
         lines += [f"# {about.description}", f"{key} = {_toml(getattr(task, key))}"]
     return [*lines, ""]
 
 
 def _toml(value: Any) -> str:
-    """A value as TOML: strings, integers and lists of strings, which JSON writes alike."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    """A value as TOML: strings, integers and lists of strings, which JSON writes nearly alike."""
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")  # the one character that only JSON takes as it is
