@@ -211,7 +211,7 @@ def test_a_change_that_makes_no_sense_is_refused_and_changes_nothing(
 )
 def test_a_class_that_is_not_there_is_answered_with_the_nearest(store: Store, step: Step) -> None:
     task = store.labels.add_task("room", "single", ["a", "xx"])
-    with pytest.raises(NotFoundError, match="no class 'x'. Did you mean 'xx'"):
+    with pytest.raises(NotFoundError, match=r"no class 'x'\. Did you mean 'xx'"):
         step(store, task.task_id)
 
 

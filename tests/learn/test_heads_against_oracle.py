@@ -1,4 +1,4 @@
-"""Heads against scikit-learn on several shapes, weights and unknown answers; exports at the edges."""
+"""Heads against scikit-learn on several shapes and weights; exports at the edges."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def parquet_columns(path: Path) -> list[str]:
     """Return the names of a Parquet file's columns."""
     polars = _polars("reading Parquet")
     try:
-        return list(polars.read_parquet_schema(path))
+        return [name.strip() for name in polars.read_parquet_schema(path)]
     except polars.exceptions.PolarsError as error:
         raise InputError(f"{printable(path)} is not a readable Parquet file: {error}") from error
 
@@ -50,7 +50,7 @@ def excel_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
 
 def excel_columns(path: Path) -> list[str]:
     """Return the first row of the first sheet."""
-    return [name for name in _sheet(path, 1).columns if not _unnamed(name)]
+    return [name.strip() for name in _sheet(path, 1).columns if not _unnamed(name)]
 
 
 def _sheet(path: Path, n_rows: int | None) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -43,7 +43,9 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
         text = _Text(file)
         first = text.peek()
         if first == "[":
-            yield from text.items(0)
+            n = yield from text.items(0)
+            if n is not None and text.peek():
+                yield n + 1, "what follows the list is not read"
         elif first == "{":
             yield from _lists(text, path)
         else:
@@ -126,8 +128,12 @@ class _Text:
             self._at = end
             return value
 
-    def items(self, n: int) -> Iterator[tuple[int, dict[str, Any] | str]]:
-        """Yield the items of the list that starts here, numbered from n + 1."""
+    def items(self, n: int) -> Generator[tuple[int, dict[str, Any] | str], None, int | None]:
+        """Yield the items of the list that starts here, numbered from n + 1.
+
+        Returns:
+            The last number, or None where the list could not be read to its end.
+        """
         self.take("[")
         try:
             while self.peek() != "]":
@@ -139,6 +145,8 @@ class _Text:
             self.take("]")
         except ValueError as error:
             yield n + 1, f"from here on the file cannot be read: {error}"
+            return None
+        return n
 
     def _more(self) -> bool:
         """Read on, twice as much as is kept, so that a long row costs linear time."""

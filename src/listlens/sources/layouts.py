@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from listlens.core.errors import ConfigError
-from listlens.core.types import PhotoRow, SourceRow
+from listlens.core.types import PhotoRow, Reason, RejectedRow, SourceRow
 from listlens.sources.folder import PROJECT_FILE, FolderSource
 from listlens.sources.paths import printable
 from listlens.sources.photo_files import IMAGE_SUFFIXES, ignored
+from listlens.sources.seen import FirstSeen
 from listlens.sources.table import TableSource
 
 if TYPE_CHECKING:
@@ -105,9 +106,17 @@ class HuggingFaceSource:
         return f"Hugging Face image folder {printable(self._root)}, {n} metadata file(s): {first}"
 
     def rows(self) -> Iterator[SourceRow]:
-        """Yield the rows of every metadata file."""
-        for table in self._tables:
-            yield from table.rows()
+        """Yield the rows of every metadata file; a photo that two of them name comes once."""
+        seen = FirstSeen()
+        for number, table in enumerate(self._tables, 1):
+            for row in table.rows():
+                if isinstance(row, PhotoRow):
+                    before = seen.first(f"{row.listing_id}\0{row.photo_id}", number)
+                    if before is not None:
+                        detail = f"photo {row.photo_id!r} came in another metadata file already"
+                        yield RejectedRow(row.at, Reason.DUPLICATE_ROW, detail)
+                        continue
+                yield row
 
 
 def metadata_files(root: Path) -> list[Path]:

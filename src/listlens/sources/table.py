@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from listlens.core.errors import ConfigError, suggest
 from listlens.core.types import ListingRow, PhotoRow, Reason, RejectedRow, SourceRow
@@ -169,7 +170,7 @@ class TableSource:
                     f"{printable(text)} is a URL and only local files are read: download the "
                     "photos and give their paths",
                 )
-            text = text[len("file://") :]
+            text = real_path(printable(unquote(text[len("file://") :], errors="surrogateescape")))
         if "\0" in text:
             return Reason.BAD_ROW, "the path holds a NUL byte"
         path = os.path.normpath(os.path.join(self._base, text))
