@@ -82,6 +82,8 @@ def open_source(
             return layouts.HuggingFaceSource(photos, mapping)
         if samples := image_atm_samples(photos):
             return TableSource(samples[0], samples[1], mapping, allow_outside=allow_outside)
+    if mapping:
+        raise ConfigError("a column mapping is for a table, and there is none here")
     if pattern is None and (
         layout == "classes" or (layout == "auto" and layouts.is_image_folder(photos))
     ):
