@@ -12,7 +12,7 @@ import typer
 
 from listlens._version import __version__
 from listlens.cli import learning, photos, using
-from listlens.cli.output import ExitCode, exit_code, note
+from listlens.cli.output import ExitCode, carry_any_text, exit_code, note
 from listlens.core.errors import DiskFullError, ListlensError, StoreError
 
 app = typer.Typer(
@@ -55,6 +55,7 @@ def _root(
 def run(args: list[str] | None = None) -> int:
     """Run the command line and return its exit code; bad input never shows a stack trace."""
     before = signal.signal(signal.SIGINT, _interrupt)
+    carry_any_text()
     try:
         app(args=args, prog_name="listlens")
     except SystemExit as done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -48,7 +49,20 @@ def exit_code(error: ListlensError) -> ExitCode:
 
 def show(result: dict[str, Any], text: str, *, as_json: bool) -> None:
     """Print a result once: as JSON for scripts, or as text for a person."""
-    print(json.dumps(result, ensure_ascii=False, indent=2, default=str) if as_json else text)
+    print(json_text(result, indent=2) if as_json else text)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Write JSON that standard output can carry: on a terminal without Unicode, escaped."""
+    plain = not (sys.stdout.encoding or "").lower().startswith("utf")
+    return json.dumps(value, ensure_ascii=plain, indent=indent, default=str)
+
+
+def carry_any_text() -> None:
+    """Let names of any language through to a terminal without Unicode, escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def note(message: str) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from listlens.cli.output import ExitCode, JsonOption, ProjectOption, note, progress, show, table
+from listlens.cli.output import (
+    ExitCode,
+    JsonOption,
+    ProjectOption,
+    json_text,
+    note,
+    progress,
+    show,
+    table,
+)
 
 if TYPE_CHECKING:
     from listlens.pipeline.apply import Prediction
@@ -84,7 +92,7 @@ def predict(
     for name, prediction in _predictions(files, project, task, model):
         failed += prediction.reason is not None
         if as_json:
-            print(json.dumps({"task": name, **prediction.as_dict()}, ensure_ascii=False))
+            print(json_text({"task": name, **prediction.as_dict()}))
         elif prediction.reason is not None:
             print(f"{prediction.image}: {prediction.reason.value}: {prediction.detail}")
         else:
