@@ -57,7 +57,7 @@ def read_shard(path: Path, n_rows: int, dim: int) -> NDArray[np.float16]:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # numpy's header reader lets its tokenizer's errors through
         raise StoreError(f"{path} is damaged ({error}). {REPAIR}") from error
     if array.shape != (n_rows, dim) or array.dtype != np.dtype("<f2"):
         raise StoreError(
