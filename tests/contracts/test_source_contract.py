@@ -11,6 +11,7 @@ import pytest
 
 from listlens.core.ports import Source
 from listlens.core.types import ListingRow, PhotoRow, Reason, RejectedRow
+from listlens.sources.detect import open_source
 from listlens.sources.folder import FolderSource
 from listlens.sources.layouts import HuggingFaceSource, ImageFolderSource
 from listlens.sources.memory import MemorySource
@@ -51,6 +52,18 @@ def _table(root: Path, suffix: str) -> Source:
     return TableSource(path)
 
 
+def _tsv_elsewhere(root: Path) -> Source:
+    """A table beside the photos' folder, whose paths are relative to that folder."""
+    path = root.parent / f"{root.name}-table.tsv"
+    path.write_text("\n".join(["Bild\tPreis", *(f"{name}\t7" for name in PHOTOS)]), "utf-16")
+    return TableSource(path, root, {"image": "Bild"})
+
+
+def _image_atm(root: Path) -> Source:
+    (root / "samples.json").write_text(json.dumps([{"image_id": n, "label": 1} for n in PHOTOS]))
+    return open_source(root)
+
+
 def _hugging_face(root: Path) -> Source:
     _csv(root / "metadata.csv", "file_name")
     return HuggingFaceSource(root)
@@ -73,6 +86,8 @@ SOURCES: dict[str, Callable[[Path], Source]] = {
     "json": lambda root: _table(root, ".json"),
     "jsonl": lambda root: _table(root, ".jsonl"),
     "parquet": lambda root: _table(root, ".parquet"),
+    "tsv-utf16-elsewhere": _tsv_elsewhere,
+    "image-atm": _image_atm,
     "imagefolder": ImageFolderSource,
     "huggingface": _hugging_face,
     "table-and-rest": _with_rest,
@@ -108,6 +123,30 @@ def test_every_row_says_where_it_stands(source: Source) -> None:
     ats = [row.at for row in source.rows()]
     assert all(ats)
     assert len(set(ats)) == len(ats)
+
+
+def test_two_passes_may_run_side_by_side(source: Source) -> None:
+    one, two = source.rows(), source.rows()
+    together = [(next(one), next(two)) for _ in PHOTOS]
+    assert all(first == second for first, second in together)
+    assert list(one) == list(two) == []
+
+
+def test_ids_and_places_are_text_that_every_database_keeps(source: Source) -> None:
+    for row in source.rows():
+        assert isinstance(row, PhotoRow)
+        for text in (row.listing_id, row.photo_id, row.location, row.at):
+            assert text.isprintable()
+            text.encode("utf-8")
+        json.dumps(dict(row.attributes), allow_nan=False)
+        assert row.position is None or row.position >= 0
+
+
+def test_a_photo_whose_file_is_gone_never_stops_the_others(source: Source, tmp_path: Path) -> None:
+    (tmp_path / PHOTOS[0]).unlink()
+    rows = list(source.rows())
+    found = {row.photo_id for row in rows if isinstance(row, PhotoRow)}
+    assert found >= set(PHOTOS[1:])
 
 
 def test_rows_are_yielded_one_by_one(source: Source) -> None:
