@@ -22,7 +22,7 @@ from listlens.core.errors import InputError, NotFoundError
 from listlens.core.ports import Backbone
 
 HERE = [(e.name, p) for e in engines() for p in e.precisions]
-N = 9
+N = 6
 
 
 def squares(n: int, seed: int = 0) -> np.ndarray:
@@ -41,7 +41,7 @@ def whole(backbone: Backbone) -> np.ndarray:
     return backbone.embed(squares(N))
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(cuts=st.lists(st.integers(0, N), max_size=4), order=st.permutations(range(N)))
 def test_any_partition_in_any_order_gives_the_same_bits(backbone, whole, cuts, order):
     """What is resumed after an interruption equals what ran through."""
@@ -56,12 +56,12 @@ def test_eight_threads_at_once_get_each_its_own_rows(backbone, whole):
 
     def embed(shift: int) -> np.ndarray:
         barrier.wait(30)
-        return backbone.embed(np.roll(images, shift, axis=0)[: N - shift % 3])
+        return backbone.embed(np.roll(images, shift, axis=0)[: N - shift % 2])
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(embed, range(8)))
     for shift, rows in enumerate(found):
-        assert np.array_equal(rows, np.roll(whole, shift, axis=0)[: N - shift % 3])
+        assert np.array_equal(rows, np.roll(whole, shift, axis=0)[: N - shift % 2])
 
 
 def test_embeddings_and_maps_asked_at_once_do_not_mix(backbone, whole):
@@ -138,7 +138,7 @@ def test_the_scale_of_decoding_is_part_of_the_space(reduced_px):
 def test_the_head_is_the_graphs_own_for_many_photos():
     weights, bias, names = imagenet_head()
     session = ort.InferenceSession(model_file(), providers=["CPUExecutionProvider"])
-    embedding, logits = session.run(["embedding", "logits"], {"image": squares(12, seed=5)})
+    embedding, logits = session.run(["embedding", "logits"], {"image": squares(6, seed=5)})
     ours = embedding @ weights.T + bias
     np.testing.assert_allclose(ours, logits, atol=1e-4)
     assert [names[i] for i in ours.argmax(1)] == [names[i] for i in logits.argmax(1)]

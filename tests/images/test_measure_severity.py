@@ -16,7 +16,7 @@ from listlens.images.prepare import prepare
 PREPROCESSING = Preprocessing()
 
 
-def scene(seed: int = 0, height: int = 360, width: int = 480) -> Image.Image:
+def scene(seed: int = 0, height: int = 270, width: int = 360) -> Image.Image:
     """Furniture-like blocks of many colours on a gradient, with some texture."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
@@ -74,7 +74,7 @@ SEVERITIES = {
 }
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("alter", "steps", "name", "sign"), SEVERITIES.values(), ids=SEVERITIES)
 def test_every_step_worse_is_measured_as_worse(alter, steps, name, sign, seed):
     values = [getattr(measured(alter(scene(seed), step)), name) for step in steps]
@@ -144,7 +144,7 @@ def test_a_bar_is_found_on_its_side_with_its_width(side, share, colour):
             assert getattr(m, f"border_{other}") <= 0.012
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_photo_without_a_frame_has_none(seed):
     m = measured(scene(seed))
     assert max(m.border_left, m.border_right, m.border_top, m.border_bottom) < 0.02
@@ -172,7 +172,7 @@ ALTERATIONS = {
 }
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("alter", ALTERATIONS.values(), ids=ALTERATIONS)
 def test_the_hash_knows_an_altered_photo_again(alter, seed):
     image = scene(seed)

@@ -50,7 +50,7 @@ def near(estimate, value) -> bool:
     return math.isnan(value) if estimate is None else abs(estimate.value - value) < 1e-5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(tables())
 def test_each_class_equals_scikit_learn_on_its_known_answers(table):
     truth, probs, known = table
@@ -69,7 +69,7 @@ def test_each_class_equals_scikit_learn_on_its_known_answers(table):
         assert near(ours.average_precision, average_precision_score(y, p) if y.any() else math.nan)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(tables())
 def test_macro_is_the_mean_over_classes_that_occur(table):
     truth, probs, known = table
@@ -80,7 +80,7 @@ def test_macro_is_the_mean_over_classes_that_occur(table):
         assert near(getattr(result.macro, name), np.mean(values) if values else math.nan)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(tables())
 def test_micro_pools_all_known_answers(table):
     truth, probs, known = table
@@ -95,7 +95,7 @@ def test_micro_pools_all_known_answers(table):
     assert near(result.micro.precision, precision_score(y, p >= 0.5, zero_division=np.nan))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(tables())
 def test_what_is_unknown_may_be_anything(table):
     truth, probs, known = table
@@ -276,15 +276,16 @@ def test_listings_may_be_called_anything_that_sorts(rows):
     assert first == second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_listings", "share"), [(40, 0.7), (150, 0.9), (400, 0.97)], ids=str)
 def test_intervals_by_listing_hold_the_truth_about_95_times_in_100(n_listings, share):
-    """200 made-up worlds each; photos of one listing succeed and fail together."""
+    """1,000 made-up worlds each; photos of one listing succeed and fail together."""
     rng = np.random.default_rng(n_listings)
     held = 0
-    for seed in range(200):
+    for seed in range(1000):
         size = rng.integers(1, 6, n_listings)
         right = np.repeat(rng.random(n_listings) < share, size)
         listing = np.repeat(np.arange(n_listings), size)
         e = Bootstrap(listing, n_resamples=300, seed=seed).ratio(right, np.ones(len(right)))
         held += e.low <= share <= e.high
-    assert 0.90 <= held / 200 <= 0.99
+    assert 0.91 <= held / 1000 <= 0.98
