@@ -82,7 +82,7 @@ def kill_and_resume(shop: Any, root: Path, n_kills: int, seed: int) -> int:
 
 
 def test_auto_killed_and_started_again_finds_the_same(shop: Any, tmp_path: Path) -> None:
-    assert kill_and_resume(shop, tmp_path, 3, seed=1) >= 1
+    assert kill_and_resume(shop, tmp_path, 1, seed=1) == 1
 
 
 @pytest.mark.slow
@@ -141,7 +141,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.parametrize("n_free_kb", [0, 300, 900, 2000, 8000])
+@pytest.mark.parametrize("n_free_kb", [0, 300, 8000])
 def test_a_full_disk_says_so_and_the_same_command_goes_on(
     small_disk: Callable[[int], Path], shop: Any, cli: Cli, tmp_path: Path, n_free_kb: int
 ) -> None:
