@@ -43,7 +43,9 @@ def test_what_auto_leaves_behind(trained: Path, shop: Any) -> None:
     assert "http://" not in html.replace("http://www.w3.org", "")
     rows = predictions(trained)
     assert {row["image"]: row["label"] for row in rows} == shop.classes
-    assert list(rows[0])[-3:] == ["p:disc", "p:speckle", "p:stripes"]
+    columns = ["image", "status", "split", "label", "prediction", "probability"]
+    classes = ["p:disc", "p:speckle", "p:stripes"]
+    assert list(rows[0]) == [*columns, *classes, "review", "reason"]
     for row in rows:
         probs = [float(row[f"p:{name}"]) for name in ("disc", "speckle", "stripes")]
         assert sum(probs) == pytest.approx(1, abs=1e-4)
@@ -163,7 +165,7 @@ def test_a_plain_folder_gets_checks_and_starter_tags(
     assert [row["image"] for row in rows] == [f"{i}.jpg" for i in range(4)]
     assert not [column for column in rows[0] if column.startswith("p:")]
     assert (tmp_path / "OUT" / "check.html").exists()
-    assert not (tmp_path / "OUT" / "report.html").exists()
+    assert (tmp_path / "OUT" / "report.html").exists()
     assert "No labels" in cli("auto", tmp_path / "photos", "--out", tmp_path / "OUT").out
 
 

@@ -70,7 +70,7 @@ def test_every_command_also_speaks_to_people(cli: Cli, project: Path, shop: Shop
         ("task", "list"): "disc, speckle, stripes",
         ("check",): "36 photos, 0 cannot be used",
         ("ingest", shop.photos): "36 changed",  # known, from another source now
-        ("tag",): "label: 0 photos' contents tagged, 36 were already",
+        ("tag",): "label: 0 pictures answered now, 36 before",
         ("evaluate", "label"): "Accuracy",
         ("train", "label"): "Accuracy",
         ("search", "stripes"): "label:stripes",

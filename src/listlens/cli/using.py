@@ -57,7 +57,7 @@ def tag(
         )
         notices = opened.notices()
     lines = [
-        f"{name}: {r.predicted} photos' contents tagged, {r.already} were already"
+        f"{name}: {r.predicted} pictures answered now, {r.already} before"
         + (
             f", {r.without_embedding} have no embedding (listlens ingest)"
             if r.without_embedding

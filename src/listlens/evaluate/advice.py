@@ -99,17 +99,9 @@ def advice(
         set_aside: class to the reason why it was not learnt.
         curve: what more labels would bring.
     """
-    out = []
-    if n_suspects:
-        many = "1 label" if n_suspects == 1 else f"{n_suspects:,} labels"
-        out.append(
-            Advice(
-                f"Check {many} that may be wrong",
-                "Wrong labels teach mistakes, and make a good model look worse than it "
-                "is. The likeliest come first.",
-                "suspects",
-            )
-        )
+    headline = evaluation.headline if evaluation is not None else None
+    weak = headline is not None and headline.value < WEAK
+    out = [] if weak else _about_suspects(n_suspects)
     serious = [c for c in checks if c["severity"] in ("error", "warning")]
     if serious:
         out.append(
@@ -128,6 +120,8 @@ def advice(
         )
     if evaluation is not None:
         out += _about_classes(evaluation)
+    if weak:
+        out += _about_doubts(n_suspects)
     if curve is not None:
         out.append(
             Advice(
@@ -141,6 +135,28 @@ def advice(
             )
         )
     return out
+
+
+def _about_suspects(n: int) -> list[Advice]:
+    if not n:
+        return []
+    many = "1 label" if n == 1 else f"{n:,} labels"
+    why = (
+        "Wrong labels teach mistakes, and make a good model look worse than it is. The likeliest "
+        "come first."
+    )
+    return [Advice(f"Check {many} that may be wrong", why, "suspects")]
+
+
+def _about_doubts(n: int) -> list[Advice]:
+    """The same of a model that is often wrong itself."""
+    if not n:
+        return []
+    why = (
+        f"It doubts {n:,}, but is often wrong itself, so most of them may be right. The likeliest "
+        "wrong ones come first."
+    )
+    return [Advice("Look at the first labels that the model doubts", why, "suspects")]
 
 
 def _about_classes(e: Evaluation) -> list[Advice]:

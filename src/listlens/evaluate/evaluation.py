@@ -228,7 +228,8 @@ def _evaluate(p: Predicted, train_targets: ArrayLike | None, draws: Bootstrap) -
         truth, known = p.targets == 1, p.targets >= 0
         given = p.probs >= thresholds
         cells = np.nonzero(known)
-        sure = np.abs(p.probs - thresholds)[cells].astype(np.float64)
+        # As the policy ranks: by the probability of the answer given, yes or no.
+        sure = np.where(given, p.probs, 1 - p.probs)[cells].astype(np.float64)
         wrong = (given != truth)[cells]
         unsure = (p.probs >= p.policy.review_below) & (p.probs < p.policy.review_above)
         asked = unsure[cells]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -93,12 +93,12 @@ def build_examples(store: Store, task: Task, space: EmbeddingSpace) -> Examples:
     )
     checks = [
         *_photo_checks(store, {p.photo.photo_pk for p in photos}),
-        *found("labels_without_embedding", "warning", "{n} labelled photos have no embedding "
-               "yet: run `listlens ingest` again.", lost),
+        *found("labels_without_embedding", "warning", "Labelled photos without an embedding: "
+               "{n}. Run `listlens ingest` again.", lost),
         *_conflict_checks(task.kind, photos, conflicts),
         *_duplicate_checks(photos, listings, duplicates),
-        *found("similar_classes", "warning", "{n} pairs of classes differ in case or spaces "
-               "alone; they are learned as different classes.",
+        *found("similar_classes", "warning", "Names that differ in case or spaces alone: "
+               "{n}. They are learned as different classes.",
                [" / ".join(names) for names in similar_classes(classes)]),
     ]  # fmt: skip
     return Examples(photos, data, given, conflicts, _fingerprint(task, space, photos, data), checks)
@@ -195,11 +195,11 @@ def _photo_checks(store: Store, labelled: set[int]) -> list[Check]:
             unlabelled.append(photo.photo_id)
     rejected = [f"{r.at or 'a row'}: {r.reason.value}: {r.detail}" for r in store.photos.rejected()]
     return [
-        *found("unusable_photos", "warning", "{n} photos cannot be used; the rest goes on.",
+        *found("unusable_photos", "warning", "Photos that cannot be used: {n}. The rest goes on.",
                failed),
-        *found("rejected_rows", "warning", "{n} rows or files of the source are no photo that can "
-               "be used; the rest goes on.", rejected),
-        *found("photos_without_label", "note", "{n} photos have no label; they are tagged, not "
+        *found("rejected_rows", "warning", "Rows or files of the source that are no photo: {n}. "
+               "The rest goes on.", rejected),
+        *found("photos_without_label", "note", "Photos without a label: {n}. They are tagged, not "
                "learned from.", unlabelled),
     ]  # fmt: skip
 
@@ -214,10 +214,10 @@ def _conflict_checks(
             by_content[_content_id(p)].append(f"{p.photo.photo_id} = {text}")
     tied = [f"{p.photo.photo_id}: {', '.join(p.label.tied)}" for p in photos if p.label.conflict]
     return [
-        *found("conflicting_labels", "warning", "{n} pictures have different labels in different "
-               "places; they were left out of training. Fix them first.",
+        *found("conflicting_labels", "warning", "Pictures with different labels in different "
+               "places: {n}. They were left out of training. Fix them first.",
                ["; ".join(items) for items in by_content.values()]),
-        *found("tied_answers", "warning", "{n} photos have as many answers for as against; one "
+        *found("tied_answers", "warning", "Photos with as many answers for as against: {n}. One "
                "more person should answer.", tied),
     ]  # fmt: skip
 
@@ -234,19 +234,9 @@ def _duplicate_checks(
     return found(
         "duplicates_across_listings",
         "note",
-        "{n} pictures appear in more than one listing; our own splits keep each on one side.",
+        "Pictures in more than one listing: {n}. Our own splits keep each on one side.",
         items,
     )
-
-
-def class_counts(
-    kind: Kind, classes: tuple[str, ...], given: NDArray[np.integer]
-) -> dict[str, int]:
-    """How many photos have each class."""
-    if kind == "multi":
-        return {name: int((given[:, i] == 1).sum()) for i, name in enumerate(classes)}
-    counts = Counter(given.tolist())
-    return {name: counts[i] for i, name in enumerate(classes)}
 
 
 def _fingerprint(

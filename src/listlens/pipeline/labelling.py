@@ -45,18 +45,18 @@ class LabelReport:
     def checks(self) -> list[Check]:
         """The findings, each with what was done about it."""
         return [
-            *found("bad_label_rows", "warning", "{n} rows of the label file cannot be read and "
-                   "were left out.", self.bad_rows),
-            *found("labels_without_photo", "warning", "{n} labels name no photo that is here; "
-                   "they were left out.", self.without_photo),
-            *found("labels_of_unusable_photos", "warning", "{n} labelled photos cannot be "
-                   "decoded; their labels were left out.", self.unusable_photo),
-            *found("unknown_classes", "warning", "{n} labels have a class that the task does not "
-                   "have; they were left out.", self.unknown_class),
-            *found("contradictory_rows", "warning", "{n} rows of the label file answer for a photo "
-                   "that an earlier row answers otherwise; the earlier one counts.",
+            *found("bad_label_rows", "warning", "Rows of the label file that cannot be read: "
+                   "{n}. They were left out.", self.bad_rows),
+            *found("labels_without_photo", "warning", "Labels that name no photo here: {n}. "
+                   "They were left out.", self.without_photo),
+            *found("labels_of_unusable_photos", "warning", "Labels of photos that cannot be "
+                   "used: {n}. They were left out.", self.unusable_photo),
+            *found("unknown_classes", "warning", "Labels with a class that the task does not "
+                   "have: {n}. They were left out.", self.unknown_class),
+            *found("contradictory_rows", "warning", "Rows that label a photo otherwise than an "
+                   "earlier row: {n}. The earlier one counts.",
                    self.said_twice),
-            *found("rows_without_label", "note", "{n} rows name a photo but give no label.",
+            *found("rows_without_label", "note", "Rows with a photo but no label: {n}.",
                    self.unlabelled),
         ]  # fmt: skip
 

@@ -24,7 +24,7 @@ def overview(store: Store, tasks: list[Task]) -> dict[str, Any]:
         n_contents += 1
         n_usable += content.status is Status.OK
     return {
-        "store": store.url,
+        "store": store.url.replace("sqlite+pysqlite", "sqlite"),
         "photos": {state: n for state, n in store.photos.counts().items() if n},
         "rejected": sum(1 for _ in store.photos.rejected()),
         "listings": len({photo.listing_id for photo in store.photos.scan()}),

@@ -31,7 +31,7 @@ def write_starter_report(store: Store, starter: LiveModel, folder: Path) -> dict
         if photo.status is Status.FAILED:
             reason = photo.reason.value if photo.reason else photo.status.value
             failed.append(f"{photo.photo_id}: {reason}: {photo.detail}")
-    message = "{n} photos cannot be used; the rest goes on."
+    message = "Photos that cannot be used: {n}. The rest goes on."
     checks = found("unusable_photos", "warning", message, failed)
     data = ReportData(
         title="photos without labels",

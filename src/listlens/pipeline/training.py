@@ -216,10 +216,10 @@ def _training_checks(examples: Examples, trained: Trained) -> list[Check]:
     aside = [f"{name}: {reason}" for name, reason in trained.set_aside.items()]
     leaks = [f"{names[i]} ({trained.split[i]})" for i in trained.leaks]
     return [
-        *found("classes_set_aside", "warning", "{n} classes are too small to learn; they are left "
+        *found("classes_set_aside", "warning", "Classes too small to learn: {n}. They are left "
                "unscored until they have more labels.", aside),
-        *found("leaking_split", "warning", "{n} photos of the given split have their listing or a "
-               "duplicate on an earlier side too; the metric is also given without them.", leaks),
+        *found("leaking_split", "warning", "Photos of the given split whose listing or duplicate "
+               "is on an earlier side too: {n}. The metric is also given without them.", leaks),
     ]  # fmt: skip
 
 
