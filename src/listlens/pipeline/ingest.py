@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from listlens.core.ports import Backbone, Source
+    from listlens.core.types import SourceRow
     from listlens.images.decode import Limits
     from listlens.images.prepare import Prepared
     from listlens.store.contents import KnownContent
@@ -48,6 +49,9 @@ COMMIT_S = 10.0
 """Results are committed every 512 new contents or 10 s: what a kill can cost."""
 
 THUMBNAIL_PX = 320
+
+MAX_ID_BYTES = 2000
+"""PostgreSQL indexes keys of up to 2,704 bytes; a longer id is a wrong row, on every database."""
 
 RETRIED = {Reason.TOO_MANY_PIXELS, Reason.TOO_SLOW}
 """Failures that other limits would not have given: tried again, from the header alone."""
@@ -167,9 +171,9 @@ def _moved(store: Store, source_id: int, new_contents: set[int]) -> int:
     return len(new_contents & {photo.content_id for photo in gone if photo.content_id})
 
 
-def _changed_chunks(rows: Iterable[Any], line: _Line) -> Iterator[list[_Item]]:
+def _changed_chunks(rows: Iterable[SourceRow], line: _Line) -> Iterator[list[_Item]]:
     """Settle what needs no reading, and yield the rest in chunks bounded in files and bytes."""
-    for batch in batched(rows, ROWS_AT_ONCE):
+    for batch in batched(map(_storable, rows), ROWS_AT_ONCE):
         todo = line.settle(
             [row for row in batch if not isinstance(row, PhotoRow)],
             [row for row in batch if isinstance(row, PhotoRow)],
@@ -354,6 +358,18 @@ class _Line:
             report.failed += 1
             self.reasons[reason.value] += 1
         self.progress(report.new + report.changed + report.unchanged, report.failed)
+
+
+def _storable(row: SourceRow) -> SourceRow:
+    """The row, or its rejection where an id is longer than a database can index."""
+    if isinstance(row, RejectedRow):
+        return row
+    photo_id = row.photo_id if isinstance(row, PhotoRow) else ""
+    for name in (row.listing_id, photo_id, row.seller_id or ""):
+        if len(name) > MAX_ID_BYTES // 4 and len(name.encode()) > MAX_ID_BYTES:
+            detail = f"the id {name[:40]!r}... is longer than {MAX_ID_BYTES:,} bytes"
+            return RejectedRow(row.at[:MAX_ID_BYTES], Reason.BAD_ROW, detail)
+    return row
 
 
 def _stat(row: PhotoRow, known: KnownPhoto | None) -> _Item:
