@@ -347,16 +347,16 @@ class Project:
         self, files: Sequence[str | Path], tasks: Sequence[str] | None = None
     ) -> Iterator[tuple[str, Prediction]]:
         """Answer for files that need not be in the project; yields (task, prediction)."""
-        from listlens.pipeline.apply import PhotoModel
+        from listlens.pipeline.apply import predict_files
 
-        models = [m for m in self.models(tasks) if m.model is not None]
+        models = {
+            m.task: replace(m.model, classes=m.classes, policy=m.policy)
+            for m in self.models(tasks)
+            if m.model is not None
+        }
         if not models:
             raise NotFoundError("no task has a model yet: listlens train TASK")
-        for live in models:
-            assert live.model is not None
-            model = PhotoModel(replace(live.model, policy=live.policy), self.backbone, self.limits)
-            for prediction in model.stream(files):
-                yield live.task, prediction
+        yield from predict_files(models, self.backbone, self.limits, files)
 
     def export(self, path: str | Path, *, probs: bool = False) -> int:
         """Write every photo with every task's answer; return the number of rows."""

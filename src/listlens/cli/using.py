@@ -88,18 +88,20 @@ def predict(
 
     Example: listlens predict new/*.jpg --json
     """
-    failed = 0
+    failed: set[str] = set()
     for name, prediction in _predictions(files, project, task, model):
-        failed += prediction.reason is not None
         if as_json:
             print(json_text({"task": name, **prediction.as_dict()}))
         elif prediction.reason is not None:
-            print(f"{prediction.image}: {prediction.reason.value}: {prediction.detail}")
+            if prediction.image not in failed:  # it fails for every task alike
+                print(f"{prediction.image}: {prediction.reason.value}: {prediction.detail}")
         else:
             answer = ", ".join(prediction.classes) or "none"
             sure = "" if prediction.probability is None else f" {prediction.probability:.2f}"
             look = " (a person should look)" if prediction.review else ""
             print(f"{prediction.image}: {name}: {answer}{sure}{look}")
+        if prediction.reason is not None:
+            failed.add(prediction.image)
     if failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

@@ -7,7 +7,7 @@ bytes get the same probabilities.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,30 +160,59 @@ class PhotoModel:
 
     def stream(self, paths: Iterable[PathLike]) -> Iterator[Prediction]:
         """Predict lazily, a bounded number of photos in memory at a time."""
-        with worker_pool() as pool:
-            for batch in batched((printable(os.fspath(path)) for path in paths), CHUNK_FILES):
-                vectors, errors = embed_files(batch, self.backbone, self.limits, pool)
-                yield from self._answers(batch, vectors, errors)
+        answers = predict_files({"": self.model}, self.backbone, self.limits, paths)
+        return (prediction for _, prediction in answers)
 
-    def _answers(
-        self, names: Sequence[str], vectors: NDArray[np.float16], errors: list[PhotoError | None]
-    ) -> Iterator[Prediction]:
-        """Predictions in the order of names; the usable ones are those of `vectors`."""
-        probs = self.model.probs(vectors)
-        answers = iter(zip(probs, self.model.decide(probs), strict=True))
-        for name, error in zip(names, errors, strict=True):
-            if error is not None:
-                yield Prediction(name, Status.FAILED, error.reason, error.detail)
-                continue
-            row, decision = next(answers)
-            yield Prediction(
-                name,
-                Status.OK,
-                classes=decision.classes,
-                probability=decision.probability,
-                review=decision.review,
-                probs=dict(zip(self.classes, map(float, row), strict=True)),
-            )
+
+def predict_files(
+    models: Mapping[str, Model], backbone: Backbone, limits: Limits, paths: Iterable[PathLike]
+) -> Iterator[tuple[str, Prediction]]:
+    """Answer several tasks for files, each of which is decoded and embedded once.
+
+    Args:
+        models: task to model; all of the backbone's embeddings.
+        backbone: what embeds.
+        limits: bounds for the photos.
+        paths: any number of files.
+
+    Yields:
+        (task, prediction): file by file, the tasks in their order.
+
+    Raises:
+        ModelError: a model was trained on another backbone.
+    """
+    for model in models.values():
+        require_same_backbone(model.space, backbone.space)
+    with worker_pool() as pool:
+        for batch in batched((printable(os.fspath(path)) for path in paths), CHUNK_FILES):
+            vectors, errors = embed_files(batch, backbone, limits, pool)
+            columns = [_answers(model, batch, vectors, errors) for model in models.values()]
+            for row in zip(*columns, strict=True):
+                yield from zip(models, row, strict=True)
+
+
+def _answers(
+    model: Model,
+    names: Sequence[str],
+    vectors: NDArray[np.float16],
+    errors: list[PhotoError | None],
+) -> Iterator[Prediction]:
+    """Predictions in the order of names; the usable ones are those of `vectors`."""
+    probs = model.probs(vectors)
+    answers = iter(zip(probs, model.decide(probs), strict=True))
+    for name, error in zip(names, errors, strict=True):
+        if error is not None:
+            yield Prediction(name, Status.FAILED, error.reason, error.detail)
+            continue
+        row, decision = next(answers)
+        yield Prediction(
+            name,
+            Status.OK,
+            classes=decision.classes,
+            probability=decision.probability,
+            review=decision.review,
+            probs=dict(zip(model.classes, map(float, row), strict=True)),
+        )
 
 
 def require_same_backbone(trained: EmbeddingSpace, here: EmbeddingSpace) -> None:
