@@ -93,10 +93,12 @@ def test_a_folder_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
         b"RIFF\x01\x02\x03\x04WEBPVP8 ",
         b"\0\0\0\x1cftypavif",
         b"\0\0\0\x18ftypheic",
+        b"\0\0\0\x18ftyphevs",
+        b"\0\0\0\x20ftypisom\0\0\0\0isomavif",
         b"II*\0",
         b"BM\x36\0\x0c\0\0\0\0\0",
     ],
-    ids=["jpeg", "png", "gif", "webp", "avif", "heic", "tiff", "bmp"],
+    ids=["jpeg", "png", "gif", "webp", "avif", "heic", "hevs", "avif-2", "tiff", "bmp"],
 )
 @pytest.mark.parametrize("name", ["photo", "photo.dat", "photo.txt"])
 def test_photos_without_a_photos_name_are_found(tmp_path: Path, start: bytes, name: str) -> None:

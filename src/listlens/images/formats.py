@@ -1,4 +1,4 @@
-"""Which format some bytes are in, and the Pillow plug-in that reads it.
+"""The Pillow plug-in that reads each format.
 
 Plug-ins are called directly, not through `PIL.Image.open`: only the formats named here can ever be
 tried, and Pillow's process-wide pixel limit, which belongs to the host program, is neither changed
@@ -12,6 +12,8 @@ from importlib import import_module
 
 from PIL import Image, UnidentifiedImageError
 
+from listlens.core.signatures import format_of
+
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIC", "GIF", "BMP", "TIFF")
 
 _PLUGINS = {
@@ -24,38 +26,6 @@ _PLUGINS = {
     "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
     "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
 }
-_SIGNATURES = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"BM", "BMP"),
-)
-_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
-    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"
-)
-
-
-def format_of(data: bytes) -> str | None:
-    """Return one of FORMATS by the first bytes, or None.
-
-    Example:
-        >>> format_of(b"GIF89a..."), format_of(b"<!doctype html>")
-        ('GIF', None)
-    """
-    for signature, name in _SIGNATURES:
-        if data.startswith(signature):
-            return name
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    if data[4:8] == b"ftyp":
-        # A general brand such as mif1 may be followed by the precise one.
-        brands = (data[8:12], *(data[at : at + 4] for at in range(16, 48, 4)))
-        known = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
-        return "AVIF" if "AVIF" in known else known[0] if known else None
-    return None
 
 
 def stored_size(data: bytes) -> tuple[int, int] | None:

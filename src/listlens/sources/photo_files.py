@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from typing import Literal
 
+from listlens.core.signatures import START_BYTES, format_of
 from listlens.core.types import Reason
 
 IMAGE_SUFFIXES = frozenset(
@@ -31,13 +31,6 @@ COMPANION_SUFFIXES = frozenset(
 
 IGNORED_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir"})
 """What operating systems leave behind. Names that begin with a dot are left out as well."""
-
-_MAGIC = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{4}\0\0\0\0|II\*\0|MM\0\*|RIFF.{4}WEBP"
-    rb"|....ftyp(?:avi[fs]|hei[cxms]|hev[cxms]|mif1|msf1)",
-    re.DOTALL,
-)
-_MAGIC_BYTES = 16
 
 Verdict = Literal["photo", "ignored"] | tuple[Reason, str]
 
@@ -61,7 +54,7 @@ def judge(path: str) -> Verdict:
         start = _first_bytes(path)
     except OSError as error:
         return Reason.UNREADABLE, error.strerror or "it cannot be opened"
-    if _MAGIC.match(start):
+    if _starts_like_a_photo(start):
         return "photo"
     if suffix in COMPANION_SUFFIXES:
         return "ignored"
@@ -70,12 +63,18 @@ def judge(path: str) -> Verdict:
     return Reason.NOT_AN_IMAGE, "neither its name nor its first bytes are a photo's"
 
 
+def _starts_like_a_photo(start: bytes) -> bool:
+    # Two letters are not enough to tell a bitmap from a text about BMWs.
+    found = format_of(start)
+    return found is not None and (found != "BMP" or start[6:10] == bytes(4))
+
+
 def _first_bytes(path: str) -> bytes:
     # Not blocking: the name may have become a pipe since the folder was read.
     file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             return b""
-        return os.read(file, _MAGIC_BYTES)
+        return os.read(file, START_BYTES)
     finally:
         os.close(file)
