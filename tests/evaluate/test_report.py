@@ -185,6 +185,14 @@ def test_html_and_json_are_written_whole_and_json_has_the_promised_shape(tmp_pat
     assert out["learning_curve"]["points"]
 
 
+def test_the_report_links_to_the_page_on_the_photos_where_that_lies_beside_it(tmp_path):
+    for there in (False, True):
+        if there:
+            (tmp_path / "check.html").touch()
+        write_report(tmp_path / "report.html", None, data())
+        assert ('href="check.html"' in (tmp_path / "report.html").read_text("utf-8")) == there
+
+
 def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path):
     (tmp_path / "report.html").write_text("old")
 

@@ -15,7 +15,7 @@ from PIL import Image
 from listlens.core.types import Preprocessing
 from listlens.images.checks import CHECKS, Flag
 from listlens.images.prepare import prepare
-from listlens.images.report import CheckedPhoto, summary, write_check_report
+from listlens.images.report import CheckedPhoto, link_to_report, summary, write_check_report
 
 HOSTILE = [
     "<script>alert(1)</script>.jpg",
@@ -171,6 +171,50 @@ def test_many_groups_of_duplicates_are_counted_in_full_and_shown_in_part(page):
     assert counts["near_duplicates"] == 30
     assert "The first 24 groups are shown" in shown.text
     assert len(re.findall(r"g\d+-\d+", shown.text)) == 24 * 12
+
+
+def test_a_cut_list_of_failures_says_so(page):
+    for n, told in ((48, False), (49, True)):
+        photos = [CheckedPhoto(f"f{i:03}", failure="empty: 0 bytes") for i in range(n)]
+        shown, counts = page(photos)
+        assert counts["failed"] == {"empty": n}
+        assert len(re.findall(r"f\d{3}", shown.text)) == 48
+        assert ("The first 48 are shown" in shown.text) == told
+
+
+def test_a_cut_group_of_duplicates_says_so(page):
+    for n, told in ((12, False), (1300, True)):
+        shown, _ = page([], exact=[[CheckedPhoto(f"g{i:04}") for i in range(n)]])
+        assert len(re.findall(r"g\d{4}", shown.text)) == 12
+        assert ("The first 12 of 1,300 are shown" in shown.text) == told
+
+
+def test_the_page_says_among_how_many_files_it_did_not_look_for_copies(page):
+    shown, counts = page([], n_not_compared=12_345)
+    assert counts["not_compared"] == 12_345
+    assert "not searched among 12,345 files" in shown.text
+    assert "not searched" not in page([])[0].text
+
+
+def test_the_page_links_to_the_report_beside_it_and_to_none_that_is_not_there(page, tmp_path):
+    assert page([dark("a.jpg")])[0].values("href") == ["#flag1"]
+    link_to_report(tmp_path / "check.html")  # there is no report yet
+    assert "report.html" not in (tmp_path / "check.html").read_text("utf-8")
+    (tmp_path / "report.html").touch()
+    for _ in range(2):
+        link_to_report(tmp_path / "check.html")
+        later = (tmp_path / "check.html").read_text("utf-8")
+        assert Page(later).values("href") == ["report.html", "#flag1"]
+    assert page([dark("a.jpg")])[0].values("href") == ["report.html", "#flag1"]
+    assert (tmp_path / "check.html").read_text("utf-8") == later
+    link_to_report(tmp_path / "none" / "check.html")
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    (tmp_path / "check.html").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_check_report(tmp_path / "check.html", [], thumbnail=lambda sha: None)
+    assert [p.name for p in tmp_path.iterdir()] == ["check.html"]
 
 
 def test_failures_are_grouped_by_reason_the_most_frequent_first(page):

@@ -182,7 +182,11 @@ def test_the_report_stands_alone_and_escapes_names(tmp_path: Path) -> None:
     assert "https:" not in html
     assert "the file has 0 bytes" in html
     assert html.index("alert(1)") < html.index("b.jpg")  # worst first
-    assert counts == summary(photos) | {"exact_duplicates": 1, "near_duplicates": 1}
+    assert counts == summary(photos) | {
+        "exact_duplicates": 1,
+        "near_duplicates": 1,
+        "not_compared": 0,
+    }
     assert counts["flags"]["dark"] == 2
     assert (counts["n_photos"], counts["n_flagged"], counts["n_failed"]) == (4, 2, 1)
 

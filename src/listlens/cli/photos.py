@@ -109,11 +109,12 @@ def check(
 
     with listlens.project.open(project) as opened:
         report = opened.check(out)
-    rows = [(name, n) for name, n in report["flags"].items()]
+    rows, n = list(report["flags"].items()), report["not_compared"]
     text = "\n".join(
         [
             f"{report['photos']} photos, {report['failed']} cannot be used.",
             table(rows, ("flag", "photos")) if rows else "No flags.",
+            *[f"Look-alikes were not searched among {n} files: too many."] * bool(n),
             f"Page with thumbnails: {report['page']}",
         ]
     )
@@ -142,7 +143,9 @@ def status(project: ProjectOption = Path(), as_json: JsonOption = False) -> None
 
 def forget(
     listing: Annotated[str | None, typer.Option(help="A listing and all its photos.")] = None,
-    photo: Annotated[str | None, typer.Option(help="One photo, by its path or id.")] = None,
+    photo: Annotated[
+        str | None, typer.Option(help="One photo, by its id: the column image of an export.")
+    ] = None,
     seller: Annotated[str | None, typer.Option(help="A seller with all listings.")] = None,
     annotator: Annotated[
         str | None, typer.Option(help="A person who labelled; becomes a pseudonym.")

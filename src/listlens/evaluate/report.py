@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from listlens.core.files import whole
 from listlens.core.types import Estimate, Kind
 from listlens.evaluate.advice import Advice, advice, headline
 from listlens.evaluate.charts import interval_bar
@@ -25,6 +25,9 @@ from listlens.evaluate.suspects import Suspect, Unsure
 from listlens.metrics.classification import normalised
 
 Pictures = Callable[[str], bytes | None]
+
+CHECK_PAGE = "check.html"
+"""The page on the photos themselves; linked to where it lies beside the report."""
 
 SHOWN_SUSPECTS = 40
 SHOWN_UNSURE = 24
@@ -133,7 +136,7 @@ def write_report(
     """Write the report.
 
     Each file appears whole or not at all. The HTML holds everything it shows, pictures included,
-    and loads nothing.
+    and loads nothing; where check.html lies beside it, it links there.
 
     Args:
         html: file to write.
@@ -150,13 +153,18 @@ def write_report(
             json_path,
             json.dumps(data.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
         )
-    _write(html, render(data, thumbnail=thumbnail, heatmap=heatmap))
+    checked = html.with_name(CHECK_PAGE).is_file()
+    _write(html, render(data, thumbnail=thumbnail, heatmap=heatmap, check_page=checked))
 
 
 def render(
-    data: ReportData, *, thumbnail: Pictures = _no_picture, heatmap: Pictures = _no_picture
+    data: ReportData,
+    *,
+    thumbnail: Pictures = _no_picture,
+    heatmap: Pictures = _no_picture,
+    check_page: bool = False,
 ) -> str:
-    """Return the HTML of the report; see write_report."""
+    """Return the HTML of the report; see write_report. `check_page`: link to it."""
     main = data.main
     suspects = [(s, _data_uri(thumbnail(s.image))) for s in data.suspects[:SHOWN_SUSPECTS]]
     unsure = [
@@ -178,6 +186,7 @@ def render(
         suspects=suspects,
         unsure=unsure,
         facts=_facts(data.model),
+        check_page=CHECK_PAGE if check_page else None,
     )
 
 
@@ -295,9 +304,5 @@ def _environment() -> Environment:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

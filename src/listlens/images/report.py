@@ -10,11 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
 
+from listlens.core.files import whole
 from listlens.images.checks import CHECKS, Flag
 
 _MAX_SHOWN = 48
 """Thumbnails a group: 12 groups of 48 at 12 KB keep the page under 10 MB."""
+
+_GROUPS_SHOWN = 24
+_MEMBERS_SHOWN = 12
+"""Groups of duplicates, and photos in each."""
+
+_REPORT = "report.html"
+_LATER = "<!-- report -->"
+_LINK = f'<p><a href="{_REPORT}">The report: labels, answers, and how good they are</a></p>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +89,33 @@ def write_check_report(
     *,
     exact: Sequence[Sequence[CheckedPhoto]] = (),
     near: Sequence[Sequence[CheckedPhoto]] = (),
+    n_not_compared: int = 0,
     thumbnail: Callable[[str], bytes | None],
     title: str = "Photo check",
 ) -> dict[str, Any]:
     """Write one HTML file that needs nothing else: no network, no script, no other file.
+
+    Where report.html lies beside it, it links there.
 
     Args:
         path: of the file; its folder exists.
         photos: all of them, failed ones too.
         exact: groups of photos with equal bytes.
         near: groups of photos that look alike.
+        n_not_compared: files among which no look-alikes were searched, since there are too many.
         thumbnail: gives the JPEG of a content by its sha256, or None.
         title: of the page.
 
     Returns:
-        `summary` of the photos, with ``exact_duplicates`` and ``near_duplicates``: the number of
-        groups.
+        `summary` of the photos, with ``exact_duplicates`` and ``near_duplicates``, the number of
+        groups, and ``not_compared``.
+
+    Raises:
+        OSError: the file cannot be written; it appears whole or not at all.
     """
     counts = summary(photos)
     counts |= {"exact_duplicates": len(exact), "near_duplicates": len(near)}
+    counts["not_compared"] = n_not_compared
     pictures = _Pictures(thumbnail)
     environment = Environment(
         loader=PackageLoader("listlens.images"),
@@ -111,7 +129,7 @@ def write_check_report(
         flagged=_flag_groups(photos, pictures),
         failed=_failure_groups(photos),
         duplicates=[
-            (heading, advice, len(groups), [_members(group, pictures) for group in groups[:24]])
+            (heading, advice, len(groups), [_members(g, pictures) for g in groups[:_GROUPS_SHOWN]])
             for heading, advice, groups in (
                 ("Equal files", "The same bytes more than once.", exact),
                 ("Nearly equal", "The same picture, resized, recompressed or cropped.", near),
@@ -119,9 +137,25 @@ def write_check_report(
             if groups
         ],
         max_shown=_MAX_SHOWN,
+        link=Markup(_LINK if path.with_name(_REPORT).is_file() else _LATER),
     )
-    path.write_text(html, encoding="utf-8")
+    with whole(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
     return counts
+
+
+def link_to_report(page: Path) -> None:
+    """Let a page that was written before its report link there too; no page is no trouble.
+
+    Raises:
+        OSError: the page cannot be read or written.
+    """
+    if not page.is_file() or not page.with_name(_REPORT).is_file():
+        return
+    html = page.read_text(encoding="utf-8")
+    if _LATER in html:
+        with whole(page) as temporary:
+            temporary.write_text(html.replace(_LATER, _LINK, 1), encoding="utf-8")
 
 
 class _Pictures:
@@ -165,5 +199,10 @@ def _failure_groups(photos: Sequence[CheckedPhoto]) -> list[_Group]:
     return sorted(groups.values(), key=lambda group: -group.n_photos)
 
 
-def _members(group: Sequence[CheckedPhoto], pictures: _Pictures) -> list[dict[str, Any]]:
-    return [{"name": p.name, "picture": pictures.of(p), "note": ""} for p in group[:12]]
+def _members(group: Sequence[CheckedPhoto], pictures: _Pictures) -> dict[str, Any]:
+    """The first photos of one group of duplicates, and how many it has."""
+    shown = group[:_MEMBERS_SHOWN]
+    return {
+        "n_photos": len(group),
+        "shown": [{"name": p.name, "picture": pictures.of(p), "note": ""} for p in shown],
+    }

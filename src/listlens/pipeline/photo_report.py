@@ -29,7 +29,7 @@ def write_photo_report(store: Store, space: EmbeddingSpace, page: Path) -> dict[
     Returns:
         JSON-able: photos (with the rows and files of the sources that are none), failed and
         flagged counts, counts by flag and by reason, number of pictures that occur in several
-        places, and ``page``.
+        places, how many files were left out when looking for nearly equal ones, and ``page``.
     """
     measures = {
         c.content_id: Measures.from_dict(c.measures)
@@ -57,9 +57,14 @@ def write_photo_report(store: Store, space: EmbeddingSpace, page: Path) -> dict[
         if row.reason is not Reason.FORGOTTEN
     ]
     exact = [group for group in shown_by.values() if len(group) > 1]
-    near = _near(store, space, measures, shown_by)
+    near, n_not_compared = _near(store, space, measures, shown_by)
     result = write_check_report(
-        page, photos, exact=exact, near=near, thumbnail=store.thumbnails.get
+        page,
+        photos,
+        exact=exact,
+        near=near,
+        n_not_compared=n_not_compared,
+        thumbnail=store.thumbnails.get,
     )
     return {
         "photos": result["n_photos"],
@@ -69,6 +74,7 @@ def write_photo_report(store: Store, space: EmbeddingSpace, page: Path) -> dict[
         "reasons": result["failed"],
         "exact_duplicates": len(exact),
         "near_duplicates": len(near),
+        "not_compared": n_not_compared,
         "page": str(page),
     }
 
@@ -78,13 +84,14 @@ def _near(
     space: EmbeddingSpace,
     measures: dict[int, Measures],
     shown_by: dict[int, list[CheckedPhoto]],
-) -> list[list[CheckedPhoto]]:
-    """Different files that show the same picture."""
+) -> tuple[list[list[CheckedPhoto]], int]:
+    """Different files that show the same picture; and how many were not compared."""
     ids = sorted(set(shown_by) & set(measures))
     absent = set(store.vectors.missing(space, ids))
-    ids = [content_id for content_id in ids if content_id not in absent][:MOST_COMPARED]
+    embedded = [content_id for content_id in ids if content_id not in absent]
+    ids, n_left = embedded[:MOST_COMPARED], len(embedded[MOST_COMPARED:])
     if len(ids) < 2:
-        return []
+        return [], n_left
     groups = duplicate_groups(
         ids,
         np.array([measures[i].phash for i in ids], np.uint64),
@@ -95,4 +102,4 @@ def _near(
     members: dict[int, list[CheckedPhoto]] = defaultdict(list)
     for content_id, group in zip(ids, groups.tolist(), strict=True):
         members[group].append(shown_by[content_id][0])
-    return [group for group in members.values() if len(group) > 1]
+    return [group for group in members.values() if len(group) > 1], n_left

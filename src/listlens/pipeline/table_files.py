@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from listlens.core.errors import InputError, ListlensError, MissingExtraError
+from listlens.core.files import whole
 from listlens.pipeline.contents import batched
 from listlens.store.database import disk_error
 
@@ -48,17 +49,14 @@ def check_suffix(path: Path, allowed: tuple[str, ...]) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it takes its name only when all went well."""
+    """`listlens.core.files.whole`, with what goes wrong in our words."""
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {str(path.parent)!r} to write {path.name!r} into.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield temporary
-        temporary.replace(path)
+        with whole(path) as temporary:
+            yield temporary
     except OSError as error:
         raise error if isinstance(error, ListlensError) else disk_error(error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_csv(path: Path, columns: dict[str, type], rows: Iterable[dict[str, Any]]) -> int:
