@@ -173,7 +173,7 @@ def test_embeddings_come_out_as_npy_and_parquet(cli: Cli, project: Path, tmp_pat
     assert cli("export", "--embeddings", tmp_path / "e.npy", "-p", project).code == 0
     assert cli("export", "--embeddings", tmp_path / "e.parquet", "-p", project).code == 0
     array = np.load(tmp_path / "e.npy", allow_pickle=False)
-    index = rows_of(tmp_path / "e.csv")
+    index = rows_of(tmp_path / "e.npy.csv")
     frame = pl.read_parquet(tmp_path / "e.parquet")
     assert array.shape == (36, 1280)
     assert array.dtype == np.float16

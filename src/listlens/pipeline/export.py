@@ -125,7 +125,7 @@ def export_embeddings(store: Store, space: EmbeddingSpace, path: Path) -> int:
     """Write the embedding of every photo; return the number of rows.
 
     ``.parquet``: listing_id, image, sha256 and `embedding` (float32). ``.npy``: the array
-    `(n, dim)` float16, with ``.csv`` beside it that says which photo each row is.
+    `(n, dim)` float16; ``.npy.csv`` beside it says which photo each row is.
     """
     check_suffix(path, (".npy", ".parquet"))
     photos = _embedded(store, space)
@@ -165,16 +165,30 @@ def _vectors(store: Store, space: EmbeddingSpace, photos: list[PhotoView]) -> An
 
 
 def _write_npy(store: Store, space: EmbeddingSpace, photos: Iterator[PhotoView], path: Path) -> int:
-    """Two passes: the index, which says how many rows there are, then the array in order.
+    """One pass for the array and its index, so that they agree whatever changes meanwhile.
 
     Not through a memory map: a full disk would kill the process there, without an error to catch.
     """
     columns: dict[str, type] = {"listing_id": str, "image": str, "sha256": str}
-    index = ({name: _base(p)[name] for name in columns} for p in photos)
-    n = write_rows(path.with_suffix(".csv"), columns, index)
-    header = {"descr": "<f2", "fortran_order": False, "shape": (n, space.dim)}
     with whole_file(path) as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for batch in batched(_embedded(store, space), PHOTOS_AT_ONCE):
-            file.write(_vectors(store, space, batch).astype("<f2").tobytes())
+
+        def written() -> Iterator[dict[str, Any]]:
+            for batch in batched(photos, PHOTOS_AT_ONCE):
+                file.write(_vectors(store, space, batch).astype("<f2").tobytes())
+                yield from ({name: _base(photo)[name] for name in columns} for photo in batch)
+
+        file.write(_npy_header(0, space.dim))
+        n = write_rows(path.with_name(f"{path.name}.csv"), columns, written())
+        file.seek(0)
+        file.write(_npy_header(n, space.dim))
     return n
+
+
+def _npy_header(n: int, dim: int) -> bytes:
+    """The first 128 bytes of an `.npy` file of `(n, dim)` float16, however large n is.
+
+    Source:
+        NumPy Enhancement Proposal 1, format version 1.0.
+    """
+    about = f"{{'descr': '<f2', 'fortran_order': False, 'shape': ({n}, {dim}), }}"
+    return b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + f"{about:<117}\n".encode("ascii")
