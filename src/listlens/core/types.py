@@ -5,7 +5,7 @@ Frozen and checked when built. The words are those of the glossary in `docs/glos
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -234,11 +234,3 @@ class Estimate:
 
     def as_dict(self) -> dict[str, float | int]:
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What an annotation is about: a content, a pair of contents, or a listing."""
-
-    kind: Literal["content", "pair", "listing"]
-    ids: Sequence[int]
