@@ -12,6 +12,7 @@ from listlens import project as projects
 from listlens.core.config import CONFIG_NAME
 from listlens.core.errors import ConfigError, InputError
 from listlens.core.types import Kind
+from listlens.images.report import link_to_report
 from listlens.labels.files import LabelFile, read_labels
 from listlens.pipeline.checks import write_checks
 from listlens.pipeline.models import can_give_starter_tags, starter_model
@@ -140,6 +141,7 @@ def auto(
         files["predictions"] = str(out / "predictions.csv")
         task = project.store.labels.task(trained.task) if trained else None
         write_predictions(project.store, out, task, out / "predictions.csv")
+        link_to_report(out / "check.html")
     return AutoResult(out, ingest, trained, time.monotonic() - started, files)
 
 

@@ -51,7 +51,8 @@ def test_what_auto_leaves_behind(trained: Path, shop: Any) -> None:
         assert sum(probs) == pytest.approx(1, abs=1e-4)
         assert float(row["probability"]) == pytest.approx(max(probs), abs=1e-5)
     assert (trained / "checks.jsonl").exists()
-    assert (trained / "check.html").exists()
+    assert 'href="check.html"' in (trained / "report.html").read_text(encoding="utf-8")
+    assert 'href="report.html"' in (trained / "check.html").read_text(encoding="utf-8")
     with listlens.open(trained) as project:
         assert [task.name for task in project.tasks()] == ["label"]
 
