@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from listlens.backbones.registry import usable_cores
 from listlens.core.errors import PhotoError
 from listlens.images.files import read_bytes
 from listlens.images.prepare import Prepared, prepare
@@ -30,17 +30,13 @@ CHUNK_FILES = 64
 CHUNK_BYTES = 64 * 2**20
 """Files read ahead at once are bounded in number and bytes, so that memory stays flat."""
 
-
-def worker_threads() -> int:
-    """Threads that decode and embed: one a core this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return max(1, os.cpu_count() or 1)
+THUMBNAIL_PX = 320
+"""Long side of a thumbnail, whether kept or made anew for a report."""
 
 
 def worker_pool(n_threads: int | None = None) -> ThreadPoolExecutor:
-    """Threads, not processes: decoding, hashing and the network release the GIL."""
-    return ThreadPoolExecutor(n_threads or worker_threads(), thread_name_prefix="listlens")
+    """One thread a core; not processes: decoding, hashing and the network release the GIL."""
+    return ThreadPoolExecutor(n_threads or usable_cores(), thread_name_prefix="listlens")
 
 
 @dataclass(frozen=True, slots=True)

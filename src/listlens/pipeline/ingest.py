@@ -20,6 +20,7 @@ import numpy as np
 from listlens.core.errors import PhotoError
 from listlens.core.types import ListingRow, PhotoRow, Reason, RejectedRow, Status
 from listlens.pipeline.contents import (
+    THUMBNAIL_PX,
     FileRead,
     batched,
     bounded_chunks,
@@ -47,8 +48,6 @@ ROWS_AT_ONCE = 256
 COMMIT_CONTENTS = 512
 COMMIT_S = 10.0
 """Results are committed every 512 new contents or 10 s: what a kill can cost."""
-
-THUMBNAIL_PX = 320
 
 MAX_ID_BYTES = 2000
 """PostgreSQL indexes keys of up to 2,704 bytes; a longer id is a wrong row, on every database."""

@@ -18,7 +18,7 @@ from listlens.evaluate.report import ReportData, write_report
 from listlens.evaluate.suspects import Suspect, Unsure, suspects, unsure
 from listlens.images.decode import Limits
 from listlens.learn.heads import encode, fit
-from listlens.pipeline.contents import prepare_bytes, read_file
+from listlens.pipeline.contents import THUMBNAIL_PX, prepare_bytes, read_file
 from listlens.pipeline.labelling import label_text
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 N_SUSPECTS = 100
 N_UNSURE = 24
-THUMBNAIL_PX = 320
 
 
 @dataclass(frozen=True)
