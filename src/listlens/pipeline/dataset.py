@@ -98,7 +98,7 @@ def build_examples(store: Store, task: Task, space: EmbeddingSpace) -> Examples:
         *_conflict_checks(task.kind, photos, conflicts),
         *_duplicate_checks(photos, listings, duplicates),
         *found("similar_classes", "warning", "Names that differ in case or spaces alone: "
-               "{n}. They are learned as different classes.",
+               "{n}. They are learnt as different classes.",
                [" / ".join(names) for names in similar_classes(classes)]),
     ]  # fmt: skip
     return Examples(photos, data, given, conflicts, _fingerprint(task, space, photos, data), checks)
@@ -200,7 +200,7 @@ def _photo_checks(store: Store, labelled: set[int]) -> list[Check]:
         *found("rejected_rows", "warning", "Rows or files of the source that are no photo: {n}. "
                "The rest goes on.", rejected),
         *found("photos_without_label", "note", "Photos without a label: {n}. They are tagged, not "
-               "learned from.", unlabelled),
+               "learnt from.", unlabelled),
     ]  # fmt: skip
 
 
