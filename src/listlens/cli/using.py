@@ -137,7 +137,10 @@ def export(
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Write the answers, one row a photo with its status, in gallery order of each listing."""
+    """Write the answers, one row a photo with its status, in the order the photos came in.
+
+    Embeddings as x.npy: x.npy.csv says which photo each row is.
+    """
     import listlens.project
 
     with listlens.project.open(project) as opened:
