@@ -18,7 +18,7 @@ MODEL_SHA256 = "c1d6f39105fea2a0ea5843b10d2046c2aeb54bce2c3254dd963553dfa9a55ac6
 
 @dataclass(frozen=True)
 class Network:
-    """An ONNX graph with input `image`, uint8 `[N, size_px, size_px, 3]` RGB.
+    """An ONNX graph with one input, uint8 `[N, size_px, size_px, 3]` RGB.
 
     Args:
         name: of the backbone, as it appears in `EmbeddingSpace`.
@@ -28,6 +28,7 @@ class Network:
         embedding: name of the output `[N, dim]`.
         feature_map: name of the output `[N, dim, rows, columns]`, or None where there is none.
         preprocessing: how photos become its input.
+        image: name of the input.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Network:
     embedding: str
     feature_map: str | None
     preprocessing: Preprocessing
+    image: str = "image"
 
 
 def model_file() -> Path:

@@ -58,12 +58,13 @@ def read_own_onnx(path: Path, reduced_px: int) -> Network:
             f"{path}: feature map {outputs[feature_map]} and embedding "
             f"{outputs[embedding]} differ in their second dimension; they must agree."
         )
-    as_uint8(model, described, path)
+    image = as_uint8(model, described, path)
     identity = hashlib.sha256(hashlib.sha256(blob).digest() + hashlib.sha256(text).digest())
     chosen = {k: described[k] for k in CHOICES if k in described}
     made = Preprocessing(size_px=described["size_px"], reduced_px=reduced_px, **chosen)
     graph: bytes = model.SerializeToString(deterministic=True)
-    return Network(path.stem, graph, identity.hexdigest(), dim, embedding, feature_map, made)
+    sha256 = identity.hexdigest()
+    return Network(path.stem, graph, sha256, dim, embedding, feature_map, made, image)
 
 
 def read(path: Path) -> bytes:
@@ -140,8 +141,8 @@ def checked_output(
     return dims[1]
 
 
-def as_uint8(model: Any, described: dict[str, Any], path: Path) -> None:
-    """Make the graph take uint8 `[N, s, s, 3]`, by nodes before a float input."""
+def as_uint8(model: Any, described: dict[str, Any], path: Path) -> str:
+    """Make the graph take uint8 `[N, s, s, 3]`, by nodes before a float input; name the input."""
     from onnx import TensorProto
 
     known = {t.name for t in model.graph.initializer}
@@ -153,14 +154,14 @@ def as_uint8(model: Any, described: dict[str, Any], path: Path) -> None:
             raise InputError(f"{path} takes uint8: leave mean and std out of its JSON.")
         # Exporters fix the number of photos to 1 unless told otherwise.
         inputs[0].type.tensor_type.shape.dim[0].dim_param = "N"
-    elif given == [(TensorProto.FLOAT, [3, s, s])]:
-        put_scaling_before(model, inputs[0], scaling(described, path), s)
-    else:
-        found = ", ".join(f"{i.name} {shape(i)}" for i in inputs)
-        raise InputError(
-            f"{path} takes {found}. Allowed: one input, float32 [N, 3, {s}, {s}] or uint8 "
-            f"[N, {s}, {s}, 3]."
-        )
+        return str(inputs[0].name)
+    if given == [(TensorProto.FLOAT, [3, s, s])]:
+        return put_scaling_before(model, inputs[0], scaling(described, path), s)
+    found = ", ".join(f"{i.name} {shape(i)}" for i in inputs)
+    raise InputError(
+        f"{path} takes {found}. Allowed: one input, float32 [N, 3, {s}, {s}] or uint8 "
+        f"[N, {s}, {s}, 3]."
+    )
 
 
 def scaling(described: dict[str, Any], path: Path) -> tuple[Any, Any]:
@@ -180,8 +181,8 @@ def scaling(described: dict[str, Any], path: Path) -> tuple[Any, Any]:
     return found[0], found[1]
 
 
-def put_scaling_before(model: Any, old: Any, mean_std: tuple[Any, Any], size_px: int) -> None:
-    """Insert `(x / 255 - mean) / std` and the change from NHWC to NCHW."""
+def put_scaling_before(model: Any, old: Any, mean_std: tuple[Any, Any], size_px: int) -> str:
+    """Insert `(x / 255 - mean) / std` and the change from NHWC to NCHW; name the new input."""
     from onnx import TensorProto, helper, numpy_helper
 
     mean, std = mean_std
@@ -191,7 +192,8 @@ def put_scaling_before(model: Any, old: Any, mean_std: tuple[Any, Any], size_px:
         ("Add", {}, -mean / std),
         ("Transpose", {"perm": [0, 3, 1, 2]}, None),
     )
-    last, nodes = "listlens.image", []
+    image, nodes = "listlens.image", []
+    last = image
     for op, attributes, values in steps:
         inputs = [last]
         if values is not None:
@@ -203,9 +205,8 @@ def put_scaling_before(model: Any, old: Any, mean_std: tuple[Any, Any], size_px:
     kept = list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend([*nodes, *kept])
-    photo = helper.make_tensor_value_info(
-        "listlens.image", TensorProto.UINT8, ["N", size_px, size_px, 3]
-    )
+    photo = helper.make_tensor_value_info(image, TensorProto.UINT8, ["N", size_px, size_px, 3])
     rest = [i for i in model.graph.input if i.name != old.name]
     del model.graph.input[:]
     model.graph.input.extend([photo, *rest])
+    return image

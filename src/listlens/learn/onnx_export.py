@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Prefix of what is added to the backbone's graph, so that no name meets one of its own.
 _OURS = "listlens."
+_RAW = f"{_OURS}raw_embedding"
 
 
 def export_onnx(
@@ -56,11 +57,33 @@ def export_onnx(
         ModelError: the backbone is another than the model was trained on, or onnx finds the graph
             wrong.
     """
+    return export_graph(
+        model, path, _backbone(model, Path(backbone_file)), image=image, embedding=embedding
+    )
+
+
+def export_graph(model: Model, path: Path, backbone: bytes, *, image: str, embedding: str) -> Path:
+    """Write the graph of a loaded backbone, which need not be a file's bytes, and head as one.
+
+    Args:
+        model: what to export; trained on this backbone.
+        path: the file to write, replaced if there.
+        backbone: the serialised graph, with one input uint8 `[N, size, size, 3]`.
+        image: name of that input; in the file it is `image`.
+        embedding: name of its embedding output; in the file it is `embedding`.
+
+    Raises:
+        InputError: the graph has no such input or output.
+        ModelError: onnx finds the graph wrong.
+    """
     import onnx
 
-    graph = _backbone(model, Path(backbone_file))
+    graph = onnx.load_from_string(backbone)
     _keep_only(graph, image, embedding)
-    _append_head(graph, model, embedding)
+    _name_apart(graph.graph, image, embedding)
+    _append_head(graph, model)
+    # Before version 4 a graph's constants had to be its inputs too.
+    graph.ir_version = max(graph.ir_version, 4)
     for key, value in _metadata(model).items():
         graph.metadata_props.add(key=key, value=value)
     try:
@@ -74,11 +97,9 @@ def export_onnx(
     return path
 
 
-def _backbone(model: Model, file: Path) -> onnx.ModelProto:
+def _backbone(model: Model, file: Path) -> bytes:
     """Read the backbone's graph and see that it is the model's."""
     import hashlib
-
-    import onnx
 
     if not file.is_file():
         raise InputError(f"no backbone file {file}; give the ONNX file of {model.space.backbone}")
@@ -89,7 +110,7 @@ def _backbone(model: Model, file: Path) -> onnx.ModelProto:
             f"{file} has sha256 {found[:12]}, and the model was trained on "
             f"{model.space.weights_sha256[:12]} ({model.space.backbone}); give that file"
         )
-    return onnx.load_from_string(data)
+    return data
 
 
 def _keep_only(model: onnx.ModelProto, image: str, embedding: str) -> None:
@@ -102,20 +123,37 @@ def _keep_only(model: onnx.ModelProto, image: str, embedding: str) -> None:
     needed, kept = {embedding}, []
     for node in reversed(graph.node):
         if needed & set(node.output):
-            needed |= set(node.input)
+            needed |= _reads(node)
             kept.append(node)
     _replace(graph.node, kept[::-1])
     _replace(graph.initializer, [t for t in graph.initializer if t.name in needed])
+    _replace(graph.input, [value for value in graph.input if value.name == image])
     _replace(graph.value_info, [])
     _replace(graph.output, [])
-    # The backbone's own output name goes to the rounded embedding.
+
+
+def _reads(node: onnx.NodeProto) -> set[str]:
+    """Every name that a node reads, also within the branches and loops it holds."""
+    inner = [_reads(n) for a in node.attribute for g in (a.g, *a.graphs) for n in g.node]
+    return set(node.input).union(*inner)
+
+
+def _name_apart(graph: onnx.GraphProto, image: str, embedding: str) -> None:
+    """Call the input `image`, and whatever else has a name of ours something else."""
+    names = {name: f"{_OURS}its_{name}" for name in ("image", "embedding", "probs")}
+    _rename(graph, names | {embedding: _RAW, image: "image"})
+
+
+def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
+    """Rename values of a graph and of the graphs within its nodes."""
+    for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        value.name = names.get(value.name, value.name)
     for node in graph.node:
-        _replace(node.output, [_raw(name, embedding) for name in node.output])
-        _replace(node.input, [_raw(name, embedding) for name in node.input])
-
-
-def _raw(name: str, embedding: str) -> str:
-    return f"{_OURS}raw_embedding" if name == embedding else name
+        _replace(node.output, [names.get(name, name) for name in node.output])
+        _replace(node.input, [names.get(name, name) for name in node.input])
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _rename(inner, names)
 
 
 def _replace(field: Any, values: list[Any]) -> None:
@@ -125,7 +163,7 @@ def _replace(field: Any, values: list[Any]) -> None:
     field.extend(kept)
 
 
-def _append_head(model_proto: onnx.ModelProto, model: Model, embedding: str) -> None:
+def _append_head(model_proto: onnx.ModelProto, model: Model) -> None:
     """Add rounding, head, calibration and the two outputs; calibration is folded into the Gemm."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -141,7 +179,7 @@ def _append_head(model_proto: onnx.ModelProto, model: Model, embedding: str) -> 
         "floor": np.array(share, np.float32),
     }
     graph, our = model_proto.graph, {n: f"{_OURS}{n}" for n in (*constants, "half", "logits", "p")}
-    our |= {"raw": f"{_OURS}raw_embedding", "scaled": f"{_OURS}scaled"}
+    our |= {"raw": _RAW, "scaled": f"{_OURS}scaled"}
     graph.initializer.extend(numpy_helper.from_array(a, our[n]) for n, a in constants.items())
     squash = ("Softmax", {"axis": 1}) if model.kind == "single" else ("Sigmoid", {})
     nodes = [

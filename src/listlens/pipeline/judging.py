@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from listlens.core.errors import PhotoError
+from listlens.core.errors import InputError, PhotoError
 from listlens.evaluate.evaluation import Evaluation, Predicted, evaluate
 from listlens.evaluate.heatmaps import class_activation, contrast, overlay
 from listlens.evaluate.learning_curve import LearningCurve, learning_curve
@@ -298,7 +298,10 @@ class _Pictures:
         pixels = self._prepared(photo, "pixels") if photo is not None else None
         if thumbnail is None or pixels is None:
             return None
-        features = self._backbone.feature_maps(pixels[None])[0]
+        try:
+            features = self._backbone.feature_maps(pixels[None])[0]
+        except InputError:  # an own backbone that offers none: the photo goes without
+            return None
         logits = self._model.head.logits(features.mean(axis=(1, 2))[None])[0]
         best = int(np.argmax(logits))
         weights = self._model.head.weights

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,7 +14,7 @@ from listlens._version import __version__
 from listlens.backbones.engine import EngineBackbone
 from listlens.core.errors import NotFoundError
 from listlens.learn.model import Model, folder_hash
-from listlens.learn.onnx_export import export_onnx
+from listlens.learn.onnx_export import export_graph
 from listlens.learn.recipe import Trained, TrainOptions, train
 from listlens.pipeline.checks import Check, found, write_checks
 from listlens.pipeline.dataset import Examples, build_examples
@@ -277,10 +276,8 @@ def _export_graph(model: Model, path: Path, backbone: Backbone) -> None:
     """Write backbone and head as one ONNX file, where the backbone is one of our engines'."""
     if not isinstance(backbone, EngineBackbone):
         return
-    with tempfile.TemporaryDirectory() as aside:
-        graph = Path(aside) / "backbone.onnx"
-        graph.write_bytes(backbone.network.graph)
-        export_onnx(model, path, graph, embedding=backbone.network.embedding)
+    network = backbone.network
+    export_graph(model, path, network.graph, image=network.image, embedding=network.embedding)
 
 
 def folder_name(task: Task) -> str:
