@@ -73,8 +73,8 @@ def examine(project: Path | None = None) -> dict[str, Any]:
 def _backbone(project: Path | None) -> Backbone:
     """The project's backbone, or the default one where there is no project."""
     if project is not None and (project / CONFIG_NAME).is_file():
-        return backbone_of(load_config(project / CONFIG_NAME))
-    return backbone_of(Config())
+        return backbone_of(load_config(project / CONFIG_NAME), project)
+    return backbone_of(Config(), Path())
 
 
 def formats() -> list[str]:

@@ -10,17 +10,11 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
-from listlens.core.config import (
-    CONFIG_NAME,
-    Config,
-    TaskConfig,
-    load_config,
-    render_task,
-)
-from listlens.core.errors import ConfigError, InputError, NotFoundError, suggest
-from listlens.core.types import Kind, Task
+from listlens.core.config import CONFIG_NAME, Config, load_config
+from listlens.core.errors import NotFoundError
+from listlens.core.types import STARTER, Task
 from listlens.store.open import Store, open_store
 
 if TYPE_CHECKING:
@@ -59,13 +53,13 @@ def open(directory: str | Path = ".") -> Project:
     return Project(root, load_config(path))
 
 
-def backbone_of(config: Config) -> Backbone:
-    """Load the backbone that settings name."""
+def backbone_of(config: Config, root: Path) -> Backbone:
+    """Load the backbone that settings name; a file of one's own is relative to the project."""
     from listlens.backbones.registry import load_backbone
 
     chosen = config.backbone
     return load_backbone(
-        chosen.name,
+        str(root / chosen.name) if chosen.name.endswith(".onnx") else chosen.name,
         engine=chosen.engine,
         precision=chosen.precision,
         reduced_px=REDUCED_PX[chosen.decode],
@@ -83,10 +77,12 @@ class Project:
     """
 
     def __init__(self, root: Path, config: Config) -> None:
+        from listlens.pipeline.declared import declare_tasks
+
         self.root, self.config = root, config
         self.store: Store = open_store(config.store.url, root)
         try:
-            self._declare_tasks()
+            declare_tasks(self.store, config)
         except BaseException:
             self.store.close()
             raise
@@ -109,7 +105,7 @@ class Project:
     @cached_property
     def backbone(self) -> Backbone:
         """The backbone that the settings name, loaded on first use."""
-        return backbone_of(self.config)
+        return backbone_of(self.config, self.root)
 
     @property
     def limits(self) -> Limits:
@@ -202,24 +198,17 @@ class Project:
 
     def tasks(self) -> list[Task]:
         """The project's tasks with their classes; without the built-in starter tags."""
-        from listlens.pipeline.models import STARTER
-
         return [task for task in self.store.labels.tasks() if task.name != STARTER]
 
     def add_task(self, name: str, kind: str, classes: Sequence[str] = ()) -> Task:
         """Add a question, to `listlens.toml` and to the store.
 
         Raises:
-            InputError: a name that is taken, or a kind that is not ``single`` or ``multi``.
+            InputError: a name that is taken or kept for the starter tags, or another kind.
         """
-        if name in self.config.tasks or name in {t.name for t in self.store.labels.tasks()}:
-            raise InputError(f"there is a task {name!r} already.")
-        if kind not in get_args(Kind):
-            raise InputError(f"no kind {kind!r}. {suggest(kind, get_args(Kind))}")
-        task = self.store.labels.add_task(name, cast(Kind, kind), classes)
-        declared = TaskConfig(kind=cast(Kind, kind), classes=tuple(classes))
-        with (self.root / CONFIG_NAME).open("a", encoding="utf-8") as file:
-            file.write("\n" + "\n".join(render_task(name, declared)) + "\n")
+        from listlens.pipeline.declared import add_task
+
+        task = add_task(self.store, self.config, self.root, name, kind, classes)
         self.config = load_config(self.root / CONFIG_NAME)
         return task
 
@@ -315,7 +304,7 @@ class Project:
             progress: called with the task, photos done and their number.
         """
         from listlens.pipeline.apply import require_same_backbone
-        from listlens.pipeline.models import STARTER, starter_model
+        from listlens.pipeline.models import starter_model
         from listlens.pipeline.tagging import tag
 
         models = self.models(tasks)
@@ -381,20 +370,3 @@ class Project:
         from listlens.pipeline.overview import overview
 
         return {"project": str(self.root), **overview(self.store, self.tasks())}
-
-    def _declare_tasks(self) -> None:
-        """Bring tasks and classes that the settings declare into the store."""
-        known = {task.name: task for task in self.store.labels.tasks()}
-        for name, declared in self.config.tasks.items():
-            task = known.get(name)
-            if task is None:
-                self.store.labels.add_task(name, declared.kind, declared.classes)
-                continue
-            if task.kind != declared.kind:
-                raise ConfigError(
-                    f"task {name!r} is {task.kind} in the store and {declared.kind} in "
-                    f"{CONFIG_NAME}. A task keeps its kind: give the new one another name."
-                )
-            names = {alias for c in task.classes for alias in (c.name, *c.aliases)}
-            if new := [c for c in declared.classes if c not in names]:
-                self.store.labels.add_classes(task.task_id, new)

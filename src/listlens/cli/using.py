@@ -18,6 +18,7 @@ from listlens.cli.output import (
     show,
     table,
 )
+from listlens.core.errors import InputError
 
 if TYPE_CHECKING:
     from listlens.pipeline.apply import Prediction
@@ -79,6 +80,10 @@ def predict(
     model: Annotated[
         Path | None, typer.Option(help="A model folder, instead of the project's models.")
     ] = None,
+    backbone: Annotated[
+        Path | None,
+        typer.Option(help="With --model: your own ONNX file that the model was trained on."),
+    ] = None,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -89,7 +94,7 @@ def predict(
     Example: listlens predict new/*.jpg --json
     """
     failed: set[str] = set()
-    for name, prediction in _predictions(files, project, task, model):
+    for name, prediction in _predictions(files, project, task, model, backbone):
         if as_json:
             print(json_text({"task": name, **prediction.as_dict()}))
         elif prediction.reason is not None:
@@ -107,14 +112,20 @@ def predict(
 
 
 def _predictions(
-    files: list[Path], project: Path, tasks: list[str] | None, model: Path | None
+    files: list[Path],
+    project: Path,
+    tasks: list[str] | None,
+    model: Path | None,
+    backbone: Path | None,
 ) -> Iterator[tuple[str, Prediction]]:
     """Yield (task, prediction) from a model folder, or from the models of a project."""
     import listlens.project
     from listlens.pipeline.apply import load_model
 
+    if backbone is not None and model is None:
+        raise InputError("--backbone goes with --model; a project names its own in listlens.toml.")
     if model is not None:
-        loaded = load_model(model)
+        loaded = load_model(model, backbone=backbone)
         note(loaded.notice)
         yield from ((loaded.model.task, prediction) for prediction in loaded.stream(files))
         return

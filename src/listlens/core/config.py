@@ -40,7 +40,7 @@ class BackboneConfig(_Section):
     name: str = Field(
         "efficientnet-lite0",
         description="Turns a photo into an embedding: the embedded one, or the path of an ONNX "
-        "file with a JSON file of the same name beside it.",
+        "file, relative to this file, with a JSON file of the same name beside it.",
     )
     engine: Literal["auto", "openvino", "onnxruntime"] = Field(
         "auto", description="What runs it: auto takes OpenVINO where it is installed."

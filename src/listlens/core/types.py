@@ -13,6 +13,9 @@ from typing import Any, Literal
 Kind = Literal["single", "multi"]
 """What a task asks: one class of several, or any number of classes."""
 
+STARTER = "starter"
+"""Name of the built-in task whose classes are the starter tags; no other task may have it."""
+
 Split = Literal["train", "val", "test"]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from listlens.backbones.network import MODEL_NAME
 from listlens.backbones.registry import load_backbone
 from listlens.core.errors import ModelError, PhotoError
 from listlens.core.types import Reason, Status
@@ -244,6 +245,11 @@ def load_model(
         ModelError: the folder is damaged, or its backbone is not here.
     """
     model = Model.load(Path(path))
+    if backbone is None and model.space.backbone != MODEL_NAME:
+        raise ModelError(
+            f"the model was trained on a backbone of your own, {model.space.backbone}. Give its "
+            "ONNX file: --backbone FILE, or backbone= in Python."
+        )
     loaded = load_backbone(
         os.fspath(backbone) if backbone is not None else model.space.backbone,
         engine=engine,  # type: ignore[arg-type]

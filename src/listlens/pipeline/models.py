@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from listlens.backbones.network import MODEL_NAME
 from listlens.backbones.registry import imagenet_head
 from listlens.core.errors import InputError, NotFoundError, suggest
-from listlens.core.types import Policy
+from listlens.core.types import STARTER, Policy
 from listlens.labels.starter import SHOW_AT, StarterTags
 from listlens.learn.model import Model
 from listlens.learn.policies import Decision, decide
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from listlens.core.types import EmbeddingSpace, Kind, Task
     from listlens.store.open import Store
-
-STARTER = "starter"
-"""Name of the built-in task whose classes are the starter tags."""
 
 
 @dataclass(frozen=True)

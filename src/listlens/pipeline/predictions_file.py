@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from listlens.core.types import Status
+from listlens.core.types import STARTER, Status
 from listlens.pipeline.contents import batched
 from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.labelling import label_text, labelled_photos
-from listlens.pipeline.models import STARTER, LiveModel, live_model
+from listlens.pipeline.models import LiveModel, live_model
 from listlens.pipeline.table_files import write_rows
 
 if TYPE_CHECKING:
