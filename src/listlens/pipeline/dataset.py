@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from listlens.core.errors import TrainingError
 from listlens.core.types import Status
@@ -78,9 +80,7 @@ def build_examples(store: Store, task: Task, space: EmbeddingSpace) -> Examples:
     duplicates = _duplicates(store, ids, embeddings)
     listings = np.unique([p.photo.listing_id for p in photos], return_inverse=True)[1]
     groups = join_groups(listings, duplicates)
-    if any(p.group for p in photos):
-        named = np.unique([p.group or f"\0{i}" for i, p in enumerate(photos)], return_inverse=True)
-        groups = join_groups(groups, named[1])
+    groups = _join_named(groups, [p.group for p in photos])
     data = TrainingSet(
         kind=task.kind,
         classes=classes,
@@ -107,6 +107,19 @@ def build_examples(store: Store, task: Task, space: EmbeddingSpace) -> Examples:
 def _content_id(p: LabelledPhoto) -> int:
     assert p.photo.content_id is not None  # labelled_photos yields usable photos only
     return p.photo.content_id
+
+
+def _join_named(groups: NDArray[np.int64], names: list[str]) -> NDArray[np.int64]:
+    """Join groups that share a name, however many: unlike a placeholder, a name is meant."""
+    first = groups.copy()
+    seen: dict[str, int] = {}
+    for i, name in enumerate(names):
+        if name:
+            first[i] = seen.setdefault(name, int(groups[i]))
+    size = int(groups.max()) + 1
+    edges = coo_array((np.ones(len(groups), bool), (groups, first)), shape=(size, size))
+    label = connected_components(edges, directed=False)[1][groups]
+    return np.asarray(np.unique(label, return_inverse=True)[1], np.int64)
 
 
 def _classes(task: Task, photos: list[LabelledPhoto]) -> tuple[str, ...]:
