@@ -67,7 +67,8 @@ class LabelFile:
         kind: ``single`` or ``multi``.
         guessed: whether the kind was guessed from the values.
         columns: role (`image`, `label`, ...) to column; empty for folders of classes.
-        unlisted: what a multi-label answer says of classes that it does not name.
+        unlisted: what a multi-label answer says of classes that it does not name, where no column
+            `unlisted` says it.
     """
 
     path: Path
@@ -110,7 +111,11 @@ class LabelFile:
         if split_text and split is None:
             allowed = suggest(split_text, layouts.SPLITS)
             return RejectedRow(at, Reason.BAD_ROW, f"unknown split {split_text!r}. {allowed}")
-        answer = parse_answer(values.get(self.columns["label"], missing), self.kind, self.unlisted)
+        unlisted = self._text("unlisted", values).lower() or self.unlisted
+        if unlisted not in ("no", "unknown"):
+            detail = f"column {self.columns['unlisted']!r} is {unlisted!r}; allowed: no, unknown"
+            return RejectedRow(at, Reason.BAD_ROW, detail)
+        answer = parse_answer(values.get(self.columns["label"], missing), self.kind, unlisted)
         if isinstance(answer, str):
             return RejectedRow(at, Reason.BAD_ROW, answer)
         listing_id = self._text("listing_id", values) or None
@@ -135,13 +140,14 @@ def read_labels(
     """Look into a label file, and return what reads it.
 
     Args:
-        path: a table with a photo column and `label` or `labels`, and if wanted `listing_id` and
-            `split`; Image ATM's samples.json; or a folder: with Hugging Face metadata, with
-            samples.json, or with a folder for each class (ImageFolder).
+        path: a table with a photo column and `label` or `labels`, and if wanted `listing_id`,
+            `split`, `group` and `unlisted`; Image ATM's samples.json; or a folder: with Hugging
+            Face metadata, with samples.json, or with a folder for each class (ImageFolder).
         kind: what is asked; None guesses it, see N_ROWS_TO_GUESS.
         label: the label column, where it has another name.
         mapping: role to column, see `sources.columns.NAMES`.
-        unlisted: what a multi-label answer says of the classes that it does not name.
+        unlisted: what a multi-label answer says of the classes that it does not name; a column
+            `unlisted` says it row by row.
         group: column whose equal values must stay on one side of a split.
 
     Returns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from listlens.pipeline.table_files import check_suffix, sink_frames, whole_file,
 
 if TYPE_CHECKING:
     from listlens.core.types import EmbeddingSpace, Task
+    from listlens.labels.consensus import Label
     from listlens.pipeline.models import LiveModel
     from listlens.store.open import Store
     from listlens.store.photos import PhotoView
@@ -98,27 +100,43 @@ def _fill(model: LiveModel, known: list[tuple[dict[str, Any], Any]], *, with_pro
 
 
 def export_labels(store: Store, task: Task, path: Path) -> int:
-    """Write a task's labels in the form that `labels import` reads; return the number of rows."""
+    """Write a task's labels in the form that `labels import` reads; return the number of rows.
+
+    What is tied stays undecided: the other classes are then named, and the rest is unknown.
+    """
     columns: dict[str, type] = {
         "image": str,
         "label": str,
+        **({"unlisted": str} if task.kind == "multi" else {}),
         "listing_id": str,
         "split": str,
+        "group": str,
         "confidence": float,
         "n_annotators": int,
     }
     rows = (
         {
             "image": p.photo.photo_id,
-            "label": label_text(task.kind, p.label),
+            "label": label_text(task.kind, label),
+            "unlisted": label.unlisted,
             "listing_id": p.photo.listing_id,
             "split": p.split or None,
-            "confidence": round(p.label.confidence, 4),
-            "n_annotators": p.label.n_annotators,
+            "group": p.group or None,
+            "confidence": round(label.confidence, 4),
+            "n_annotators": label.n_annotators,
         }
         for p in labelled_photos(store, task)
+        for label in [_without_ties(task, p.label)]
     )
-    return write_rows(path, columns, rows)
+    return write_rows(path, columns, ({name: row[name] for name in columns} for row in rows))
+
+
+def _without_ties(task: Task, label: Label) -> Label:
+    """A label that says no to each class it says no to, where the tied ones must stay open."""
+    if task.kind == "single" or not label.tied or label.unlisted == "unknown":
+        return label
+    no = tuple(c.name for c in task.classes if c.name not in {*label.yes, *label.tied})
+    return replace(label, no=no, unlisted="unknown")
 
 
 def export_embeddings(store: Store, space: EmbeddingSpace, path: Path) -> int:

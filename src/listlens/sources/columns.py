@@ -13,11 +13,14 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "position": ("position",),
     "label": ("label", "labels"),
     "split": ("split",),
-    "group": (),
+    "group": ("group",),
+    "unlisted": ("unlisted",),
 }
 """Roles, and the column names that mean them, the first found wins. Case does not matter."""
 
-PHOTO_LEVEL = frozenset({"label", "labels", "split", "dup_group", "image_id", "url"})
+PHOTO_LEVEL = frozenset(
+    {"label", "labels", "split", "group", "unlisted", "dup_group", "image_id", "url"}
+)
 """Columns that speak of one photo: never attributes of a listing."""
 
 
