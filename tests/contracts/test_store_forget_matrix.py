@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from listlens.core.errors import NotFoundError
 from listlens.core.types import Answer, EmbeddingSpace, ListingRow, PhotoRow, Status
@@ -15,6 +16,7 @@ from listlens.store.labels import NewAnnotation
 from listlens.store.models import ModelRecord
 from listlens.store.open import Store
 from listlens.store.photos import PhotoRecord
+from listlens.store.schema import tombstone
 
 SPACES = [EmbeddingSpace("tiny", digit * 64, "squash8", "onnxruntime", "f32", 8) for digit in "01"]
 NAMES = "abcdef"
@@ -208,36 +210,49 @@ COMES_BACK: dict[str, tuple[dict[str, str], list[tuple[str, str, str | None]], l
 
 
 @pytest.mark.parametrize(("asked", "rows", "out"), COMES_BACK.values(), ids=COMES_BACK)
-def test_what_was_forgotten_is_known_again_in_any_source(
+def test_what_was_forgotten_is_known_again(
     market: Market,
     asked: dict[str, str],
     rows: list[tuple[str, str, str | None]],
     out: list[bool],
 ) -> None:
     market.store.forgetting.execute(market.store.forgetting.plan(**asked))  # type: ignore[arg-type]
-    third = market.store.photos.source("three", "table", "/three.csv")
-    for source in (market.source, market.second, third):
-        found = [
-            bool(market.store.photos.forgotten(source, [(listing, photo)], [seller]))
-            for listing, photo, seller in rows
-        ]
-        assert found == out
+    found = [
+        bool(market.store.photos.forgotten([(listing, photo)], [seller]))
+        for listing, photo, seller in rows
+    ]
+    assert found == out
 
 
 def test_of_two_rows_about_one_photo_either_seller_keeps_it_out(market: Market) -> None:
     market.store.forgetting.execute(market.store.forgetting.plan(seller="ann"))
     keys = [("Z", "1"), ("Z", "1")]
     for sellers in (["ann", "zoe"], ["zoe", "ann"], ["ann", None]):
-        assert market.store.photos.forgotten(market.source, keys, sellers) == {("Z", "1")}
+        assert market.store.photos.forgotten(keys, sellers) == {("Z", "1")}
 
 
 def test_sellers_that_do_not_line_up_with_the_photos_are_a_mistake(market: Market) -> None:
     with pytest.raises(ValueError, match="2 sellers for 1 photos"):
-        market.store.photos.forgotten(market.source, [("a", "b")], ["x", "y"])
-    assert market.store.photos.forgotten(market.source, [], []) == set()
+        market.store.photos.forgotten([("a", "b")], ["x", "y"])
+    assert market.store.photos.forgotten([], []) == set()
 
 
-def test_a_forgotten_photos_content_may_be_shown_by_somebody_else_again(market: Market) -> None:
+def test_forgotten_bytes_are_known_again_and_shared_ones_are_free(market: Market) -> None:
+    shas = list(market.shas.values())
+    assert market.store.contents.forgotten(shas) == set()
+    plan = market.store.forgetting.plan(seller="ann")
+    assert market.store.contents.forgotten(shas) == set()  # a plan bars nothing
+    gone = {sha for name, sha in market.shas.items() if market.ids[name] in plan.contents}
+    assert gone
+    market.store.forgetting.execute(plan)
+    assert market.store.contents.forgotten(shas) == gone
+    assert market.store.contents.forgotten([]) == set()
+    with market.store.photos._db.read() as connection:
+        for kind, value in connection.execute(sa.select(tombstone.c.kind, tombstone.c.keyed_hash)):
+            assert bytes(value).hex() not in gone, kind  # only a keyed hash is kept
+
+
+def test_what_forgotten_bytes_were_is_not_found_under_their_old_id(market: Market) -> None:
     market.store.forgetting.execute(market.store.forgetting.plan(seller="ann"))
     (again,) = market.store.contents.save(
         [ContentRecord(market.shas["a"], 1, "JPEG", 1, 1, None, Status.OK)]
@@ -251,7 +266,7 @@ def test_a_listing_without_photos_can_be_forgotten(store: Store) -> None:
     plan = store.forgetting.execute(store.forgetting.plan(listing="bare"))
     assert (plan.listings, plan.photos, plan.contents) == (("bare",), (), ())
     assert store.photos.listing("bare") is None
-    assert store.photos.forgotten(1, [("bare", "x")]) == {("bare", "x")}
+    assert store.photos.forgotten([("bare", "x")]) == {("bare", "x")}
 
 
 def test_a_plan_that_grew_old_removes_what_is_there_when_it_is_executed(market: Market) -> None:
@@ -283,4 +298,4 @@ def test_what_is_not_there_is_said_and_leaves_no_tombstone(market: Market) -> No
         with pytest.raises(NotFoundError, match=f"no {next(iter(asked))} "):
             market.store.forgetting.plan(**asked)
     keys = [("N9", "1"), ("N1", "1")]
-    assert market.store.photos.forgotten(market.source, keys, ["zoe", "Zoe"]) == set()
+    assert market.store.photos.forgotten(keys, ["zoe", "Zoe"]) == set()

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from listlens.core.errors import InputError, NotFoundError
-from listlens.core.types import Answer, EmbeddingSpace, PhotoRow, Reason, RejectedRow, Status
+from listlens.core.types import (
+    Answer,
+    EmbeddingSpace,
+    ListingRow,
+    PhotoRow,
+    Reason,
+    RejectedRow,
+    Status,
+)
 from listlens.store.contents import ContentRecord
 from listlens.store.labels import NewAnnotation
 from listlens.store.models import ModelRecord
@@ -122,7 +130,7 @@ def test_a_photo_goes_and_its_listing_stays(shop: Shop) -> None:
     assert shop.left() == set("abce")
     assert shop.store.photos.listing(f"{MARK}-L4") is not None
     keys = [(f"{MARK}-L4", "p1"), (f"{MARK}-L4", "p2"), (f"{MARK}-L1", "p1")]
-    assert shop.store.photos.forgotten(shop.source, keys) == {keys[0]}
+    assert shop.store.photos.forgotten(keys) == {keys[0]}
 
 
 def test_a_seller_goes_with_all_listings_and_those_to_come(shop: Shop) -> None:
@@ -130,19 +138,47 @@ def test_a_seller_goes_with_all_listings_and_those_to_come(shop: Shop) -> None:
     shop.store.forgetting.execute(plan)
     assert shop.left() == set("cde")
     keys = [(f"{MARK}-L1", "new"), ("L9", "p"), ("L8", "p")]
-    assert shop.store.photos.forgotten(shop.source, keys) == {keys[0]}
+    assert shop.store.photos.forgotten(keys) == {keys[0]}
     sellers = ["ann", "ann", "bob"]
-    assert shop.store.photos.forgotten(shop.source, keys, sellers) == set(keys[:2])
+    assert shop.store.photos.forgotten(keys, sellers) == set(keys[:2])
 
 
 def test_an_annotator_becomes_a_pseudonym_and_stays_one(shop: Shop) -> None:
     plan = shop.store.forgetting.plan(annotator=f"eve {MARK}")
     assert plan.n_annotations == 5
+    assert shop.store.labels.annotators() == {f"eve {MARK}": 5}
     shop.store.forgetting.execute(plan)
     assert len(list(shop.store.labels.annotations(shop.task_id))) == 5
     assert shop.store.labels.annotator(f"eve {MARK}") == shop.who
+    ((pseudonym, n),) = shop.store.labels.annotators().items()
+    assert "eve" not in pseudonym
+    assert n == 5
     with pytest.raises(NotFoundError):
         shop.store.forgetting.plan(annotator=f"eve {MARK}")
+
+
+def test_an_annotators_file_is_not_named_after_forgetting_nor_by_a_later_import(
+    shop: Shop,
+) -> None:
+    def answer(listing: int, answer: Answer, who: int) -> NewAnnotation:
+        about = (shop.rows[listing].content_id or 0,)
+        return NewAnnotation(
+            shop.task_id, "content", about, answer, who, shop.pks[listing], at="eve.csv:12"
+        )
+
+    def places() -> set[str]:
+        return {view.at for view in shop.store.labels.annotations(shop.task_id)}
+
+    other = shop.store.labels.annotator("bob")
+    shop.store.labels.annotate([answer(0, Answer(()), shop.who), answer(1, Answer(()), other)])
+    assert places() == {"", "eve.csv:12"}
+    shop.store.forgetting.execute(shop.store.forgetting.plan(annotator=f"eve {MARK}"))
+    kept = [v.annotator_id for v in shop.store.labels.annotations(shop.task_id) if v.at]
+    assert kept == [other]  # the others' answers stay as they are
+    again = shop.store.labels.annotator(f"eve {MARK}")
+    assert shop.store.labels.annotate([answer(2, Answer(()), again)]) == 1
+    kept = [v.annotator_id for v in shop.store.labels.annotations(shop.task_id) if v.at]
+    assert kept == [other]
 
 
 def test_what_a_photo_showed_before_goes_too(shop: Shop) -> None:
@@ -161,6 +197,25 @@ def test_rejected_rows_that_name_the_listing_go(shop: Shop) -> None:
     shop.store.photos.reject(shop.source, shop.ingest, rows)
     shop.store.forgetting.execute(shop.store.forgetting.plan(listing=f"{MARK}-L1"))
     assert list(shop.store.photos.rejected()) == rows[1:]
+
+
+def test_rejected_rows_that_only_look_alike_stay(store: Store) -> None:
+    source = store.photos.source("shop", "folder", "/photos")
+    ingest = store.photos.begin_ingest(source)
+    store.photos.save_listings([ListingRow("3"), ListingRow("13")])
+    named = [
+        RejectedRow("3/notes.txt", Reason.NOT_AN_IMAGE, "neither its name nor its first bytes"),
+        RejectedRow("t.csv:1", Reason.DUPLICATE_ROW, "listing '3', photo 'a.jpg' came in row 2"),
+        RejectedRow("3", Reason.UNREADABLE, "the folder cannot be read"),
+    ]
+    others = [
+        RejectedRow("t.csv:3", Reason.BAD_ROW, "4 fields, but the header names 3 columns"),
+        RejectedRow("13/3.txt", Reason.NOT_AN_IMAGE, "neither its name nor its first bytes"),
+        RejectedRow("t.csv:13", Reason.DUPLICATE_ROW, "listing '13', photo '3.jpg' came in row 3"),
+    ]
+    store.photos.reject(source, ingest, named + others)
+    store.forgetting.execute(store.forgetting.plan(listing="3"))
+    assert list(store.photos.rejected()) == others
 
 
 def test_answers_about_a_listing_go_with_it(shop: Shop) -> None:

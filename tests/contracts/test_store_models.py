@@ -51,8 +51,7 @@ def test_models_are_versions_of_a_task(store: Store, task_id: int) -> None:
     assert (latest.space, latest.card["названия"]) == (SPACE, ["кухня"])
     assert store.models.get(task_id, 1).model_id == first
     assert [m.version for m in store.models.list()] == [1, 2]
-    store.models.set_stage(second, "live")
-    assert store.models.get(task_id, 2).stage == "live"
+    assert store.models.get(task_id, 2).stage == "candidate"
 
 
 def test_a_version_is_taken_once_and_an_absent_one_lists_the_others(

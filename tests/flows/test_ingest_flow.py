@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from PIL import Image
 
 import listlens
 from listlens.core.types import ListingRow, PhotoRow, Reason, RejectedRow, SourceRow, Status
-from listlens.pipeline.ingest import IngestReport
+from listlens.pipeline.ingest import IngestOptions, IngestReport, ingest
 from listlens.pipeline.labelling import labelled_photos
 from listlens.project import Project
+from listlens.sources.folder import FolderSource
 
 Draw = Callable[..., Image.Image]
 
@@ -132,6 +134,109 @@ def test_a_forgotten_photo_stays_out_and_leaves_no_name(small: Any, opened: Proj
     assert "home-00/0.jpg" not in Path(opened.check()["page"]).read_text(encoding="utf-8")
 
 
+def forgotten_once(small: Any, opened: Project) -> tuple[str, Path]:
+    """Forget the listing `home-00`; return a sha256 of it, and its file."""
+    opened.ingest(small.photos)
+    shown = {p.photo_id: p.sha256 for p in opened.store.photos.scan()}
+    opened.forget(listing="home-00")
+    sha = shown["home-00/0.jpg"]
+    assert sha is not None
+    return sha, small.photos / "home-00" / "0.jpg"
+
+
+@pytest.mark.parametrize("name", ["home-01/0.jpg", "home-01/new.jpg", "fresh/1.jpg", "bare.jpg"])
+def test_forgotten_bytes_stay_out_under_any_other_name(
+    small: Any, opened: Project, tmp_path: Path, name: str
+) -> None:
+    sha, path = forgotten_once(small, opened)
+    target = small.photos / name
+    target.parent.mkdir(exist_ok=True)
+    was_there = target.exists()
+    path.replace(target)
+    for _ in range(2):  # what came once must not come at the second run either
+        again = opened.ingest(small.photos)
+        assert (again.embedded, again.new, again.reasons) == (0, 0, {"forgotten": 3})
+    assert again.rejected == 3
+    assert states(opened).get(name) == ("gone" if was_there else None)
+    assert opened.store.contents.lookup([sha]) == {}
+    assert opened.store.thumbnails.get(sha) is None
+    assert {(row.at, row.detail) for row in opened.store.photos.rejected()} == {("", "")}
+    if not name.startswith("home-01"):
+        assert opened.store.photos.listing(target.parent.name) is None
+
+
+def test_a_table_that_drops_or_renames_the_listing_does_not_bring_it_back(
+    small: Any, opened: Project
+) -> None:
+    table = small.photos.parent / "feed.csv"
+    rows = [f"home-0{i}/{j}.jpg" for i in range(3) for j in range(3)]
+
+    def bring(pairs: list[tuple[str, str]]) -> IngestReport:
+        lines = ["photo,ad", *(f"{image},{ad}" for image, ad in pairs)]
+        table.write_text("\n".join(lines), encoding="utf-8")
+        return opened.ingest(small.photos, table=table, mapping={"listing_id": "ad"})
+
+    assert bring([(image, image[:7]) for image in rows]).embedded == 9
+    opened.forget(listing="home-00")
+    dropped = bring([(image, image[:7]) for image in rows[3:]])
+    assert (dropped.new, dropped.embedded) == (0, 0)
+    renamed = bring([(image, "other" if i < 3 else image[:7]) for i, image in enumerate(rows)])
+    assert (renamed.new, renamed.embedded, renamed.reasons["forgotten"]) == (0, 0, 3)
+    assert opened.store.photos.listing("other") is None
+    assert opened.status()["contents"] == 6
+
+
+def test_bytes_that_another_photo_shows_are_free_to_move(small: Any, opened: Project) -> None:
+    twin = small.photos / "home-01" / "twin.jpg"
+    twin.write_bytes((small.photos / "home-00" / "0.jpg").read_bytes())
+    forgotten_once(small, opened)
+    twin.rename(small.photos / "home-02" / "twin.jpg")
+    again = opened.ingest(small.photos)
+    assert (again.new, again.moved, again.embedded) == (1, 1, 0)
+    assert states(opened)["home-02/twin.jpg"] == "ok"
+
+
+def test_a_photo_that_was_too_slow_is_not_decoded_again(small: Any, opened: Project) -> None:
+    hasty = IngestOptions(replace(opened.limits, max_s=-1.0))
+    rows = [PhotoRow("home-00", f"{i}.png", str(small.photos / f"{i}.png")) for i in range(2)]
+    for row in rows:
+        Image.effect_noise((400, 400), 80).save(row.location)
+    first = ingest(Rows(rows), opened.store, opened.backbone, hasty)
+    assert first.reasons == {"too_slow": 2}
+    calm = IngestOptions(opened.limits)  # it would succeed now, had it been read
+    again = ingest(Rows(rows), opened.store, opened.backbone, calm)
+    assert (again.unchanged, again.embedded, again.reasons) == (2, 0, {"too_slow": 2})
+
+
+def test_no_thumbnail_is_written_before_its_content_is_saved(
+    small: Any, opened: Project, tmp_path: Path
+) -> None:
+    line_ended_early = FailingBackbone(opened.backbone)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(FolderSource(small.photos), opened.store, line_ended_early,
+               IngestOptions(opened.limits))  # fmt: skip
+    assert not list((tmp_path / "p").glob("thumbnails/*/*"))
+    opened.ingest(small.photos)
+    assert len(list((tmp_path / "p").glob("thumbnails/*/*.jpg"))) == 9
+
+
+def test_ingesting_sweeps_the_thumbnails_that_nobody_knows(small: Any, opened: Project) -> None:
+    opened.store.thumbnails.put("ab" * 32, b"left by a kill")
+    opened.ingest(small.photos)
+    assert opened.store.thumbnails.get("ab" * 32) is None
+
+
+def test_status_names_the_annotators_as_forget_takes_them(small: Any, opened: Project) -> None:
+    opened.ingest(small.photos)
+    opened.add_task("label", "single")
+    opened.import_labels("label", small.labels)
+    ((name, n),) = opened.status()["annotators"].items()
+    assert n == len(small.classes)
+    opened.forget(annotator=name)
+    ((pseudonym, kept),) = opened.status()["annotators"].items()
+    assert (pseudonym != name, kept) == (True, n)
+
+
 def test_raised_limits_bring_back_what_was_too_large(small: Any, tmp_path: Path) -> None:
     listlens.init(tmp_path / "p").close()
     toml = tmp_path / "p" / "listlens.toml"
@@ -194,6 +299,16 @@ class Rows:
 
     def rows(self) -> Iterator[SourceRow]:
         yield from self._rows
+
+
+class FailingBackbone:
+    """Stops at the first photo it should embed, as Ctrl-C would."""
+
+    def __init__(self, real: Any) -> None:
+        self.preprocessing, self.space = real.preprocessing, real.space
+
+    def embed(self, pixels: Any) -> Any:
+        raise KeyboardInterrupt
 
 
 def source_rows(files: list[Path]) -> st.SearchStrategy[list[SourceRow]]:

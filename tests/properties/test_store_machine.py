@@ -87,7 +87,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(listing=listings, photo=photos, name=names)
     def save(self, listing: str, photo: str, name: str) -> None:
         key = (listing, photo)
-        dead = self.store.photos.forgotten(self.source, [key], [SELLERS[listing]])
+        dead = self.store.photos.forgotten([key], [SELLERS[listing]])
         wanted = listing in self.expected.dead_listings or key in self.expected.dead_photos
         assert bool(dead) == wanted
         if dead:

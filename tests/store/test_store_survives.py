@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -193,3 +194,24 @@ def test_a_shard_is_never_unpickled(tmp_path: Path) -> None:
         np.save(shard, np.array([{"evil": 1}, {"evil": 2}], dtype=object), allow_pickle=True)
         with pytest.raises(StoreError, match="damaged"):
             store.vectors.get(SPACE, ids)
+
+
+def test_thumbnails_of_unknown_contents_and_torn_ones_are_swept(tmp_path: Path) -> None:
+    with open_store(URL, tmp_path) as store:
+        fill(store)
+        known = hashlib.sha256(b"a").hexdigest()
+        unknown = hashlib.sha256(b"nobody").hexdigest()
+        store.thumbnails.put(known, b"a")
+        store.thumbnails.put(unknown, b"left by a kill before its content was saved")
+        folder = store.thumbnails.path(known).parent
+        old, young = folder / "old.tmp", folder / "young.tmp"
+        for path in (old, young):
+            path.write_bytes(b"torn")
+        os.utime(old, (1, 1))
+        (folder / "README.jpg").write_bytes(b"not ours")
+        assert store.compact() >= len(b"left by a kill before its content was saved") + 4
+        assert store.thumbnails.get(unknown) is None
+        assert store.thumbnails.get(known) == b"a"
+        assert {path.name for path in folder.iterdir()} >= {"young.tmp", "README.jpg"}
+        assert not old.exists()
+        assert store.compact() == 0

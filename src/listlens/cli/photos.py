@@ -138,6 +138,7 @@ def status(project: ProjectOption = Path(), as_json: JsonOption = False) -> None
         + (f"model {task['model']} of {task['trained']}" if task["model"] else "no model yet")
         for task in result["tasks"]
     ]
+    lines += [f"{n:>9} answers by {name}" for name, n in result["annotators"].items()]
     show(result, "\n".join(lines), as_json=as_json)
 
 

@@ -13,9 +13,11 @@ import numpy as np
 
 from listlens.backbones.registry import usable_cores
 from listlens.core.errors import PhotoError
+from listlens.core.types import Status
 from listlens.images.files import read_bytes
 from listlens.images.prepare import Prepared, prepare
 from listlens.sources.paths import real_path
+from listlens.store.contents import ContentRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,6 +74,24 @@ def prepare_bytes(
         )
     except PhotoError as error:
         return error
+
+
+def usable_content(sha256: str, n_bytes: int, prepared: Prepared) -> ContentRecord:
+    """What to store of bytes that decoded."""
+    return ContentRecord(
+        sha256,
+        n_bytes,
+        prepared.format,
+        prepared.width_px,
+        prepared.height_px,
+        prepared.measures.as_dict() if prepared.measures is not None else None,
+        Status.OK,
+    )
+
+
+def failed_content(sha256: str, n_bytes: int, error: PhotoError) -> ContentRecord:
+    """What to store of bytes that are no usable photo, so that they are not tried again."""
+    return ContentRecord(sha256, n_bytes, "", 0, 0, None, Status.FAILED, error.reason, error.detail)
 
 
 def embed_all(backbone: Backbone, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float16]:

@@ -7,12 +7,12 @@ row is written only after its content and embedding are on disk.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,13 +25,13 @@ from listlens.pipeline.contents import (
     batched,
     bounded_chunks,
     embed_all,
+    failed_content,
     prepare_bytes,
     read_file,
+    usable_content,
     worker_pool,
 )
-from listlens.sources.paths import real_path
-from listlens.store.contents import ContentRecord
-from listlens.store.photos import PhotoRecord
+from listlens.pipeline.rows import RETRIED, Item, storable, with_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,20 +40,17 @@ if TYPE_CHECKING:
     from listlens.core.types import SourceRow
     from listlens.images.decode import Limits
     from listlens.images.prepare import Prepared
-    from listlens.store.contents import KnownContent
+    from listlens.store.contents import ContentRecord, KnownContent
     from listlens.store.open import Store
-    from listlens.store.photos import KnownPhoto
+    from listlens.store.photos import PhotoRecord
 
 ROWS_AT_ONCE = 256
 COMMIT_CONTENTS = 512
 COMMIT_S = 10.0
 """Results are committed every 512 new contents or 10 s: what a kill can cost."""
 
-MAX_ID_BYTES = 2000
-"""PostgreSQL indexes keys of up to 2,704 bytes; a longer id is a wrong row, on every database."""
-
-RETRIED = {Reason.TOO_MANY_PIXELS, Reason.TOO_SLOW}
-"""Failures that other limits would not have given: tried again, from the header alone."""
+_FORGOTTEN = RejectedRow("", Reason.FORGOTTEN, "")
+"""Names nothing: the store is not to know again what was forgotten."""
 
 
 @dataclass
@@ -88,33 +85,10 @@ class IngestOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
-    """A source row on its way: what is known of it, and its file's size and time."""
-
-    row: PhotoRow
-    known: KnownPhoto | None
-    size_bytes: int | None
-    mtime_ns: int | None
-    error: PhotoError | None = None
-
-    @property
-    def unchanged(self) -> bool:
-        """Same row, same file by place, size and time, and its content was settled before."""
-        return (
-            self.known is not None
-            and self.error is None
-            and self.known.content_id is not None
-            and self.known.says(self.row)
-            and (self.known.size_bytes, self.known.mtime_ns) == (self.size_bytes, self.mtime_ns)
-            and self.known.reason not in RETRIED
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class _Chunk:
     """Items whose files are being read, then prepared, then embedded."""
 
-    items: list[_Item]
+    items: list[Item]
     reads: list[FileRead]
     prepared: dict[str, Future[Prepared | PhotoError]]
 
@@ -143,7 +117,7 @@ def ingest(
     ingest_id = store.photos.begin_ingest(source_id)
     with worker_pool(options.n_threads) as pool:
         line = _Line(store, backbone, options, pool, source_id, ingest_id, progress)
-        reading: deque[tuple[list[_Item], list[Future[FileRead]]]] = deque()
+        reading: deque[tuple[list[Item], list[Future[FileRead]]]] = deque()
         preparing: deque[_Chunk] = deque()
         for chunk in _changed_chunks(source.rows(), line):
             reads = [pool.submit(read_file, item.row.location, options.limits) for item in chunk]
@@ -170,9 +144,9 @@ def _moved(store: Store, source_id: int, new_contents: set[int]) -> int:
     return len(new_contents & {photo.content_id for photo in gone if photo.content_id})
 
 
-def _changed_chunks(rows: Iterable[SourceRow], line: _Line) -> Iterator[list[_Item]]:
+def _changed_chunks(rows: Iterable[SourceRow], line: _Line) -> Iterator[list[Item]]:
     """Settle what needs no reading, and yield the rest in chunks bounded in files and bytes."""
-    for batch in batched(map(_storable, rows), ROWS_AT_ONCE):
+    for batch in batched(map(storable, rows), ROWS_AT_ONCE):
         todo = line.settle(
             [row for row in batch if not isinstance(row, PhotoRow)],
             [row for row in batch if isinstance(row, PhotoRow)],
@@ -198,37 +172,40 @@ class _Line:
         self.report = IngestReport()
         self.reasons: Counter[str] = Counter()
         self.new_contents: set[int] = set()
-        self._photos: list[tuple[_Item, str, PhotoError | None]] = []  # with sha256 or error
+        self._photos: list[tuple[Item, str, PhotoError | None]] = []  # with sha256 or error
         self._contents: dict[str, ContentRecord] = {}
+        self._thumbnails: dict[str, bytes] = {}
         self._vectors: dict[str, NDArray[np.float16]] = {}
         self._in_flight: set[str] = set()
         self._committed_at = time.monotonic()
 
     # -- before reading ---------------------------------------------------------------------
 
-    def settle(self, others: list[Any], rows: list[PhotoRow]) -> list[_Item]:
+    def settle(self, others: list[Any], rows: list[PhotoRow]) -> list[Item]:
         """Store what needs no reading; return the photos whose files must be read."""
         rejected = [row for row in others if isinstance(row, RejectedRow)]
         listings = [row for row in others if isinstance(row, ListingRow)]
         keys = [(row.listing_id, row.photo_id) for row in rows]
         sellers = [row.seller_id for row in rows]
-        forgotten = self.store.photos.forgotten(self.source_id, keys, sellers)
-        # Their rows name nothing: the store is not to know again what was forgotten.
-        rejected += [RejectedRow("", Reason.FORGOTTEN, "")] * sum(key in forgotten for key in keys)
+        forgotten = self.store.photos.forgotten(keys, sellers)
+        self._reject(rejected + [_FORGOTTEN] * sum(key in forgotten for key in keys))
         rows = [row for row, key in zip(rows, keys, strict=True) if key not in forgotten]
-        self.store.photos.reject(self.source_id, self.ingest_id, rejected)
         self.store.photos.save_listings(listings)
-        self.report.rejected += len(rejected)
         self.report.listings += len(listings)
-        self.reasons.update(row.reason.value for row in rejected)
         known = self.store.photos.known(self.source_id, keys)
         items = list(
-            self.pool.map(_stat, rows, (known.get((r.listing_id, r.photo_id)) for r in rows))
+            self.pool.map(with_file, rows, (known.get((r.listing_id, r.photo_id)) for r in rows))
         )
         self._keep([item for item in items if item.unchanged])
         return [item for item in items if not item.unchanged]
 
-    def _keep(self, items: list[_Item]) -> None:
+    def _reject(self, rows: list[RejectedRow]) -> None:
+        """Store and count rows that cannot be used."""
+        self.store.photos.reject(self.source_id, self.ingest_id, rows)
+        self.report.rejected += len(rows)
+        self.reasons.update(row.reason.value for row in rows)
+
+    def _keep(self, items: list[Item]) -> None:
         """Unchanged photos are only marked as seen."""
         seen = [item.known for item in items if item.known is not None]
         self.store.photos.touch(self.ingest_id, [known.photo_pk for known in seen])
@@ -237,10 +214,16 @@ class _Line:
 
     # -- reading, preparing, embedding ------------------------------------------------------
 
-    def start_preparing(self, items: list[_Item], futures: list[Future[FileRead]]) -> _Chunk:
+    def start_preparing(self, items: list[Item], futures: list[Future[FileRead]]) -> _Chunk:
         """Wait for the bytes; start decoding those contents that nobody has settled yet."""
         reads = [future.result() for future in futures]
         shas = {read.sha256 for read in reads if read.error is None}
+        if forgotten := self.store.contents.forgotten(shas):
+            # Forgotten bytes stay out under any name; a photo that shows them now is gone.
+            self._reject([_FORGOTTEN] * sum(read.sha256 in forgotten for read in reads))
+            kept = [read.sha256 not in forgotten for read in reads]
+            items, reads = list(compress(items, kept)), list(compress(reads, kept))
+            shas -= forgotten
         settled = self._settled(shas)
         prepared: dict[str, Future[Prepared | PhotoError]] = {}
         for read in reads:
@@ -279,11 +262,11 @@ class _Line:
         for sha, future in chunk.prepared.items():
             result = future.result()
             if isinstance(result, PhotoError):
-                self._contents[sha] = _failed_content(sha, sizes[sha], result)
+                self._contents[sha] = failed_content(sha, sizes[sha], result)
                 continue
-            self._contents[sha] = _usable_content(sha, sizes[sha], result)
+            self._contents[sha] = usable_content(sha, sizes[sha], result)
             if result.thumbnail is not None:
-                self.store.thumbnails.put(sha, result.thumbnail)
+                self._thumbnails[sha] = result.thumbnail
             fresh.append(sha)
             pixels.append(result.pixels)
         vectors = embed_all(self.backbone, pixels)
@@ -299,8 +282,13 @@ class _Line:
     # -- committing -------------------------------------------------------------------------
 
     def commit(self) -> None:
-        """Contents, then embeddings, then the photos that rest on them."""
+        """Contents, then their files, then the photos that rest on them.
+
+        A thumbnail of an unknown content is thus nobody's, and may be swept.
+        """
         self.store.contents.save(list(self._contents.values()))
+        for sha, thumbnail in self._thumbnails.items():
+            self.store.thumbnails.put(sha, thumbnail)
         known = self.store.contents.lookup(sorted({sha for _, sha, _ in self._photos if sha}))
         if self._vectors:
             content_ids = [known[sha].content_id for sha in self._vectors]
@@ -312,39 +300,20 @@ class _Line:
         self._in_flight -= set(self._contents)
         self._photos.clear()
         self._contents.clear()
+        self._thumbnails.clear()
         self._vectors.clear()
         self._committed_at = time.monotonic()
 
     def _record(
-        self, item: _Item, content: KnownContent | None, error: PhotoError | None
+        self, item: Item, content: KnownContent | None, error: PhotoError | None
     ) -> PhotoRecord:
         """The row of one photo whose file was read, or could not be."""
-        if content is None:
-            assert error is not None
-            self._count(item, error.reason)
-            return PhotoRecord(
-                item.row,
-                item.size_bytes,
-                item.mtime_ns,
-                None,
-                Status.FAILED,
-                error.reason,
-                error.detail,
-            )
-        self._count(item, content.reason)
-        if item.known is None:
+        self._count(item, content.reason if content else error.reason if error else None)
+        if item.known is None and content is not None:
             self.new_contents.add(content.content_id)
-        return PhotoRecord(
-            item.row,
-            item.size_bytes,
-            item.mtime_ns,
-            content.content_id,
-            content.status,
-            content.reason,
-            content.detail,
-        )
+        return item.record(content, error)
 
-    def _count(self, item: _Item, reason: Reason | None) -> None:
+    def _count(self, item: Item, reason: Reason | None) -> None:
         """Put one photo in its count, and tell how far we are."""
         report = self.report
         if item.known is None:
@@ -357,43 +326,3 @@ class _Line:
             report.failed += 1
             self.reasons[reason.value] += 1
         self.progress(report.new + report.changed + report.unchanged, report.failed)
-
-
-def _storable(row: SourceRow) -> SourceRow:
-    """The row, or its rejection where an id is longer than a database can index."""
-    if isinstance(row, RejectedRow):
-        return row
-    photo_id = row.photo_id if isinstance(row, PhotoRow) else ""
-    for name in (row.listing_id, photo_id, row.seller_id or ""):
-        if len(name) > MAX_ID_BYTES // 4 and len(name.encode()) > MAX_ID_BYTES:
-            detail = f"the id {name[:40]!r}... is longer than {MAX_ID_BYTES:,} bytes"
-            return RejectedRow(row.at[:MAX_ID_BYTES], Reason.BAD_ROW, detail)
-    return row
-
-
-def _stat(row: PhotoRow, known: KnownPhoto | None) -> _Item:
-    """Size and time of the file; a file that cannot be asked is settled when it is read."""
-    try:
-        status = os.stat(real_path(row.location))
-    except (OSError, ValueError):
-        return _Item(row, known, None, None)
-    return _Item(row, known, status.st_size, status.st_mtime_ns)
-
-
-def _usable_content(sha: str, n_bytes: int, prepared: Prepared) -> ContentRecord:
-    measures = prepared.measures.as_dict() if prepared.measures is not None else None
-    return ContentRecord(
-        sha,
-        n_bytes,
-        prepared.format,
-        prepared.width_px,
-        prepared.height_px,
-        measures,
-        Status.OK,
-        None,
-        "",
-    )
-
-
-def _failed_content(sha: str, n_bytes: int, error: PhotoError) -> ContentRecord:
-    return ContentRecord(sha, n_bytes, "", 0, 0, None, Status.FAILED, error.reason, error.detail)

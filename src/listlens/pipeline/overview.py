@@ -17,7 +17,8 @@ def overview(store: Store, tasks: list[Task]) -> dict[str, Any]:
 
     Returns:
         JSON-able; photos by ``ok``, ``failed``, ``failed:truncated``, ..., zeros left out;
-        ``rejected`` counts the rows of the newest run over each source that were no photo.
+        ``rejected`` counts the rows of the newest run over each source that were no photo;
+        ``annotators`` the answers by name, as `forget` takes it.
     """
     n_contents = n_usable = 0
     for content in store.contents.scan():
@@ -30,6 +31,7 @@ def overview(store: Store, tasks: list[Task]) -> dict[str, Any]:
         "listings": len({photo.listing_id for photo in store.photos.scan()}),
         "contents": n_contents,
         "usable_contents": n_usable,
+        "annotators": store.labels.annotators(),
         "tasks": [_task(store, task) for task in tasks],
     }
 

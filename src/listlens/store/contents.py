@@ -13,6 +13,7 @@ from listlens.core.errors import InputError
 from listlens.core.types import Reason, Status
 from listlens.store.database import Database, chunks, clean_text
 from listlens.store.schema import content, photo, space, vector
+from listlens.store.tombstones import Tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,11 @@ class Contents:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._tombstones = Tombstones(database)
+
+    def forgotten(self, sha256s: Iterable[str]) -> set[str]:
+        """Return those sha256 whose bytes were deleted on request and must not come back."""
+        return self._tombstones.among_contents(sha256s)
 
     def lookup(self, sha256s: Iterable[str]) -> dict[str, KnownContent]:
         """Return what is known of these bytes; absent keys are new."""

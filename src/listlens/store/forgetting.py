@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from listlens.core.errors import InputError, NotFoundError
 from listlens.store.database import Database, chunks
+from listlens.store.mentions import Mentions
 from listlens.store.schema import (
     annotation,
     annotator,
@@ -174,7 +175,7 @@ class Forgetting:
         )
 
     def _erase_contents(self, connection: Connection, pks: Sequence[int]) -> dict[str, int]:
-        """Delete contents with all that hangs on them; note the files."""
+        """Delete contents with all that hangs on them; note the files, and bar the bytes."""
         shas = [
             bytes(sha).hex()
             for block in chunks(pks)
@@ -184,6 +185,7 @@ class Forgetting:
         ]
         thumbnails = [sha for sha in shas if self._thumbnails.path(sha).exists()]
         self._note(connection, "thumbnail", shas)
+        self._tombstones.mark(connection, "content", [(sha,) for sha in shas])
         about = annotation.c.subject_kind != "listing"
         counts = {
             "n_vectors": self._vectors.unmap(connection, pks),
@@ -217,6 +219,9 @@ class Forgetting:
         pseudonym = self._tombstones.pseudonym(connection, name)
         update = sa.update(annotator).where(annotator.c.id == found.id).values(name=pseudonym)
         connection.execute(update)
+        # `anna.csv:12` names a person as well; a row number alone says nothing.
+        mine = sa.update(annotation).where(annotation.c.annotator_id == found.id)
+        connection.execute(mine.values(at=""))
         self._tombstones.mark(connection, "annotator", [(name,)])
         query = sa.select(sa.func.count()).where(annotation.c.annotator_id == found.id)
         n = connection.execute(query).scalar_one()
@@ -324,11 +329,11 @@ def _forget_rejected(
     connection: Connection, name: str, listings: Iterable[str], photos: Iterable[tuple[str, str]]
 ) -> None:
     """Delete rejected rows that name what is forgotten; the next run notes them anew."""
-    words = {name, *listings, *(key for _, key in photos)}
+    mentions = Mentions({name, *listings, *(key for _, key in photos)})
     query = sa.select(rejected_row.c.id, rejected_row.c.at, rejected_row.c.detail)
     named = [
         row.id
         for row in connection.execute(query)
-        if any(word in row.detail or word in row.at for word in words)
+        if mentions.within(row.at) or mentions.within(row.detail)
     ]
     _delete(connection, rejected_row, rejected_row.c.id, named)

@@ -16,7 +16,7 @@ from listlens.store.database import Database, checked_id, chunks, clean_text
 from listlens.store.schema import annotation, annotator
 from listlens.store.tasks import Tasks, load_taxonomy
 from listlens.store.taxonomies import Taxonomy
-from listlens.store.tombstones import Tombstones
+from listlens.store.tombstones import FILE, Tombstones, is_pseudonym
 
 SubjectKind = Literal["content", "pair", "listing"]
 
@@ -95,6 +95,24 @@ class Labels(Tasks):
             query = sa.select(annotator.c.id).where(annotator.c.name == name)
             return int(connection.execute(query).scalar_one())
 
+    def annotators(self) -> dict[str, int]:
+        """Return how many answers each annotator gave, by name; later ones of equal photos too."""
+        number = sa.func.count(annotation.c.id)
+        query = (
+            sa.select(annotator.c.name, number)
+            .outerjoin(annotation, annotation.c.annotator_id == annotator.c.id)
+            .group_by(annotator.c.name)
+            .order_by(annotator.c.name)
+        )
+        with self._db.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def label_files(self) -> set[int]:
+        """Return the ids of the annotators that are label files, `FILE` and a path, not people."""
+        query = sa.select(annotator.c.id).where(annotator.c.name.startswith(FILE))
+        with self._db.read() as connection:
+            return set(connection.execute(query).scalars())
+
     def annotate(self, rows: Sequence[NewAnnotation]) -> int:
         """Append answers; return how many said something new.
 
@@ -143,10 +161,13 @@ class Labels(Tasks):
     ) -> int:
         known = load_taxonomy(connection, task_id)
         latest = _latest(connection, task_id, {about for about, _ in rows})
+        nameless = _nameless(connection, {row.annotator_id for row in rows.values()})
         now = self._db.clock()
         new = []
         for key, row in rows.items():
             values = _values(row, known, now)
+            if row.annotator_id in nameless:
+                values["at"] = ""
             before = latest.get(key)
             if before is None or not _same(before, values, known):
                 new.append(values)
@@ -174,6 +195,17 @@ def _latest(connection: Connection, task_id: int, abouts: set[str]) -> dict[tupl
         for row in connection.execute(query.where(annotation.c.about.in_(block))):
             found[row.about, row.annotator_id] = row
     return found
+
+
+def _nameless(connection: Connection, annotator_ids: set[int]) -> set[int]:
+    """Return the forgotten annotators: the file they wrote may be called after them."""
+    query = sa.select(annotator.c.id, annotator.c.name)
+    return {
+        pk
+        for block in chunks(sorted(annotator_ids))
+        for pk, name in connection.execute(query.where(annotator.c.id.in_(block)))
+        if is_pseudonym(name)
+    }
 
 
 def _values(row: NewAnnotation, known: Taxonomy, now: datetime) -> dict[str, Any]:

@@ -134,11 +134,6 @@ class Models:
             raise NotFoundError(f"no version {version} of this task's model. There are: {shown}.")
         return found[version]
 
-    def set_stage(self, model_id: int, stage: str) -> None:
-        """Change where a model stands."""
-        with self._db.write() as connection:
-            connection.execute(sa.update(model).where(model.c.id == model_id).values(stage=stage))
-
     def add_policy(self, model_id: int, body: Policy) -> int:
         """Add a policy, which becomes the model's default; return its id. Equal ones are kept."""
         with self._db.write() as connection:

@@ -16,7 +16,7 @@ from listlens.store.photos import Photos
 from listlens.store.predictions import Predictions
 from listlens.store.thumbnails import Thumbnails
 from listlens.store.tombstones import create_key
-from listlens.store.vectors import FileVectors
+from listlens.store.vectors import GRACE_S, FileVectors
 
 
 class Store:
@@ -54,6 +54,16 @@ class Store:
         except BaseException:
             self._db.close()
             raise
+
+    def compact(self, grace_s: float = GRACE_S) -> int:
+        """Merge small vector files and remove files that no row knows; return bytes freed.
+
+        Args:
+            grace_s: an unfinished file younger than this may belong to a process at work.
+        """
+        before = self._db.clock().timestamp() - grace_s
+        swept = self.thumbnails.sweep(lambda shas: self.contents.lookup(shas).keys(), before)
+        return self.vectors.compact(grace_s) + swept
 
     def close(self) -> None:
         """Close the connections; the last one to close also folds SQLite's log into its file."""

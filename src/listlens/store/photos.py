@@ -81,13 +81,10 @@ class Photos:
                     found[known.listing_id, known.photo_id] = known
         return found
 
-    def forgotten(
-        self, source_id: int, keys: Sequence[Key], sellers: Sequence[str | None] = ()
-    ) -> set[Key]:
-        """Return those keys that were deleted on request and must not come back.
+    def forgotten(self, keys: Sequence[Key], sellers: Sequence[str | None] = ()) -> set[Key]:
+        """Return those keys that were deleted on request and must not come back, in any source.
 
         Args:
-            source_id: kept for symmetry; what was forgotten stays forgotten in every source.
             keys: (listing_id, photo_id).
             sellers: where known, the seller of each key, in the same order: new listings of a
                 forgotten seller are found by it alone.
@@ -210,13 +207,15 @@ class Photos:
             query = query.where(listing.c.external_id == listing_id)
         yield from map(to_view, _pages(self._db, query, photo.c.id, batch))
 
-    def by_location(self, locations: Iterable[str]) -> dict[str, list[PhotoView]]:
-        """Return the photos at each of these locations; absent ones have no key."""
-        return self._by(photo.c.location, locations, lambda view: view.location)
-
     def by_photo_id(self, photo_ids: Iterable[str]) -> dict[str, list[PhotoView]]:
         """Return the photos with each of these photo ids, of any listing and source."""
-        return self._by(photo.c.photo_key, photo_ids, lambda view: view.photo_id)
+        found: dict[str, list[PhotoView]] = {}
+        with self._db.read() as connection:
+            for block in chunks(dict.fromkeys(photo_ids)):
+                query = VIEW.where(photo.c.photo_key.in_(block)).order_by(photo.c.id)
+                for view in map(to_view, connection.execute(query)):
+                    found.setdefault(view.photo_id, []).append(view)
+        return found
 
     def by_content(
         self, content_ids: Iterable[int], *, status: Status = Status.OK
@@ -260,15 +259,6 @@ class Photos:
             "attributes": row.attributes or {},
             "listing_pk": row.id,
         }
-
-    def _by(self, column: Any, values: Iterable[str], key: Any) -> dict[str, list[PhotoView]]:
-        found: dict[str, list[PhotoView]] = {}
-        with self._db.read() as connection:
-            for block in chunks(dict.fromkeys(values)):
-                for row in connection.execute(VIEW.where(column.in_(block)).order_by(photo.c.id)):
-                    view = to_view(row)
-                    found.setdefault(key(view), []).append(view)
-        return found
 
     def _photo_upsert(self) -> sa.Insert:
         insert = self._db.insert(photo)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
+from collections.abc import Callable, Container
 from pathlib import Path
 
 from listlens.core.errors import InputError
 from listlens.store.database import disk_error
+from listlens.store.shards import remove_file
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -53,6 +56,27 @@ class Thumbnails:
         except OSError as error:
             raise disk_error(error) from error
 
+    def sweep(self, known: Callable[[list[str]], Container[str]], before_s: float) -> int:
+        """Remove thumbnails of unknown contents, and what a kill left half written.
+
+        Args:
+            known: which of these sha256 the store holds; asked folder by folder, so that memory
+                stays flat. A thumbnail is put after its content, so an unknown one is nobody's.
+            before_s: half written files are removed if last written before (Unix seconds).
+
+        Returns:
+            Bytes freed.
+        """
+        freed = 0
+        for folder in sorted(self.folder.glob("[0-9a-f][0-9a-f]")):
+            files = list(folder.iterdir())
+            held = known([path.stem for path in files if _is_thumbnail(path)])
+            for path in files:
+                nobodys = _is_thumbnail(path) and path.stem not in held
+                if nobodys or (path.suffix == ".tmp" and _modified_s(path) < before_s):
+                    freed += remove_file(path)
+        return freed
+
     def delete(self, sha256: str) -> bool:
         """Remove a thumbnail; return whether there was one."""
         try:
@@ -62,3 +86,15 @@ class Thumbnails:
         except OSError as error:
             raise disk_error(error) from error
         return True
+
+
+def _is_thumbnail(path: Path) -> bool:
+    return path.suffix == ".jpg" and _SHA256.fullmatch(path.stem) is not None
+
+
+def _modified_s(path: Path) -> float:
+    """Unix seconds; of a file that vanished meanwhile, the far future."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -17,11 +18,15 @@ from sqlalchemy import Connection
 from listlens.store.database import Database, chunks
 from listlens.store.schema import meta, tombstone
 
-Grave = Literal["photo", "listing", "seller", "annotator"]
+Grave = Literal["photo", "listing", "seller", "annotator", "content"]
+
+FILE = "file:"
+"""What the names of annotators begin with that are label files, not people."""
+_ROW_GRAVES: tuple[Grave, ...] = ("photo", "listing", "seller")
 
 
 class Tombstones:
-    """Which photos, listings, sellers and annotators were forgotten."""
+    """Which photos, listings, sellers, annotators and bytes were forgotten."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -36,15 +41,25 @@ class Tombstones:
         if sellers and len(sellers) != len(keys):
             raise ValueError(f"{len(sellers)} sellers for {len(keys)} photos; give one for each")
         with self._db.read() as connection:
-            if connection.execute(sa.select(tombstone.c.kind).limit(1)).first() is None:
+            if not _any(connection, _ROW_GRAVES):
                 return set()
             secret = self._secret(connection)
             owners: dict[tuple[str, str], set[bytes]] = {}
             for i, key in enumerate(keys):  # rows that differ about the seller count together
                 found = _hashes(secret, key, sellers[i] if sellers else None)
                 owners[key] = owners.get(key, set()) | found
-            dead = _dead(connection, {value for hashes in owners.values() for value in hashes})
+            hashes = {value for found in owners.values() for value in found}
+            dead = _dead(connection, _ROW_GRAVES, hashes)
         return {key for key, hashes in owners.items() if dead & hashes}
+
+    def among_contents(self, sha256s: Iterable[str]) -> set[str]:
+        """Return those sha256 (hex) whose bytes were forgotten, whatever they are called now."""
+        with self._db.read() as connection:
+            if not _any(connection, ("content",)):
+                return set()
+            secret = self._secret(connection)
+            owners = {keyed_hash(secret, "content", sha): sha for sha in sha256s}
+            return {owners[value] for value in _dead(connection, ("content",), set(owners))}
 
     def mark(self, connection: Connection, kind: Grave, parts: Iterable[tuple[str, ...]]) -> None:
         """Put tombstones, in the caller's transaction."""
@@ -59,17 +74,25 @@ class Tombstones:
 
     def pseudonym(self, connection: Connection, name: str) -> str:
         """Return what a forgotten annotator is called from then on; the same name, the same."""
-        return f"annotator-{keyed_hash(self._secret(connection), 'annotator', name).hex()[:12]}"
+        kind = FILE if name.startswith(FILE) else ""
+        secret = self._secret(connection)
+        return f"{kind}annotator-{keyed_hash(secret, 'annotator', name).hex()[:12]}"
 
     def has_annotator(self, connection: Connection, name: str) -> bool:
         """Whether this annotator was forgotten."""
-        return bool(_dead(connection, {keyed_hash(self._secret(connection), "annotator", name)}))
+        wanted = {keyed_hash(self._secret(connection), "annotator", name)}
+        return bool(_dead(connection, ("annotator",), wanted))
 
     def _secret(self, connection: Connection) -> bytes:
         if self._key is None:
             query = sa.select(meta.c.value).where(meta.c.key == "tombstone_key")
             self._key = bytes.fromhex(connection.execute(query).scalar_one())
         return self._key
+
+
+def is_pseudonym(name: str) -> bool:
+    """Whether an annotator's name is what `Tombstones.pseudonym` makes."""
+    return re.fullmatch(rf"({FILE})?annotator-[0-9a-f]{{12}}", name) is not None
 
 
 def create_key(database: Database) -> None:
@@ -96,8 +119,14 @@ def _hashes(secret: bytes, key: tuple[str, str], seller: str | None) -> set[byte
     return found if seller is None else found | {keyed_hash(secret, "seller", seller)}
 
 
-def _dead(connection: Connection, hashes: set[bytes]) -> set[bytes]:
-    query = sa.select(tombstone.c.keyed_hash)
+def _any(connection: Connection, kinds: Sequence[Grave]) -> bool:
+    query = sa.select(tombstone.c.kind).where(tombstone.c.kind.in_(kinds)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def _dead(connection: Connection, kinds: Sequence[Grave], hashes: set[bytes]) -> set[bytes]:
+    """Return the hashes with a tombstone; the kind leads the key, so it is named for the index."""
+    query = sa.select(tombstone.c.keyed_hash).where(tombstone.c.kind.in_(kinds))
     return {
         bytes(value)
         for block in chunks(hashes)

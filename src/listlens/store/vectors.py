@@ -21,8 +21,9 @@ from listlens.store.shards import REPAIR, old_files, read_shard, remove_file, wr
 from listlens.store.spaces import save_space, space_pk
 
 TARGET_BYTES = 16 * 2**20
-"""Size of a compacted shard: 6,500 embeddings of 1,280 numbers. Rewriting one, to merge or to forget
-a photo, holds it in memory twice and takes a fraction of a second; 300,000 photos are 46 files."""
+"""Size of a compacted shard: 6,500 embeddings of 1,280 numbers. Rewriting one, to merge or to
+forget a photo, holds it in memory twice and takes a fraction of a second; 300,000 photos are 46
+files."""
 
 GRACE_S = 3600.0
 """An unknown file younger than this may belong to a writer that has not committed its row."""
