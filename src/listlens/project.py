@@ -157,7 +157,7 @@ class Project:
         report = ingest(source, self.store, self.backbone, options, progress)
         report.embedded += embed_missing(self.store, self.backbone, self.limits)[0]
         if report.embedded:
-            self.store.vectors.compact()
+            self.store.compact()
         return report
 
     def check(self, page: str | Path | None = None) -> dict[str, Any]:
