@@ -199,3 +199,41 @@ def test_policy_decides_the_out_of_fold_probabilities(training_set):
     alone = np.array([not d.review for d in decisions])
     assert 0 < (given != trained.targets)[alone].mean() <= 0.1
     assert alone.mean() > 0.2
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_every_row_is_decided_by_thresholds_of_other_folds(training_set, kind):
+    trained = train(training_set(kind=kind, noise=2.0))
+    decided = trained.oof_decided
+    assert decided.given.shape == decided.review.shape == (240, 3)
+    for f in np.unique(trained.fold):
+        given, asked, p = (x[trained.fold == f] for x in (decided.given, decided.review,
+                                                           trained.oof_probs))  # fmt: skip
+        if kind == "single":
+            assert (given == (np.arange(3) == p.argmax(axis=1)[:, None])).all()
+            assert p[asked].max(initial=0) < p[given & ~asked].min(initial=1)
+        else:
+            for c in range(3):  # one threshold a fold and class
+                assert p[~given[:, c], c].max(initial=0) < p[given[:, c], c].min(initial=1)
+
+
+def test_decisions_out_of_fold_score_as_on_new_photos_and_the_shipped_policy_rosier(training_set):
+    def f1(given, yes):
+        return np.mean(2 * (given & yes).sum(0) / np.maximum(given.sum(0) + yes.sum(0), 1))
+
+    rosy, honest, new = [], [], []
+    for seed in range(12):
+        data = training_set(2000, 3, "multi", noise=2.0, seed=seed)
+        few, rest, yes = slice(0, 100), slice(100, None), data.targets == 1
+        part = replace(
+            data,
+            **{name: getattr(data, name)[few] for name in (
+                "embeddings", "targets", "groups", "listings", "given_split", "names")},
+        )  # fmt: skip
+        trained = train(part, TrainOptions(strengths=(0.01,)))
+        probs = trained.calibration.probs(trained.head.logits(data.embeddings[rest]), "multi")
+        rosy.append(f1(trained.oof_probs >= trained.policy.thresholds, yes[few]))
+        honest.append(f1(trained.oof_decided.given, yes[few]))
+        new.append(f1(probs >= trained.policy.thresholds, yes[rest]))
+    assert np.mean(rosy) > np.mean(honest) + 0.02
+    assert abs(np.mean(honest) - np.mean(new)) < abs(np.mean(rosy) - np.mean(new))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import listlens
 from listlens.core.errors import ModelError
+from listlens.learn.policies import Decided
 from listlens.pipeline.heldout import FILE, Heldout
 from listlens.pipeline.judging import in_classes
 
@@ -24,7 +25,9 @@ def some(n: int, k: int = 3, seed: int = 0) -> Heldout:
     rng = np.random.default_rng(seed)
     probs = rng.dirichlet(np.ones(k), n).astype(np.float32).reshape(n, k)
     split = np.array([("train", "val", "test", "")[i % 4] for i in range(n)], dtype="U5")
-    return Heldout(np.arange(10, 10 + n), split, probs, probs[::-1].copy(), bool(n % 2))
+    decided = [Decided(*(rng.random((2, n, k)) < 0.5)) for _ in range(2)]
+    others = probs[::-1].copy()
+    return Heldout(np.arange(10, 10 + n), split, probs, decided[0], others, decided[1], bool(n % 2))
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -37,6 +40,9 @@ def test_what_is_saved_reads_back(tmp_path: Path, n: int, k: int) -> None:
     assert back.split.tolist() == held.split.tolist()
     assert (back.probs == held.probs).all()
     assert (back.oof_probs == held.oof_probs).all()
+    for ours, theirs in ((held.decided, back.decided), (held.oof_decided, back.oof_decided)):
+        assert (ours.given == theirs.given).all()
+        assert (ours.review == theirs.review).all()
     assert back.own_split is held.own_split
 
 
@@ -53,11 +59,15 @@ def test_photos_are_found_by_their_row_and_others_are_not() -> None:
 def test_photos_that_came_later_are_added_and_known_ones_stay() -> None:
     held = some(4)
     new = np.full((3, 3), 1 / 3, np.float32)
-    wider = held.extended([11, 50, 51], new)
+    decided = Decided(np.eye(3, dtype=bool), np.ones((3, 3), bool))
+    wider = held.extended([11, 50, 51], new, decided)
     assert wider.rows_of([11, 50, 51]).tolist() == [1, 4, 5]
     assert (wider.probs_of(11) == held.probs[1]).all()
     assert (wider.probs_of(50) == new[1]).all()
     assert wider.split_of(50) == "new"
+    assert wider.decided_of(50).given.tolist() == [[False, True, False]]
+    assert (wider.decided_of(11).given == held.decided.given[1]).all()
+    assert wider.decided_of(99) is None
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "empty", "other"])
@@ -88,7 +98,8 @@ def test_photos_labelled_later_are_judged_by_the_model_itself(
     assert cli("labels", "import", "label", later, "-p", out, "--json").json["annotations"] == 6
     judged = cli("evaluate", "label", "-p", out, "--json").json
     assert judged["version"] == 1
-    assert judged["summary"]["cross_validation"]["n"] == 36
+    assert judged["summary"]["cross_validation"] == first["train"]["summary"]["cross_validation"]
+    assert judged["summary"]["labelled_since"]["n"] == 6
     with listlens.open(out) as project:
         held = Heldout.of(out / "models" / "label" / "1")
         pks = {p.photo_id: p.photo_pk for p in project.store.photos.scan()}

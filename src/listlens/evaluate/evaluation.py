@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from listlens.core.types import Estimate, Kind, Policy
+from listlens.learn.policies import Decided, answers
 from listlens.metrics.calibration import Bin, expected_calibration_error, reliability
 from listlens.metrics.classification import Scores, confusion, normalised, one_hot, score
 from listlens.metrics.coverage import CoveragePoint, coverage_at_error, coverage_curve
@@ -33,7 +34,9 @@ class Predicted:
         targets: single: `(n,)` class index, -1 for unknown; multi: `(n, k)` 1 yes, 0 no, -1
             unknown. Rows without any known answer are left out.
         listings: `(n,)` labels; equal means drawn together for intervals.
-        policy: thresholds and band.
+        policy: thresholds and band, as shipped.
+        decided: `(n, k)` what was decided. Needed where the policy was chosen on these very rows,
+            which makes its own decisions rosy; by default the policy's.
     """
 
     kind: Kind
@@ -42,6 +45,7 @@ class Predicted:
     targets: NDArray[np.integer]
     listings: NDArray[Any]
     policy: Policy
+    decided: Decided | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.probs), len(self.classes)
@@ -51,11 +55,17 @@ class Predicted:
                 f"{self.kind} with {k} classes needs probs (n, {k}), targets {shape} and listings "
                 f"(n,): got {self.probs.shape}, {self.targets.shape}, {np.shape(self.listings)}"
             )
+        if self.decided is not None and self.decided.given.shape != (n, k):
+            raise ValueError(f"decisions must be {(n, k)}, not {self.decided.given.shape}")
 
     def rows(self, keep: NDArray[Any]) -> Predicted:
         """Return these rows only: a mask or indices."""
         return replace(
-            self, probs=self.probs[keep], targets=self.targets[keep], listings=self.listings[keep]
+            self,
+            probs=self.probs[keep],
+            targets=self.targets[keep],
+            listings=self.listings[keep],
+            decided=None if self.decided is None else self.decided.rows(keep),
         )
 
 
@@ -216,23 +226,22 @@ def evaluate(
 
 def _evaluate(p: Predicted, train_targets: ArrayLike | None, draws: Bootstrap) -> Evaluation:
     n, k = p.probs.shape
-    thresholds = np.asarray(p.policy.thresholds)
+    decided = p.decided or answers(p.probs, p.policy, p.kind)
+    given = decided.given
     if p.kind == "single":
         top = p.probs.argmax(1)
-        truth, given, known = one_hot(p.targets, k), one_hot(top, k), np.ones((n, k), dtype=bool)
+        truth, known = one_hot(p.targets, k), np.ones((n, k), dtype=bool)
         sure: Floats = p.probs.max(1).astype(np.float64)
-        wrong, asked = top != p.targets, sure < thresholds[top]
+        wrong, asked = top != p.targets, np.any(decided.review, axis=1)
         bins, draws_of = reliability(sure, ~wrong), draws
         table = confusion(p.targets, top, k)
     else:
         truth, known = p.targets == 1, p.targets >= 0
-        given = p.probs >= thresholds
         cells = np.nonzero(known)
         # As the policy ranks: by the probability of the answer given, yes or no.
         sure = np.where(given, p.probs, 1 - p.probs)[cells].astype(np.float64)
         wrong = (given != truth)[cells]
-        unsure = (p.probs >= p.policy.review_below) & (p.probs < p.policy.review_above)
-        asked = unsure[cells]
+        asked = decided.review[cells]
         bins = reliability(p.probs[cells], truth[cells])
         draws_of, table = (
             Bootstrap(draws.index[cells[0]], n_resamples=draws.n_resamples, seed=draws.seed),

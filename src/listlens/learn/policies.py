@@ -39,6 +39,36 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """What policies made of n photos, an answer a photo and class.
+
+    Args:
+        given: `(n, k)` bool, the class is given; single: one a row, the top class.
+        review: `(n, k)` bool, a person should look at this answer; single: at the top class's.
+    """
+
+    given: NDArray[np.bool_]
+    review: NDArray[np.bool_]
+
+    def rows(self, keep: NDArray[np.bool_] | NDArray[np.integer]) -> Decided:
+        """Return these rows only: a mask or indices."""
+        return Decided(self.given[keep], self.review[keep])
+
+    def where(self, rows: NDArray[np.bool_], other: Decided) -> Decided:
+        """Return the same with `other` where `rows` `(n,)` is false."""
+        at = rows[:, None]
+        return Decided(
+            np.where(at, self.given, other.given), np.where(at, self.review, other.review)
+        )
+
+    def followed_by(self, other: Decided) -> Decided:
+        """Return the same with the rows of another below."""
+        return Decided(
+            np.concatenate([self.given, other.given]), np.concatenate([self.review, other.review])
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A parsed target: `name` is `best-f1`, `precision` or `error`, `value` its bound."""
 
@@ -187,28 +217,46 @@ def decide(
         >>> decide(np.array([[0.45, 0.55]]), policy, "single", ["bed", "sofa"])
         [Decision(classes=('sofa',), probability=0.55, review=True)]
     """
+    if np.ndim(probs) != 2 or np.shape(probs)[1] != len(classes):
+        raise InputError(
+            f"probabilities {np.shape(probs)} and {len(classes)} classes do not belong together"
+        )
+    return named(probs, answers(probs, policy, kind), kind, classes)
+
+
+def answers(probs: NDArray[np.floating], policy: Policy, kind: Kind) -> Decided:
+    """Decide each answer of `(n, k)` probabilities.
+
+    Example:
+        >>> policy = Policy((0.6, 0.6), (0.6, 0.6), (0.6, 0.6))
+        >>> answers(np.array([[0.45, 0.55]]), policy, "single").review.tolist()
+        [[False, True]]
+    """
     p = np.asarray(probs, dtype=np.float64)
     low, mid, high = (
         np.array(v) for v in (policy.review_below, policy.thresholds, policy.review_above)
     )
-    if p.ndim != 2 or not p.shape[1] == len(classes) == len(mid):
+    if p.ndim != 2 or p.shape[1] != len(mid):
         raise InputError(
-            f"probabilities {p.shape}, {len(classes)} classes and a policy for {len(mid)} do not "
-            "belong together"
+            f"probabilities {p.shape} and a policy for {len(mid)} classes do not belong together"
         )
     # A threshold of 1 means never: stored probabilities are rounded, and the surest become 1.
     below_one = np.minimum(p, np.nextafter(1.0, 0.0))
-    if kind == "single":
-        top, best = p.argmax(axis=1), p.max(axis=1)
-        review = below_one.max(axis=1) < mid[top]
-        return [
-            Decision((classes[c],), float(v), bool(r))
-            for c, v, r in zip(top, best, review, strict=True)
-        ]
-    given, unsure = below_one >= mid, (below_one >= low) & (below_one < high)
-    order, sure = np.argsort(-p, axis=1, kind="stable"), np.where(given, p, 1 - p).min(axis=1)
+    if kind == "multi":
+        return Decided(below_one >= mid, (below_one >= low) & (below_one < high))
+    given = np.arange(p.shape[1]) == p.argmax(axis=1)[:, None]
+    return Decided(given, given & (below_one < mid))
+
+
+def named(
+    probs: NDArray[np.floating], decided: Decided, kind: Kind, classes: Sequence[str]
+) -> list[Decision]:
+    """Put decided answers in the names of the classes, a decision a row of `(n, k)`."""
+    p = np.asarray(probs, dtype=np.float64)
+    given, order = decided.given, np.argsort(-p, axis=1, kind="stable")
+    sure = p.max(axis=1) if kind == "single" else np.where(given, p, 1 - p).min(axis=1)
     names = [tuple(classes[c] for c in order[i] if given[i, c]) for i in range(len(p))]
     return [
         Decision(name, float(v), bool(r))
-        for name, v, r in zip(names, sure, np.any(unsure, axis=1), strict=True)
+        for name, v, r in zip(names, sure, np.any(decided.review, axis=1), strict=True)
     ]

@@ -1,8 +1,8 @@
 """The training recipe: split, choose, calibrate, set thresholds, fit what is shipped.
 
 Honest by construction. Everything is chosen on out-of-fold logits. A fold's own rows never choose
-the strength or the calibration that is applied to them: both come from the other folds. With a test
-split, test rows are seen by nothing until `test_probs`.
+the strength, the calibration or the thresholds that are applied to them: all three come from the
+other folds. With a test split, test rows are seen by nothing until `test_probs`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,12 @@ from listlens.learn.heads import (
     rotate,
     shared_axes,
 )
-from listlens.learn.policies import choose_policy, parse_target
+from listlens.learn.policies import Decided, answers, choose_policy, parse_target
 from listlens.learn.split import Plan, Protocol, plan_split
 from listlens.learn.usable import usable_classes, with_classes
+
+RECIPE = 2
+"""Changes when the same examples and options give another result, so that nothing old is kept."""
 
 Floats = NDArray[np.float32]
 Progress = Callable[[str, float], None]
@@ -87,11 +90,14 @@ class Trained:
         targets: as in `TrainingSet`, in terms of `classes`; -1 for a class set aside.
         head: the shipped head, fitted on everything but test.
         calibration: of the shipped head.
-        policy: thresholds for the target.
+        policy: thresholds for the target, as shipped: chosen on all rows that were trained on, so
+            what it makes of them is rosier than what it makes of new photos.
         protocol: `own split` where a test split was given, else `grouped 5-fold`.
         split: `(n,)` train, val or test.
         fold: `(n,)` fold of `oof_probs`.
         oof_probs: `(n, k)` float32, for every row from a model that saw nothing of its group.
+        oof_decided: decisions of `oof_probs`, `(n, k)`, each fold's under the thresholds that the
+            other folds choose.
         test_probs: `(n, k)` float32, for test rows from a model that saw train and val only; NaN
             elsewhere.
         leaks: rows of a given test or val whose group is on an earlier side too.
@@ -109,6 +115,7 @@ class Trained:
     split: NDArray[np.str_]
     fold: NDArray[np.int64]
     oof_probs: Floats
+    oof_decided: Decided
     test_probs: Floats
     leaks: tuple[int, ...]
     set_aside: dict[str, str]
@@ -178,7 +185,7 @@ def _train(
     best = candidates[int(np.argmin(scores))]
     say("calibrating", 0.6)
     calibration = fit_calibration(logits[int(np.argmin(scores))][seen], targets.rows(seen))
-    probs = _honest_probs(logits, targets, plan.inner_fold)
+    probs, decided = _honest(logits, targets, data, plan.inner_fold, options.target)
     policy = choose_policy(probs[seen], data.targets[seen], data.kind, options.target)
     say("fitting the head", 0.7)
     fitted = np.flatnonzero((plan.inner_fold >= 0) & data.labelled)
@@ -190,9 +197,8 @@ def _train(
         test_probs[test] = calibration.probs(head.logits(data.embeddings[test]), data.kind)
         say("out-of-fold probabilities", 0.8)
         again = [Candidate(best.class_weight, c) for c in way]
-        probs = _honest_probs(
-            cross_fit(data.embeddings, targets, plan.fold, again)[-1:], targets, plan.fold
-        )
+        logits = cross_fit(data.embeddings, targets, plan.fold, again)[-1:]
+        probs, decided = _honest(logits, targets, data, plan.fold, options.target)
     say("done", 1.0)
     return Trained(
         kind=data.kind,
@@ -205,6 +211,7 @@ def _train(
         split=plan.split,
         fold=plan.fold,
         oof_probs=probs,
+        oof_decided=decided,
         test_probs=test_probs,
         leaks=tuple(int(i) for i in plan.leaks),
         set_aside=set_aside,
@@ -318,19 +325,31 @@ def _scores(paths: Floats, targets: Targets) -> NDArray[np.float64]:
     return np.array([(losses(p, targets) * weight).sum() / total for p in paths])
 
 
-def _honest_probs(logits: Floats, targets: Targets, fold: NDArray[np.int64]) -> Floats:
-    """Each fold's probabilities by the candidate and the calibration that its other folds choose.
+def _honest(
+    logits: Floats, targets: Targets, data: TrainingSet, fold: NDArray[np.int64], target: str
+) -> tuple[Floats, Decided]:
+    """Each fold by the candidate, the calibration and the policy that its other folds choose.
 
     Args:
         logits: `(n_candidates, n, k)` out-of-fold logits.
         targets: of all rows.
-        fold: `(n,)`; rows with -1 get NaN.
+        data: the same targets, as policies are chosen on.
+        fold: `(n,)`; rows with -1 get NaN, and nothing is given.
+        target: of the policy.
+
+    Returns:
+        Probabilities and decisions `(n, k)`.
     """
     probs = np.full(logits.shape[1:], np.nan, dtype=np.float32)
+    given, review = np.zeros(probs.shape, np.bool_), np.zeros(probs.shape, np.bool_)
     for f in np.unique(fold[fold >= 0]):
         others, held = np.flatnonzero((fold >= 0) & (fold != f)), np.flatnonzero(fold == f)
         seen = targets.rows(others)
         best = logits[int(np.argmin(_scores(logits[:, others], seen)))]
         calibration = fit_calibration(best[others], seen)
-        probs[held] = calibration.probs(best[held], targets.kind)
-    return probs
+        probs[held] = calibration.probs(best[held], data.kind)
+        others_probs = calibration.probs(best[others], data.kind)
+        policy = choose_policy(others_probs, data.targets[others], data.kind, target)
+        decided = answers(probs[held], policy, data.kind)
+        given[held], review[held] = decided.given, decided.review
+    return probs, Decided(given, review)

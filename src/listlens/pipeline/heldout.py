@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from listlens.core.errors import ModelError
+from listlens.learn.policies import Decided, answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,21 +27,25 @@ FILE = "heldout.safetensors"
 
 @dataclass(frozen=True)
 class Heldout:
-    """Held-out probabilities of the labelled photos.
+    """Held-out probabilities and decisions of the labelled photos.
 
     Args:
         photo_pks: `(n,)` int64, rows of the store.
-        split: `(n,)` str: train, val or test; empty under the grouped five-fold protocol.
+        split: `(n,)` str: train, val or test; `new` where `extended` added the photo.
         probs: `(n, k)` float32, what a row's reported answer rests on: the model that saw train
             and val only for test rows, out-of-fold otherwise.
+        decided: decisions of `probs`, `(n, k)`, under thresholds that were not chosen on the row.
         oof_probs: `(n, k)` float32, out-of-fold for every row.
+        oof_decided: decisions of `oof_probs`, alike.
         own_split: whether a test split was given.
     """
 
     photo_pks: NDArray[np.int64]
     split: NDArray[np.str_]
     probs: NDArray[np.float32]
+    decided: Decided
     oof_probs: NDArray[np.float32]
+    oof_decided: Decided
     own_split: bool
 
     @classmethod
@@ -48,11 +53,14 @@ class Heldout:
         """Take what a training held out, in the order of its training set."""
         test = np.isfinite(trained.test_probs[:, :1])
         probs = np.where(test, trained.test_probs, trained.oof_probs)
+        shipped = answers(probs, trained.policy, trained.kind)  # test rows chose none of it
         return cls(
             np.asarray(photo_pks, np.int64),
             trained.split,
             probs.astype(np.float32),
+            shipped.where(test[:, 0], trained.oof_decided),
             trained.oof_probs,
+            trained.oof_decided,
             trained.protocol == "own split",
         )
 
@@ -61,20 +69,29 @@ class Heldout:
         """Read what `save` wrote.
 
         Raises:
-            ModelError: the file is missing or damaged.
+            ModelError: the file is missing or damaged, or of a version without decisions.
         """
         from safetensors.numpy import load_file
 
         try:
             arrays = load_file(folder / FILE)
+            if "given" not in arrays and "probs" in arrays:
+                raise ModelError(
+                    f"{folder / FILE} is of an older version, which kept no decisions: train the "
+                    "task again, listlens train TASK"
+                )
             split = arrays["split"].astype(np.uint8).view("S5").reshape(-1).astype("U5")
             return cls(
                 arrays["photo_pks"],
                 split,
                 arrays["probs"],
+                _decided(arrays, ""),
                 arrays["oof_probs"],
+                _decided(arrays, "oof_"),
                 bool(arrays["own_split"][0]),
             )
+        except ModelError:
+            raise
         except (OSError, KeyError, ValueError, RuntimeError) as error:
             raise ModelError(f"{folder / FILE} is missing or damaged: {error}") from error
         except Exception as error:  # safetensors raises its own root for a damaged header
@@ -90,6 +107,10 @@ class Heldout:
             "split": split,
             "probs": np.ascontiguousarray(self.probs),
             "oof_probs": np.ascontiguousarray(self.oof_probs),
+            "given": self.decided.given.astype(np.uint8),
+            "review": self.decided.review.astype(np.uint8),
+            "oof_given": self.oof_decided.given.astype(np.uint8),
+            "oof_review": self.oof_decided.review.astype(np.uint8),
             "own_split": np.array([self.own_split], np.uint8),
         }
         (folder / FILE).write_bytes(save(arrays))
@@ -102,20 +123,26 @@ class Heldout:
         """Rows `(m,)` of these photos, -1 where the training did not have them."""
         return np.array([self._rows.get(pk, -1) for pk in photo_pks], np.int64)
 
-    def extended(self, photo_pks: Sequence[int], probs: NDArray[np.float32]) -> Heldout:
+    def extended(
+        self, photo_pks: Sequence[int], probs: NDArray[np.float32], decided: Decided
+    ) -> Heldout:
         """Return this with the photos that the training did not have, under the model's answers.
 
         Args:
             photo_pks: n photos, known or not.
             probs: `(n, k)` of the model itself; taken for photos that are not known.
+            decided: `(n, k)`, of the policy itself; likewise.
         """
         new = self.rows_of(photo_pks) < 0
+        added = decided.rows(new)
         split = np.full(int(new.sum()), "new", dtype="U5")
         return Heldout(
             np.concatenate([self.photo_pks, np.asarray(photo_pks, np.int64)[new]]),
             np.concatenate([self.split, split]),
             np.concatenate([self.probs, probs[new]]),
+            self.decided.followed_by(added),
             np.concatenate([self.oof_probs, probs[new]]),
+            self.oof_decided.followed_by(added),
             self.own_split,
         )
 
@@ -128,3 +155,12 @@ class Heldout:
         """The held-out probabilities `(k,)` of a photo, or None."""
         row = self._rows.get(photo_pk)
         return None if row is None else self.probs[row]
+
+    def decided_of(self, photo_pk: int) -> Decided | None:
+        """The held-out decisions `(1, k)` of a photo, or None."""
+        row = self._rows.get(photo_pk)
+        return None if row is None else self.decided.rows(np.array([row]))
+
+
+def _decided(arrays: dict[str, NDArray[np.uint8]], prefix: str) -> Decided:
+    return Decided(*(arrays[prefix + name].astype(np.bool_) for name in ("given", "review")))

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from listlens.core.errors import InputError, PhotoError
+from listlens.core.errors import InputError, PhotoError, TrainingError
 from listlens.evaluate.evaluation import Evaluation, Predicted, evaluate
 from listlens.evaluate.heatmaps import class_activation, contrast, overlay
 from listlens.evaluate.learning_curve import LearningCurve, learning_curve
 from listlens.evaluate.report import ReportData, write_report
 from listlens.evaluate.suspects import Suspect, Unsure, suspects, unsure
 from listlens.images.decode import Limits
-from listlens.learn.heads import encode, fit
+from listlens.learn.heads import balanced, encode, fit
+from listlens.pipeline.checks import Check, found
 from listlens.pipeline.contents import THUMBNAIL_PX, prepare_bytes, read_file
 from listlens.pipeline.labelling import label_text
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from listlens.core.types import Estimate, Kind, Policy
     from listlens.learn.model import Model
     from listlens.learn.recipe import Trained
-    from listlens.pipeline.checks import Check
     from listlens.pipeline.dataset import Examples
     from listlens.pipeline.heldout import Heldout
     from listlens.store.models import ModelView
@@ -44,20 +44,25 @@ class Judged:
     """All that is known of how good a model is.
 
     Args:
-        test: on the given test split; None where there was none.
-        cross_validation: grouped five-fold over all labelled photos.
+        test: on the given test split; None where there was none, or none with a known answer.
+        cross_validation: grouped five-fold over all photos that training had.
+        since: of photos labelled since the training, those that share no listing or picture with a
+            photo trained on, by the model itself; None where there are none.
         suspects: labels most likely wrong, the likeliest first.
         unsure: photos whose answer is nearest to turning.
         curve: what more labels would bring; None where it was not measured.
-        split: `(n,)` of the examples.
+        split: `(n,)` of the examples; `new` for those labelled since the training.
+        checks: labelled photos that could not be scored, and why.
     """
 
     test: Evaluation | None
     cross_validation: Evaluation
+    since: Evaluation | None
     suspects: tuple[Suspect, ...]
     unsure: tuple[Unsure, ...]
     curve: LearningCurve | None
     split: NDArray[np.str_]
+    checks: tuple[Check, ...] = ()
 
     @property
     def held_out(self) -> Evaluation:
@@ -70,7 +75,8 @@ class Judged:
         return {
             part: {name: _estimate(evaluation.headline), "n": evaluation.n}
             for part, evaluation in (("test", self.test),
-                                     ("cross_validation", self.cross_validation))
+                                     ("cross_validation", self.cross_validation),
+                                     ("labelled_since", self.since))
             if evaluation is not None
         }  # fmt: skip
 
@@ -79,6 +85,8 @@ class Judged:
         lines = [_sentence(self.held_out, "its own test split" if self.test else "five folds")]
         if self.test is not None:
             lines.append(_sentence(self.cross_validation, "five folds over all labelled photos"))
+        if self.since is not None:
+            lines.append(_sentence(self.since, "listings labelled since the training"))
         if self.suspects:
             lines.append(
                 f"{len(self.suspects)} answers are not what the model expects: the report shows "
@@ -108,8 +116,11 @@ def judge(
         heldout: probabilities that training gave for photos it had not seen, or of photos that
             came later.
         classes: of the model, in the order of the probabilities.
-        policy: thresholds.
+        policy: thresholds, as shipped.
         curve: passed on.
+
+    Raises:
+        TrainingError: no photo that training had has a known answer any more.
     """
     kind, data = examples.data.kind, examples.data
     pks = [p.photo.photo_pk for p in examples.photos]
@@ -117,13 +128,22 @@ def judge(
     given = in_classes(kind, data.classes, classes, examples.given)
     split = heldout.split[rows]
     probs, oof = heldout.probs[rows], heldout.oof_probs[rows]
-    test = None
-    if heldout.own_split and (split == "test").any():
-        test = _test(examples, kind, classes, probs, given, split, policy)
-    everything = Predicted(kind, classes, oof, given, data.listings, policy)
+    decided, oof_decided = heldout.decided.rows(rows), heldout.oof_decided.rows(rows)
+    held = Predicted(kind, classes, probs, given, data.listings, policy, decided)
+    folds = Predicted(kind, classes, oof, given, data.listings, policy, oof_decided)
+    known = given >= 0 if kind == "single" else (given >= 0).any(axis=1)
+    new, test = split == "new", split == "test"
+    if not (known & ~new).any():
+        raise TrainingError(
+            "no photo of the last training has a label any more that the model knows, so nothing "
+            "can be scored: train again"
+        )
+    seen = np.isin(data.groups, data.groups[~new & ~test])
+    since = new & known & ~seen
     return Judged(
-        test=test,
-        cross_validation=evaluate(everything),
+        test=_test(held, split, data.groups) if (test & known).any() else None,
+        cross_validation=evaluate(folds.rows(~new)),
+        since=evaluate(held.rows(since), train_targets=given[~new]) if since.any() else None,
         suspects=suspects(
             kind,
             classes,
@@ -144,24 +164,30 @@ def judge(
         ),
         curve=curve,
         split=split,
+        checks=_unscored(data.names, new & known & seen, test & ~(test & known).any()),
     )
 
 
-def _test(
-    examples: Examples,
-    kind: Kind,
-    classes: tuple[str, ...],
-    probs: NDArray[np.float32],
-    given: NDArray[np.integer],
-    split: NDArray[np.str_],
-    policy: Policy,
-) -> Evaluation:
+def _test(held: Predicted, split: NDArray[np.str_], groups: NDArray[np.int64]) -> Evaluation:
     """The evaluation on the given test split, with and without leaking photos."""
-    rows = split == "test"
-    groups = examples.data.groups
-    leaking = np.isin(groups, np.unique(groups[~rows]))
-    predicted = Predicted(kind, classes, probs, given, examples.data.listings, policy)
-    return evaluate(predicted.rows(rows), train_targets=given[~rows], leaking=leaking[rows])
+    rows, trained = split == "test", np.isin(split, ("train", "val"))
+    leaking = np.isin(groups, groups[trained])
+    return evaluate(held.rows(rows), train_targets=held.targets[trained], leaking=leaking[rows])
+
+
+def _unscored(
+    names: Sequence[str], after_training: NDArray[np.bool_], unknown_test: NDArray[np.bool_]
+) -> tuple[Check, ...]:
+    """Labelled photos left out of the score."""
+    after = [name for name, left in zip(names, after_training, strict=True) if left]
+    test = [name for name, left in zip(names, unknown_test, strict=True) if left]
+    return (
+        *found("labelled_since_of_trained", "note", "Photos labelled since the training whose "
+               "listing or picture was trained on: {n}. They are not scored, since the model has "
+               "in effect seen them. Train again to use them.", after),
+        *found("test_without_known", "warning", "Photos of the given test split: {n}, none with a "
+               "class that was learned. The numbers are of the five folds instead.", test),
+    )  # fmt: skip
 
 
 def in_classes(
@@ -189,11 +215,12 @@ def measure_learning_curve(examples: Examples, trained: Trained, seed: int) -> L
     test = np.flatnonzero(labelled & held)
     encoded = encode(targets, len(trained.classes), trained.kind)
     strength = float(trained.selection["C"])
+    weigh = balanced if trained.selection["class_weight"] == "balanced" else (lambda same: same)
 
     def score(some: NDArray[np.int64]) -> float:
         if not _learnable(targets[some], trained.kind, len(trained.classes)) or not len(test):
             return float("nan")
-        head = fit(data.embeddings[some], encoded.rows(some), [strength])
+        head = fit(data.embeddings[some], weigh(encoded.rows(some)), [strength])
         return _quick_score(head.logits(data.embeddings[test]), targets[test], trained.kind)
 
     metric = "accuracy" if trained.kind == "single" else "macro_ap"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from listlens.core.types import STARTER, Status
+from listlens.learn.policies import answers, named
 from listlens.pipeline.contents import batched
 from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.labelling import label_text, labelled_photos
@@ -20,6 +21,7 @@ from listlens.pipeline.table_files import write_rows
 
 if TYPE_CHECKING:
     from listlens.core.types import Task
+    from listlens.learn.policies import Decided
     from listlens.store.open import Store
     from listlens.store.photos import PhotoView
 
@@ -71,7 +73,8 @@ def _rows(
                 "label": labels.get(photo.photo_pk),
             }
             if photo.photo_pk in probs:
-                row |= _answer(model, probs[photo.photo_pk], columns)
+                decided = held.decided_of(photo.photo_pk) if held else None
+                row |= _answer(model, probs[photo.photo_pk], decided, columns)
             yield row
 
 
@@ -90,8 +93,13 @@ def _probs(
     return result
 
 
-def _answer(model: LiveModel, probs: Any, columns: dict[str, type]) -> dict[str, Any]:
-    decision = model.decide(np.asarray(probs)[None])[0]
+def _answer(
+    model: LiveModel, probs: Any, decided: Decided | None, columns: dict[str, type]
+) -> dict[str, Any]:
+    """The columns of an answer: as it was decided when held out, else by the policy in force."""
+    row = np.asarray(probs)[None]
+    decided = decided or answers(row, model.policy, model.kind)
+    decision = named(row, decided, model.kind, model.classes)[0]
     answer: dict[str, Any] = {
         "prediction": "|".join(decision.classes),
         "probability": round(decision.probability, 5),

@@ -15,7 +15,8 @@ from listlens.backbones.engine import EngineBackbone
 from listlens.core.errors import NotFoundError
 from listlens.learn.model import Model, folder_hash
 from listlens.learn.onnx_export import export_graph
-from listlens.learn.recipe import Trained, TrainOptions, train
+from listlens.learn.policies import answers
+from listlens.learn.recipe import RECIPE, Trained, TrainOptions, train
 from listlens.pipeline.checks import Check, found, write_checks
 from listlens.pipeline.dataset import Examples, build_examples
 from listlens.pipeline.heldout import Heldout
@@ -106,7 +107,7 @@ def train_task(
     examples = build_examples(store, task, backbone.space)
     checks = [*earlier_checks, *examples.checks]
     write_checks(reports / "checks.jsonl", checks)
-    config = {"target": target, "seed": seed, "listlens": __version__}
+    config = {"target": target, "seed": seed, "listlens": __version__, "recipe": RECIPE}
     if not force:
         kept = _unchanged(store, root, task, examples.fingerprint, config, reports)
         if kept is not None:
@@ -125,6 +126,8 @@ def train_task(
         progress("evaluating", 60, 100)
         curve = measure_learning_curve(examples, trained, seed)
         judged = judge(examples, heldout, trained.classes, trained.policy, curve)
+        checks += judged.checks
+        write_checks(reports / "checks.jsonl", checks)
         progress("saving the model", 80, 100)
         model = _model(task, examples, trained, judged, backbone)
         record = _save(store, root, task, model, heldout, backbone, run_id)
@@ -156,24 +159,24 @@ def evaluate_task(
     folder = root / record.folder
     model = Model.load(folder, record.sha256)
     examples = build_examples(store, task, backbone.space)
-    heldout = Heldout.of(folder).extended(
-        [p.photo.photo_pk for p in examples.photos], model.probs(examples.data.embeddings)
-    )
     policy = store.models.policy(record.model_id)[1]
+    probs = model.probs(examples.data.embeddings)
+    heldout = Heldout.of(folder).extended(
+        [p.photo.photo_pk for p in examples.photos], probs, answers(probs, policy, task.kind)
+    )
     classes = todays_classes(task, model)
     judged = judge(examples, heldout, classes, policy, None)
+    checks = [*examples.checks, *judged.checks]
     reports.mkdir(parents=True, exist_ok=True)
-    write_checks(reports / "checks.jsonl", examples.checks)
-    files = write_task_report(
-        store, examples, judged, model, record, backbone, examples.checks, reports
-    )
+    write_checks(reports / "checks.jsonl", checks)
+    files = write_task_report(store, examples, judged, model, record, backbone, checks, reports)
     files["model"] = str(folder)
     return TrainResult(
         task.name,
         task.kind,
         record.version,
         judged.summary(model.training.get("set_aside", {})),
-        examples.checks,
+        checks,
         files,
         seconds=time.monotonic() - started,
     )
