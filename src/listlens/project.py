@@ -212,27 +212,32 @@ class Project:
         self.config = load_config(self.root / CONFIG_NAME)
         return task
 
-    def import_labels(self, task: str, path: str | Path, **options: Any) -> LabelReport:
+    def import_labels(
+        self, task: str, path: str | Path, *, annotator: str | None = None, **options: Any
+    ) -> LabelReport:
         """Import a label file for a task; see `listlens labels import --help`.
 
         Args:
             task: its name.
             path: the file.
+            annotator: the person whose answers these are; by default the file speaks for itself.
             options: label, mapping, unlisted, group; see `listlens.labels.files.read_labels`.
         """
         from listlens.labels.files import read_labels
 
         found = self.store.labels.task(task)
-        return self.import_label_file(found, read_labels(Path(path), kind=found.kind, **options))
+        file = read_labels(Path(path), kind=found.kind, **options)
+        return self.import_label_file(found, file, annotator)
 
-    def import_label_file(self, task: Task, file: LabelFile) -> LabelReport:
-        """Import an opened label file; its name is the annotator's."""
+    def import_label_file(
+        self, task: Task, file: LabelFile, annotator: str | None = None
+    ) -> LabelReport:
+        """Import an opened label file."""
         from listlens.pipeline.labelling import import_labels
 
         declared = self.config.tasks.get(task.name)
         closed = declared is not None and bool(declared.classes)
-        name = f"file:{file.path.name}"
-        return import_labels(self.store, task, file, annotator=name, closed=closed)
+        return import_labels(self.store, task, file, annotator=annotator, closed=closed)
 
     def export_labels(self, task: str, path: str | Path) -> int:
         """Write a task's labels as `import_labels` reads them; return the number of rows."""

@@ -192,7 +192,7 @@ def test_forgetting_by_every_name(cli: Cli, project: Path, shop: Shop, tmp_path:
     done = forget("--listing", "home-00", "--yes")
     assert {**done, "dry_run": True} == plan
     assert forget("--photo", "home-01/0.jpg", "--yes")["photos"] == 1
-    assert forget("--annotator", "file:labels.csv", "--yes")["annotations"] > 0
+    assert forget("--annotator", f"file:{shop.labels}", "--yes")["annotations"] > 0
     assert cli("forget", "--listing", "home-00", "--yes", "-p", project).code == 3
     assert cli("status", "-p", project, "--json").json["photos"]["ok"] == 32
 

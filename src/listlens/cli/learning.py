@@ -21,12 +21,21 @@ LabelOption = Annotated[
 ]
 GroupOption = Annotated[
     str | None,
-    typer.Option(help="Column of what must stay on one side of a split, besides the listing."),
+    typer.Option(
+        help="Column of what must stay on one side of a split, besides the listing; default: group."
+    ),
 ]
 UnlistedOption = Annotated[
     str,
     typer.Option(
         help="multi: what a class means that a photo's labels do not mention: no or unknown."
+    ),
+]
+AnnotatorOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of the person whose answers these are: they count as a vote, and `forget` takes "
+        "the name. Default: the file speaks for itself, and is known by its path."
     ),
 ]
 MapOption = Annotated[
@@ -146,6 +155,7 @@ def import_labels(
     label: LabelOption = None,
     group: GroupOption = None,
     unlisted: UnlistedOption = "no",
+    annotator: AnnotatorOption = None,
     mapping: MapOption = None,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
@@ -159,7 +169,13 @@ def import_labels(
 
     with listlens.project.open(project) as opened:
         report = opened.import_labels(
-            task, path, label=label, group=group, unlisted=unlisted, mapping=pairs(mapping)
+            task,
+            path,
+            annotator=annotator,
+            label=label,
+            group=group,
+            unlisted=unlisted,
+            mapping=pairs(mapping),
         )
     show(report.as_dict(), report.text(), as_json=as_json)
 

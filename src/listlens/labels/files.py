@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from listlens.core.errors import ConfigError, LabelError, suggest
 from listlens.core.types import Answer, Kind, PhotoRow, Reason, RejectedRow, Split
@@ -115,7 +115,8 @@ class LabelFile:
         if unlisted not in ("no", "unknown"):
             detail = f"column {self.columns['unlisted']!r} is {unlisted!r}; allowed: no, unknown"
             return RejectedRow(at, Reason.BAD_ROW, detail)
-        answer = parse_answer(values.get(self.columns["label"], missing), self.kind, unlisted)
+        value = values.get(self.columns["label"], missing)
+        answer = parse_answer(value, self.kind, cast("Unlisted", unlisted))
         if isinstance(answer, str):
             return RejectedRow(at, Reason.BAD_ROW, answer)
         listing_id = self._text("listing_id", values) or None

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+import os
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from listlens.core.errors import suggest
+from listlens.core.errors import LabelError, suggest
 from listlens.core.types import Answer, Kind, Reason, RejectedRow, Status
 from listlens.labels.consensus import consensus
 from listlens.labels.files import LabelFile, LabelRow, Unlabelled
 from listlens.labels.match import Matcher
 from listlens.pipeline.checks import Check, found
 from listlens.pipeline.contents import batched
+from listlens.sources.paths import printable
 from listlens.store.labels import NewAnnotation
 from listlens.store.taxonomies import UNKNOWN
+from listlens.store.tombstones import FILE
 
 if TYPE_CHECKING:
     from listlens.core.types import Task
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
     from listlens.store.photos import PhotoView
 
 ROWS_AT_ONCE = 2000
+A_FEW_CLASSES, MOST_NEW_CLASSES = 50, 1000
+"""New classes that an import always adds, and that it never adds more of. In between, not more
+than half as many as there are labels: a column of ids or prices has nearly as many."""
 
 
 @dataclass
@@ -78,42 +84,54 @@ class LabelReport:
 
 
 def import_labels(
-    store: Store, task: Task, file: LabelFile, *, annotator: str, closed: bool
+    store: Store, task: Task, file: LabelFile, *, annotator: str | None = None, closed: bool
 ) -> LabelReport:
     """Write the answers of a label file as annotations.
 
-    The file speaks for its annotator: what it said before and says no more is taken back. Files
-    are no witnesses beside each other: of several that name a photo the newest answer counts, and
-    what equals it is not written again, so that an exported file can be corrected and imported.
+    What a file said before and says no more is taken back. Files are no witnesses beside each
+    other: of several that name a photo the newest answer counts, and what equals it is not written
+    again, so that an exported file can be corrected and imported. Under a person's name the
+    answers are that person's vote instead.
 
     Args:
         store: where photos are and annotations go.
         task: what the labels answer.
         file: the checked label file.
-        annotator: whose answers these are.
+        annotator: the person whose answers these are; by default the file speaks for itself, and
+            is known again by its absolute path.
         closed: whether classes that the task does not have are left out rather than added.
+
+    Raises:
+        LabelError: so many new classes that the label column cannot be meant; nothing is written.
     """
     report = LabelReport()
+    place = printable(os.path.abspath(file.path))  # noqa: PTH100  links stay as they are
+    name = annotator or f"{FILE}{place}"
     photos = _Photos(store)
-    classes = _classes(file)
-    known = {alias for c in task.classes for alias in (c.name, *c.aliases)}
+    allowed = None
     if closed:
-        allowed = known
+        allowed = {alias for c in task.classes for alias in (c.name, *c.aliases)}
     else:
-        allowed = known | classes
-        if new := sorted(classes - known):
-            store.labels.add_classes(task.task_id, new)
-    annotator_id = store.labels.annotator(annotator)
+        _add_classes(store, task, file, photos)
+    annotator_id = store.labels.annotator(name)
+    before = _Said(store, task)
     said: dict[int, Answer] = {}
-    newest = _newest_of_files(store, task)
+    contents: set[int] = set()
     for batch in batched(_answers(file, photos, allowed, said, report), ROWS_AT_ONCE):
-        rows = [
-            _annotation(task, photo, row, annotator_id)
-            for photo, row in batch
-            if not _says_nothing_new(row, newest.get(photo.photo_pk))
-        ]
+        rows = []
+        for photo, row in batch:
+            contents.add(photo.content_id or 0)
+            if not before.nothing_new(photo, row, annotator_id):
+                rows.append(_annotation(task, photo, row, annotator_id, _at(place, row.at)))
         report.annotations += store.labels.annotate(rows)
-    report.withdrawn = _withdraw(store, task, annotator_id, set(said), file.path.name)
+    stale = [
+        view
+        for view in before.by(annotator_id)
+        if (name.startswith(FILE) or view.at.startswith((f"{place}:", f"{place}/")))
+        and view.photo_pk not in said
+        and not (view.photo_pk in before.gone and view.subject_ids[0] in contents)
+    ]
+    report.withdrawn = _withdraw(store, stale, place)
     return report
 
 
@@ -136,16 +154,98 @@ class _Photos:
         return [p for p in photos if p.listing_id == row.listing_id] or photos
 
 
-def _classes(file: LabelFile) -> set[str]:
-    """All classes that the file names."""
-    rows = (row for row in file.rows() if isinstance(row, LabelRow))
-    return {name for row in rows for name in (*row.answer.yes, *row.answer.no)}
+class _Said:
+    """What annotators say today, by photo.
+
+    An answer that names no photo counts for every photo that shows its content. So does one whose
+    photo is gone, where its annotator says nothing of the photo itself: the photo was moved, or
+    came in again under another listing.
+    """
+
+    def __init__(self, store: Store, task: Task) -> None:
+        self.files = store.labels.label_files()
+        self.gone = {photo.photo_pk for photo in store.photos.scan(status=Status.GONE)}
+        self._by_photo: dict[int, list[AnnotationView]] = defaultdict(list)
+        self._by_content: dict[int, list[AnnotationView]] = defaultdict(list)
+        self._of_gone: dict[int, list[AnnotationView]] = defaultdict(list)
+        for view in store.labels.annotations(task.task_id):
+            if view.photo_pk is not None:
+                self._by_photo[view.photo_pk].append(view)
+                if view.photo_pk in self.gone:
+                    self._of_gone[view.subject_ids[0]].append(view)
+            elif view.subject_kind == "content":
+                self._by_content[view.subject_ids[0]].append(view)
+
+    def about(self, photo: PhotoView) -> list[AnnotationView]:
+        """The answers that count for a photo, the newest of files last."""
+        content_id = photo.content_id or -1
+        own = self._by_photo.get(photo.photo_pk, [])
+        heard = {view.annotator_id for view in own}
+        moved = [v for v in self._of_gone.get(content_id, ()) if v.annotator_id not in heard]
+        views = [*moved, *own, *self._by_content.get(content_id, ())]
+        return [view for view in views if view.answer != UNKNOWN]
+
+    def by(self, annotator_id: int) -> Iterator[AnnotationView]:
+        """An annotator's answers about photos that stand."""
+        for views in self._by_photo.values():
+            for view in views:
+                if view.annotator_id == annotator_id and view.answer != UNKNOWN:
+                    yield view
+
+    def nothing_new(self, photo: PhotoView, row: LabelRow, annotator_id: int) -> bool:
+        """Whether a file said so already. A person's own answers the store compares.
+
+        A row without split or group takes back what its own file said of them, and leaves what
+        another file said.
+        """
+        earlier = [view for view in self.about(photo) if view.annotator_id in self.files]
+        if annotator_id not in self.files or not earlier:
+            return False
+        newest = earlier[-1]
+        if not _same(row.answer, newest.answer):
+            return False
+        if newest.annotator_id == annotator_id:
+            return (row.split, row.group) == (newest.split, newest.group)
+        return row.split in (None, newest.split) and row.group in (None, newest.group)
+
+
+def _same(one: Answer, other: Answer) -> bool:
+    """Whether answers say the same, in whichever order."""
+    return (set(one.yes), set(one.no), one.unlisted) == (
+        set(other.yes), set(other.no), other.unlisted)  # fmt: skip
+
+
+def _at(place: str, at: str) -> str:
+    """Where a row stands, by the whole path of its file: names are not unique."""
+    name = place.rpartition("/")[2]
+    return f"{place}{at[len(name) :]}" if at.startswith(f"{name}:") else f"{place}/{at}"
+
+
+def _add_classes(store: Store, task: Task, file: LabelFile, photos: _Photos) -> None:
+    """Add the classes of rows whose photo is here; refuse what looks like a wrong column."""
+    names: Counter[str] = Counter()
+    for row in file.rows():
+        if isinstance(row, LabelRow):
+            match = photos.find(row)
+            if isinstance(match, list) and any(p.status is Status.OK for p in match):
+                names.update((*row.answer.yes, *row.answer.no))
+    new = sorted(names.keys() - {alias for c in task.classes for alias in (c.name, *c.aliases)})
+    most = max(A_FEW_CLASSES, min(MOST_NEW_CLASSES, names.total() // 2))
+    if len(new) > most:
+        raise LabelError(
+            f"{file.describe()} would add {len(new)} classes to task {task.name!r}, such as "
+            f"{', '.join(map(repr, new[:3]))}; at most {most} are added for its {names.total()} "
+            "labels. Is it the right column (--label COLUMN)? If so, list the classes in "
+            "listlens.toml."
+        )
+    if new:
+        store.labels.add_classes(task.task_id, new)
 
 
 def _answers(
     file: LabelFile,
     photos: _Photos,
-    allowed: set[str],
+    allowed: set[str] | None,
     said: dict[int, Answer],
     report: LabelReport,
 ) -> Iterator[tuple[PhotoView, LabelRow]]:
@@ -158,7 +258,7 @@ def _answers(
         if isinstance(row, Unlabelled):
             report.unlabelled.append(f"{row.at}: {row.image}")
             continue
-        if strange := {*row.answer.yes, *row.answer.no} - allowed:
+        if allowed is not None and (strange := {*row.answer.yes, *row.answer.no} - allowed):
             name = min(strange)
             report.unknown_class.append(f"{row.at}: class {name!r}. {suggest(name, allowed)}")
             continue
@@ -168,7 +268,7 @@ def _answers(
             continue
         for photo in match:
             if photo.status is Status.OK:
-                if said.setdefault(photo.photo_pk, row.answer) == row.answer:
+                if _same(said.setdefault(photo.photo_pk, row.answer), row.answer):
                     yield photo, row
                 else:
                     report.said_twice.append(f"{row.at}: {photo.photo_id}")
@@ -179,26 +279,9 @@ def _answers(
                 report.unusable_photo.append(f"{row.at}: {photo.photo_id}: {reason}")
 
 
-def _newest_of_files(store: Store, task: Task) -> dict[int, AnnotationView]:
-    """What label files say of each photo today."""
-    return {
-        view.photo_pk: view
-        for view in store.labels.annotations(task.task_id)
-        if view.at and view.photo_pk is not None and view.answer != UNKNOWN
-    }
-
-
-def _says_nothing_new(row: LabelRow, newest: AnnotationView | None) -> bool:
-    """Whether a file said so already; a row without split or group leaves them as they are."""
-    return (
-        newest is not None
-        and row.answer == newest.answer
-        and row.split in (None, newest.split)
-        and row.group in (None, newest.group)
-    )
-
-
-def _annotation(task: Task, photo: PhotoView, row: LabelRow, annotator_id: int) -> NewAnnotation:
+def _annotation(
+    task: Task, photo: PhotoView, row: LabelRow, annotator_id: int, at: str
+) -> NewAnnotation:
     assert photo.content_id is not None
     return NewAnnotation(
         task_id=task.task_id,
@@ -209,28 +292,25 @@ def _annotation(task: Task, photo: PhotoView, row: LabelRow, annotator_id: int) 
         annotator_id=annotator_id,
         split=row.split,
         group=row.group,
-        at=row.at,
+        at=at,
     )
 
 
-def _withdraw(store: Store, task: Task, annotator_id: int, said: set[int], at: str) -> int:
-    """Take back this annotator's answers about photos that the file labels no more: say nothing."""
+def _withdraw(store: Store, views: list[AnnotationView], at: str) -> int:
+    """Take answers back: their annotators say nothing of these photos any more."""
     rows = [
         NewAnnotation(
-            task_id=task.task_id,
+            task_id=view.task_id,
             subject_kind=view.subject_kind,
             subject_ids=view.subject_ids,
             photo_pk=view.photo_pk,
             answer=UNKNOWN,
-            annotator_id=annotator_id,
+            annotator_id=view.annotator_id,
             split=None,
             group=None,
             at=at,
         )
-        for view in store.labels.annotations(task.task_id)
-        if view.annotator_id == annotator_id
-        and view.photo_pk not in said
-        and view.answer != UNKNOWN
+        for view in views
     ]
     return store.labels.annotate(rows) if rows else 0
 
@@ -245,23 +325,14 @@ class LabelledPhoto(NamedTuple):
 
 
 def labelled_photos(store: Store, task: Task) -> list[LabelledPhoto]:
-    """Every usable photo with a label, in the order of listing, position and photo id.
-
-    An annotation that names no photo counts for every photo that shows its content.
-    """
-    by_photo: dict[int, list[Any]] = defaultdict(list)
-    by_content: dict[int, list[Any]] = defaultdict(list)
-    for view in store.labels.annotations(task.task_id):
-        if view.photo_pk is not None:
-            by_photo[view.photo_pk].append(view)
-        elif view.subject_kind == "content":
-            by_content[view.subject_ids[0]].append(view)
+    """Every usable photo with a label, in the order of listing, position and photo id."""
+    known = _Said(store, task)
     result = []
     for photo in store.photos.scan(status=Status.OK):
-        views = [*by_photo.get(photo.photo_pk, ()), *by_content.get(photo.content_id or -1, ())]
-        said = [v for v in views if v.answer != UNKNOWN]
-        # What came from files has a place in one; all files together have one voice, the newest.
-        votes = [("files" if v.at else v.annotator_id, v.answer) for v in said]
+        said = known.about(photo)
+        # All files together have one voice, the newest; people have one each.
+        votes = [("files" if v.annotator_id in known.files else v.annotator_id, v.answer)
+                 for v in said]  # fmt: skip
         label = consensus(task.kind, votes)
         if label is not None:
             split = next((v.split for v in reversed(said) if v.split), "")
