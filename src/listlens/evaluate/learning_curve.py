@@ -70,6 +70,13 @@ class LearningCurve:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> LearningCurve:
+        """The curve that `as_dict` gave, also by way of JSON."""
+        points = tuple(CurvePoint(**point) for point in stored["points"])
+        outlook = tuple(Outlook(**one) for one in stored["outlook"])
+        return cls(**{**stored, "points": points, "outlook": outlook})
+
 
 def learning_curve(
     rows: ArrayLike,

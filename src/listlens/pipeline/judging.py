@@ -277,7 +277,7 @@ def write_task_report(
         unsure=judged.unsure,
         learning_curve=judged.curve,
         set_aside=dict(model.training.get("set_aside", {})),
-        model=_facts(model, record),
+        model=_facts(model, record) | {"labels": examples.fingerprint},
         created=model.created,
     )
     write_report(html, as_json, data, thumbnail=shown.thumbnail, heatmap=shown.heatmap)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from listlens._version import __version__
 from listlens.backbones.engine import EngineBackbone
-from listlens.core.errors import NotFoundError
+from listlens.core.errors import InputError, NotFoundError, TrainingError
+from listlens.evaluate.learning_curve import LearningCurve
 from listlens.learn.model import Model, folder_hash
 from listlens.learn.onnx_export import export_graph
 from listlens.learn.policies import answers
@@ -104,15 +108,14 @@ def train_task(
     started = time.monotonic()
     progress("checking labels", 0, 100)
     reports.mkdir(parents=True, exist_ok=True)
-    examples = build_examples(store, task, backbone.space)
-    checks = [*earlier_checks, *examples.checks]
-    write_checks(reports / "checks.jsonl", checks)
+    examples = _examples(store, task, backbone, earlier_checks, reports / "checks.jsonl")
+    before = [*earlier_checks, *examples.checks]
+    write_checks(reports / "checks.jsonl", before)
     config = {"target": target, "seed": seed, "listlens": __version__, "recipe": RECIPE}
-    if not force:
-        kept = _unchanged(store, root, task, examples.fingerprint, config, reports)
-        if kept is not None:
-            seconds = time.monotonic() - started
-            return replace(kept, checks=checks, seconds=seconds)
+    kept = None if force else _unchanged(store, root, task, examples.fingerprint, config)
+    if kept is not None:
+        result = _kept(store, root, task, backbone, reports, kept, examples, earlier_checks)
+        return replace(result, reused=True, seconds=time.monotonic() - started)
     run_id = store.models.record_run(task.task_id, config, examples.fingerprint, seed)
     try:
         trained = train(
@@ -120,7 +123,7 @@ def train_task(
             TrainOptions(seed=seed, target=target),
             lambda phrase, share: progress(phrase, round(share * 60), 100),
         )
-        checks += _training_checks(examples, trained)
+        checks = [*before, *_training_checks(examples, trained)]
         write_checks(reports / "checks.jsonl", checks)
         heldout = Heldout.from_trained(trained, [p.photo.photo_pk for p in examples.photos])
         progress("evaluating", 60, 100)
@@ -140,14 +143,24 @@ def train_task(
     result = TrainResult(
         task.name, task.kind, record.version, judged.summary(trained.set_aside), checks, files
     )
-    store.models.finish_run(run_id, "done", {"version": record.version, "summary": result.summary})
+    later = [asdict(check) for check in checks[len(before) :]]
+    outcome = {"version": record.version, "summary": result.summary, "checks": later}
+    store.models.finish_run(run_id, "done", outcome | {"curve": curve.as_dict()})
     return replace(result, seconds=time.monotonic() - started)
 
 
 def evaluate_task(
-    store: Store, root: Path, task: Task, backbone: Backbone, *, reports: Path
+    store: Store,
+    root: Path,
+    task: Task,
+    backbone: Backbone,
+    *,
+    reports: Path,
+    earlier_checks: Sequence[Check] = (),
 ) -> TrainResult:
     """Judge the newest model by today's labels, and write its report again.
+
+    What only its training could find and measure is reported as it was then.
 
     Raises:
         NotFoundError: the task has no model yet.
@@ -165,8 +178,10 @@ def evaluate_task(
         [p.photo.photo_pk for p in examples.photos], probs, answers(probs, policy, task.kind)
     )
     classes = todays_classes(task, model)
-    judged = judge(examples, heldout, classes, policy, None)
-    checks = [*examples.checks, *judged.checks]
+    outcome = _outcome(store, task, record)
+    judged = judge(examples, heldout, classes, policy, _curve(outcome))
+    trained = [c for c in _stored_checks(outcome) if c.name in TRAINING_CHECKS]
+    checks = [*earlier_checks, *examples.checks, *trained, *judged.checks]
     reports.mkdir(parents=True, exist_ok=True)
     write_checks(reports / "checks.jsonl", checks)
     files = write_task_report(store, examples, judged, model, record, backbone, checks, reports)
@@ -182,34 +197,93 @@ def evaluate_task(
     )
 
 
+def _examples(
+    store: Store, task: Task, backbone: Backbone, earlier: Sequence[Check], file: Path
+) -> Examples:
+    """The examples; where there is none, the error says what the import of the labels found."""
+    if earlier:
+        write_checks(file, earlier)
+    try:
+        return build_examples(store, task, backbone.space)
+    except TrainingError as error:
+        if not earlier:
+            raise
+        first = next((c for c in earlier if c.severity != "note"), earlier[0])
+        raise TrainingError(
+            f"{error}\n{first.message} The first: {first.items[0]}. All findings are in {file}."
+        ) from error
+
+
 def _unchanged(
-    store: Store, root: Path, task: Task, fingerprint: str, config: dict[str, Any], reports: Path
-) -> TrainResult | None:
-    """The result of the newest training, if it had the same examples and options and is whole."""
+    store: Store, root: Path, task: Task, fingerprint: str, config: dict[str, Any]
+) -> ModelView | None:
+    """The newest model, if it was trained on the same examples and options and is whole."""
     record = store.models.latest(task.task_id)
-    done = [run for run in store.models.runs(task.task_id) if run.status == "done"]
-    if record is None or not done:
-        return None
-    last = done[-1]
-    files = {name: str(reports / f"report.{suffix}") for name, suffix in REPORT_FILES.items()}
-    same = last.fingerprint == fingerprint and last.config == config and last.result is not None
-    if (
-        not same
-        or last.run_id != record.run_id
-        or not all(Path(f).exists() for f in files.values())
-    ):
+    runs = {run.run_id: run for run in store.models.runs(task.task_id) if run.status == "done"}
+    run = None if record is None else runs.get(record.run_id or -1)
+    if record is None or run is None or run.result is None:
         return None
     folder = root / record.folder
-    if not folder.is_dir() or folder_hash(folder) != record.sha256:
+    same = run.fingerprint == fingerprint and run.config == config
+    if not same or not folder.is_dir() or folder_hash(folder) != record.sha256:
         return None
-    assert last.result is not None
-    files["model"] = str(folder)
-    return TrainResult(
-        task.name, task.kind, record.version, last.result["summary"], files=files, reused=True
-    )
+    return record
+
+
+def _kept(
+    store: Store,
+    root: Path,
+    task: Task,
+    backbone: Backbone,
+    reports: Path,
+    record: ModelView,
+    examples: Examples,
+    earlier: Sequence[Check],
+) -> TrainResult:
+    """What the training of this model gave; its report is written where it is not there."""
+    outcome = _outcome(store, task, record)
+    checks = [*earlier, *examples.checks, *_stored_checks(outcome)]
+    files = {name: str(reports / f"report.{suffix}") for name, suffix in REPORT_FILES.items()}
+    if not _is_report_of(record, examples, checks, [Path(file) for file in files.values()]):
+        return evaluate_task(store, root, task, backbone, reports=reports, earlier_checks=earlier)
+    write_checks(reports / "checks.jsonl", checks)
+    files["model"] = str(root / record.folder)
+    return TrainResult(task.name, task.kind, record.version, outcome["summary"], checks, files)
+
+
+def _is_report_of(
+    record: ModelView, examples: Examples, checks: Sequence[Check], files: Sequence[Path]
+) -> bool:
+    """Whether the report is there and tells of this model, these labels and these findings."""
+    try:
+        told = json.loads(files[-1].read_bytes())
+        made_of = (told["model"]["sha256"], told["model"]["labels"], told["checks"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    todays = [check.as_dict() for check in checks]
+    shown = {check.pop("name"): check for check in todays}
+    current = made_of == (record.sha256, examples.fingerprint, shown)
+    return current and all(file.exists() for file in files)
+
+
+def _outcome(store: Store, task: Task, record: ModelView) -> dict[str, Any]:
+    """What the run that trained a model noted; empty where there is no such run."""
+    runs = {run.run_id: run.result for run in store.models.runs(task.task_id)}
+    return runs.get(record.run_id or -1) or {}
+
+
+def _stored_checks(outcome: dict[str, Any]) -> list[Check]:
+    return [Check(**{**c, "items": tuple(c["items"])}) for c in outcome.get("checks", [])]
+
+
+def _curve(outcome: dict[str, Any]) -> LearningCurve | None:
+    curve = outcome.get("curve")
+    return LearningCurve.from_dict(curve) if curve else None
 
 
 REPORT_FILES = {"report": "html", "report as JSON": "json"}
+TRAINING_CHECKS = ("classes_set_aside", "leaking_split")
+"""What only a training finds."""
 
 
 def _training_checks(examples: Examples, trained: Trained) -> list[Check]:
@@ -251,28 +325,45 @@ def _save(
     backbone: Backbone,
     run_id: int,
 ) -> ModelView:
-    """Write the folder, then register it; a folder without a row is from a killed run."""
-    version = store.models.next_version(task.task_id)
-    relative = f"models/{folder_name(task)}/{version}"
-    folder = root / relative
-    shutil.rmtree(folder, ignore_errors=True)
-    digest = model.save(folder)
-    heldout.save(folder)
-    _export_graph(model, folder / ONNX_FILE, backbone)
-    model_id = store.models.register(
-        ModelRecord(
-            task_id=task.task_id,
-            version=version,
-            folder=relative,
-            sha256=digest,
-            space=model.space,
-            taxonomy_version=model.taxonomy_version,
-            card={"metrics": dict(model.metrics), "created": model.created},
-            run_id=run_id,
-        )
-    )
+    """Write a folder aside, and let it appear with its row: both or none, whoever else trains."""
+    home = root / "models" / folder_name(task)
+    aside = home / f".{uuid4().hex}"
+    try:
+        digest = model.save(aside)
+        heldout.save(aside)
+        _export_graph(model, aside / ONNX_FILE, backbone)
+        version = store.models.next_version(task.task_id)
+        while True:
+            folder = home / str(version)
+            try:
+                model_id = store.models.register(
+                    ModelRecord(
+                        task_id=task.task_id,
+                        version=version,
+                        folder=folder.relative_to(root).as_posix(),
+                        sha256=digest,
+                        space=model.space,
+                        taxonomy_version=model.taxonomy_version,
+                        card={"metrics": dict(model.metrics), "created": model.created},
+                        run_id=run_id,
+                    ),
+                    partial(_place, aside, folder),
+                )
+                break
+            except InputError:
+                taken, version = version, store.models.next_version(task.task_id)
+                if version == taken:
+                    raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
     store.models.add_policy(model_id, model.policy)
     return store.models.get(task.task_id, version)
+
+
+def _place(aside: Path, folder: Path) -> None:
+    """Give a folder its name; one that is there has no row, so it is of a killed training."""
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
 
 
 def _export_graph(model: Model, path: Path, backbone: Backbone) -> None:

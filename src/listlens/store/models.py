@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -85,15 +85,22 @@ class Models:
             query = sa.select(sa.func.max(model.c.version)).where(model.c.task_id == task_id)
             return (connection.execute(query).scalar() or 0) + 1
 
-    def register(self, record: ModelRecord) -> int:
+    def register(self, record: ModelRecord, place: Callable[[], None] = lambda: None) -> int:
         """Add a model; return its id.
+
+        Args:
+            record: the model.
+            place: called in the transaction once the version is surely this model's; where it
+                raises, nothing is added.
 
         Raises:
             InputError: the version is taken, or the task or run is not there.
         """
         try:
             with self._db.write() as connection:
-                return self._register(connection, record)
+                model_id = self._register(connection, record)
+                place()
+                return model_id
         except Exception as error:
             if isinstance(error.__cause__, IntegrityError):
                 raise InputError(
