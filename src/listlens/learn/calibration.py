@@ -20,9 +20,9 @@ from listlens.learn.heads import Targets, losses
 # four stored decimals show, above float32's resolution near 1.
 FLOOR = 1e-5
 # Weight of the pull towards the common slope and offset 0 (and of the common slope towards 1: a few
-# photos that are all right would otherwise make every answer certain), in answers: a class with this many
-# answers of average information is moved half way. Chosen on cars parts: log loss .3688 against
-# .3763 with one common slope, nearly flat from 1 to 40; average precision within .001.
+# photos that are all right would otherwise make every answer certain), in answers: a class with
+# this many answers of average information is moved half way. Chosen on cars parts: log loss .3688
+# against .3763 with one common slope, nearly flat from 1 to 40; average precision within .001.
 PULL = 10.0
 
 
