@@ -181,7 +181,7 @@ def _learn(
     from listlens.pipeline.training import train_task
 
     task = _task(project, file)
-    imported = project.import_label_file(task, file)
+    imported = project.import_label_file(task, file, sole=True)
     task = project.store.labels.task(task.name)
     result = train_task(
         project.store,

@@ -230,14 +230,14 @@ class Project:
         return self.import_label_file(found, file, annotator)
 
     def import_label_file(
-        self, task: Task, file: LabelFile, annotator: str | None = None
+        self, task: Task, file: LabelFile, annotator: str | None = None, *, sole: bool = False
     ) -> LabelReport:
-        """Import an opened label file."""
+        """Import an opened label file; see `listlens.pipeline.labelling.import_labels`."""
         from listlens.pipeline.labelling import import_labels
 
         declared = self.config.tasks.get(task.name)
         closed = declared is not None and bool(declared.classes)
-        return import_labels(self.store, task, file, annotator=annotator, closed=closed)
+        return import_labels(self.store, task, file, annotator=annotator, closed=closed, sole=sole)
 
     def export_labels(self, task: str, path: str | Path) -> int:
         """Write a task's labels as `import_labels` reads them; return the number of rows."""

@@ -86,6 +86,7 @@ def auto(
 
     Writes report.html, report.json, predictions.csv, checks.jsonl and the model to OUT. The same
     OUT again goes on: unchanged inputs are reused, changed labels train again without embedding.
+    LABELS is the task's only label file: what earlier ones said is taken back.
 
     Example: listlens auto photos labels.csv --out result
     """

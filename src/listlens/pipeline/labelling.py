@@ -84,7 +84,13 @@ class LabelReport:
 
 
 def import_labels(
-    store: Store, task: Task, file: LabelFile, *, annotator: str | None = None, closed: bool
+    store: Store,
+    task: Task,
+    file: LabelFile,
+    *,
+    annotator: str | None = None,
+    closed: bool,
+    sole: bool = False,
 ) -> LabelReport:
     """Write the answers of a label file as annotations.
 
@@ -100,6 +106,7 @@ def import_labels(
         annotator: the person whose answers these are; by default the file speaks for itself, and
             is known again by its absolute path.
         closed: whether classes that the task does not have are left out rather than added.
+        sole: whether this is the task's only label file: what others said is taken back.
 
     Raises:
         LabelError: so many new classes that the label column cannot be meant; nothing is written.
@@ -115,6 +122,10 @@ def import_labels(
         _add_classes(store, task, file, photos)
     annotator_id = store.labels.annotator(name)
     before = _Said(store, task)
+    if sole:
+        others = [v for other in sorted(before.files - {annotator_id}) for v in before.by(other)]
+        report.withdrawn = _withdraw(store, others, place)
+        before = _Said(store, task) if others else before
     said: dict[int, Answer] = {}
     contents: set[int] = set()
     for batch in batched(_answers(file, photos, allowed, said, report), ROWS_AT_ONCE):
@@ -131,7 +142,7 @@ def import_labels(
         and view.photo_pk not in said
         and not (view.photo_pk in before.gone and view.subject_ids[0] in contents)
     ]
-    report.withdrawn = _withdraw(store, stale, place)
+    report.withdrawn += _withdraw(store, stale, place)
     return report
 
 
