@@ -94,12 +94,16 @@ def sink_frames(path: Path, schema: dict[str, Any], frames: Iterable[Any]) -> in
     from polars.io.plugins import register_io_source
 
     n = 0
+    failures: list[Exception] = []
 
     def generate(*_: Any) -> Iterator[Any]:
         nonlocal n
-        for frame in frames:
-            n += frame.height
-            yield frame
+        try:
+            for frame in frames:
+                n += frame.height
+                yield frame
+        except Exception as error:  # raised below: polars would still be writing meanwhile
+            failures.append(error)
 
     lazy = register_io_source(generate, schema=pl.Schema(schema))
     try:
@@ -110,4 +114,6 @@ def sink_frames(path: Path, schema: dict[str, Any], frames: Iterable[Any]) -> in
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+    if failures:
+        raise failures[0]
     return n
