@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "benchmarks" / "run.py"
 
 
+@pytest.mark.slow
 def test_a_smoke_run_measures_every_line_that_is_installed_and_names_those_that_are_not(tmp_path):
     done = subprocess.run(
         [sys.executable, str(RUN), "--smoke", "--venvs", str(tmp_path)],
