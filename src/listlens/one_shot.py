@@ -14,7 +14,6 @@ from listlens.core.errors import ConfigError, InputError
 from listlens.core.types import Kind
 from listlens.images.report import link_to_report
 from listlens.labels.files import LabelFile, read_labels
-from listlens.pipeline.checks import write_checks
 from listlens.pipeline.models import can_give_starter_tags, starter_model
 from listlens.pipeline.predictions_file import write_predictions
 from listlens.pipeline.starter_report import write_starter_report
@@ -183,7 +182,7 @@ def _learn(
     task = _task(project, file)
     imported = project.import_label_file(task, file, sole=True)
     task = project.store.labels.task(task.name)
-    result = train_task(
+    return train_task(
         project.store,
         project.root,
         task,
@@ -194,8 +193,6 @@ def _learn(
         earlier_checks=imported.checks(),
         progress=progress,
     )
-    write_checks(project.root / "checks.jsonl", result.checks)
-    return result
 
 
 def _task(project: Project, file: LabelFile) -> Task:

@@ -73,7 +73,10 @@ def headline(kind: Kind | None, evaluation: Evaluation | None) -> tuple[str, str
     if micro.precision is None or micro.recall is None:
         return "It gives no tag yet", f"{basis}."
     macro = evaluation.scores.macro.average_precision
-    tail = f" Macro average precision {macro.value:.3f} ({interval(macro)} %)." if macro else ""
+    tail = ""
+    if macro:
+        around = f"{macro.low:.3f} to {macro.high:.3f}"
+        tail = f" Macro average precision {macro.value:.3f} ({around})."
     return (
         f"{_capital(_so_many(micro.precision.value, 'tags'))} it gives are right, and it finds "
         f"{of_hundred(micro.recall.value)} that belong",
