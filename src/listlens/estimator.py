@@ -15,8 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 from listlens.backbones.registry import load_backbone
 from listlens.core.errors import InputError
 from listlens.images.decode import Limits
+from listlens.learn.candidates import TrainOptions
 from listlens.learn.dataset import TrainingSet
-from listlens.learn.recipe import TrainOptions, train
+from listlens.learn.recipe import train
 from listlens.pipeline.apply import embed_files
 from listlens.pipeline.contents import CHUNK_FILES, batched, worker_pool
 from listlens.sources.paths import printable, real_path

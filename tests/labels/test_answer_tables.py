@@ -12,14 +12,9 @@ from hypothesis import strategies as st
 
 from listlens.core.errors import InputError, LabelError, NotFoundError
 from listlens.core.types import Answer, Kind, Reason, RejectedRow
+from listlens.labels.answers import parse_answer
 from listlens.labels.consensus import consensus
-from listlens.labels.files import (
-    LabelRow,
-    Unlabelled,
-    parse_answer,
-    read_labels,
-    similar_classes,
-)
+from listlens.labels.files import LabelRow, Unlabelled, read_labels, similar_classes
 from listlens.labels.match import Matcher, match_key
 from listlens.labels.starter import StarterTags
 

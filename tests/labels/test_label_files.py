@@ -10,13 +10,8 @@ import pytest
 
 from listlens.core.errors import LabelError
 from listlens.core.types import Answer, Reason, RejectedRow
-from listlens.labels.files import (
-    LabelRow,
-    Unlabelled,
-    parse_answer,
-    read_labels,
-    similar_classes,
-)
+from listlens.labels.answers import parse_answer
+from listlens.labels.files import LabelRow, Unlabelled, read_labels, similar_classes
 
 
 def answers(path: Path, **options: Any) -> list[tuple[str, ...]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from listlens.learn.calibration import FLOOR, Calibration, fit_calibration, identity
-from listlens.learn.heads import encode, losses
+from listlens.learn.objectives import encode, losses
 
 
 def true_logits(n: int, k: int, seed: int = 0) -> np.ndarray:

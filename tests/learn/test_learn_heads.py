@@ -7,7 +7,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from listlens.learn import heads
-from listlens.learn.heads import balanced, encode, fit, fit_path, losses, rotate
+from listlens.learn.heads import fit, fit_path, rotate
+from listlens.learn.objectives import balanced, encode, losses
 
 
 def scaled(x):

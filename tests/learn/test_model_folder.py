@@ -110,7 +110,7 @@ def test_other_numbers_than_written_are_noticed(model, tmp_path):
     [
         ({"format": 99}, "format 99"),
         ({"format": None}, "not a listlens model"),
-        ({"kind": "tree"}, "kind 'tree'"),
+        ({"kind": "ranking"}, "kind 'ranking'"),
         ({"classes": ["a", "b"]}, "2 classes with 3 ids"),
         ({"policy": {"thresholds": [2, 2, 2]}}, "damaged"),
         ({"space": {}}, "damaged"),

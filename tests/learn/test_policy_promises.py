@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from listlens.core.errors import InputError
 from listlens.core.types import Policy
 from listlens.learn.calibration import FLOOR, Calibration, fit_calibration
-from listlens.learn.heads import encode, losses
+from listlens.learn.objectives import encode, losses
 from listlens.learn.policies import choose_policy, decide, largest_risk, parse_target
 from listlens.store.predictions import pack, unpack
 

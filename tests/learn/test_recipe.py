@@ -146,7 +146,7 @@ def test_selection_is_json_and_lists_what_was_tried(training_set):
     trained = train(training_set(), TrainOptions(strengths=(0.01, 1.0), class_weight="balanced"))
     told = json.loads(json.dumps(trained.selection))
     assert [t["C"] for t in told["tried"]] == [0.01, 1.0]
-    best = min(told["tried"], key=lambda t: t["log_loss"])
+    best = min(told["tried"], key=lambda t: t["loss"])
     assert (told["C"], told["class_weight"]) == (best["C"], "balanced")
 
 

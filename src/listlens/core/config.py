@@ -10,9 +10,12 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from listlens.core.errors import ConfigError, suggest
+from listlens.core.scale import parse_scale
+from listlens.core.tree import Tree
+from listlens.core.types import Kind
 
 CONFIG_NAME = "listlens.toml"
 
@@ -65,14 +68,37 @@ class LimitsConfig(_Section):
 
 
 class TaskConfig(_Section):
-    kind: Literal["single", "multi"] = Field(
-        description="single: exactly one class a photo; multi: any number of classes."
+    kind: Kind = Field(
+        description="single: exactly one class a photo; multi: any number of classes; tree: a node "
+        "of a category tree; score: votes on a scale."
     )
     classes: tuple[str, ...] = Field(
         (),
-        description="Possible answers. Empty: the classes met in imported labels are taken. "
-        "Given: any other class in a label file is reported and left out.",
+        description="Possible answers; of a tree the paths, such as 'Fruit > Apple'. Empty: the "
+        "classes met in imported labels are taken. Given: any other class in a label file is "
+        "reported and left out.",
     )
+    scale: str = Field(
+        "", description="score only: LOW:HIGH or LOW:HIGH:STEP, such as 1:5 or 0:1:0.1."
+    )
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> TaskConfig:
+        if (self.kind == "score") != bool(self.scale):
+            raise ValueError("a task of kind score has a scale, such as '1:5', and no other has")
+        if self.scale and self.classes:
+            raise ValueError(
+                "the classes of a score task are the steps of its scale: leave them out"
+            )
+        self.answers  # noqa: B018  raises where the scale or a path is wrong
+        return self
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The possible answers: the classes, all nodes of the tree, or the steps of the scale."""
+        if self.kind == "score":
+            return parse_scale(self.scale)
+        return Tree.of(self.classes).paths if self.kind == "tree" else self.classes
 
 
 class Config(_Section):

@@ -5,13 +5,15 @@ Frozen and checked when built. The words are those of the glossary in `docs/glos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-Kind = Literal["single", "multi"]
-"""What a task asks: one class of several, or any number of classes."""
+Kind = Literal["single", "multi", "tree", "score"]
+"""What a task asks: one class of several, any number of classes, a node of a category tree (see
+`core.tree`), or a distribution over the steps of a scale (see `core.scale`)."""
 
 STARTER = "starter"
 """Name of the built-in task whose classes are the starter tags; no other task may have it."""
@@ -181,18 +183,22 @@ class Task:
 class Answer:
     """What an annotator said of one subject.
 
-    For `single` tasks `yes` holds one class. For `multi`, `yes` and `no` hold any number; what is
-    in neither means no, unless `unlisted` is ``unknown``.
+    For `single` and `tree` tasks `yes` holds one class. For `multi`, `yes` and `no` hold any
+    number; what is in neither means no, unless `unlisted` is ``unknown``. For `score`, `votes`
+    holds (step, number of votes), and the number may be a fraction.
     """
 
     yes: tuple[str, ...]
     no: tuple[str, ...] = ()
     unlisted: Literal["no", "unknown"] = "no"
+    votes: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         both = set(self.yes) & set(self.no)
         if both:
             raise ValueError(f"both yes and no: {sorted(both)}")
+        if not all(math.isfinite(n) and n > 0 for _, n in self.votes):
+            raise ValueError(f"votes must be above 0: {self.votes}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +208,8 @@ class Policy:
     Args:
         thresholds: per class, in [0, 1]. `multi`: the class is given at or above it. `single`:
             the top class is given whatever its probability; below its threshold a person should
-            look.
+            look. `tree`: all equal; the deepest node at or above it is answered. `score`: not
+            used, 0.
         review_below: `multi`: per class, probabilities in [review_below, threshold) and
             [threshold, review_above) are unsure. Equal to the threshold where there is no band.
         review_above: see review_below.

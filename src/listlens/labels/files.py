@@ -1,20 +1,19 @@
 """Label files: what people said of photos, in any table, samples.json or folders of classes.
 
-A single-label value is a class. A multi-label value is classes separated by ``|``, a JSON list, or
-a list where the format has lists; ``-class`` means no.
+How the values of a row are read: `labels.answers`.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from listlens.core.errors import ConfigError, LabelError, suggest
 from listlens.core.types import Answer, Kind, PhotoRow, Reason, RejectedRow, Split
+from listlens.labels.answers import MARK, Reading, Unlisted
 from listlens.sources import detect, layouts, tables
 from listlens.sources.columns import NAMES, find_columns
 from listlens.sources.paths import printable, real_path
@@ -22,8 +21,6 @@ from listlens.sources.table import id_text
 
 N_ROWS_TO_GUESS = 1000
 """The kind is guessed from this many first rows: one list or ``|`` among them means multi."""
-
-Unlisted = Literal["no", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +61,14 @@ class LabelFile:
 
     Args:
         path: the file, or the folder of classes.
-        kind: ``single`` or ``multi``.
+        kind: what is asked.
         guessed: whether the kind was guessed from the values.
         columns: role (`image`, `label`, ...) to column; empty for folders of classes.
         unlisted: what a multi-label answer says of classes that it does not name, where no column
             `unlisted` says it.
+        labels: the label columns: one; tree: or one a level; score: or one a step.
+        separator: tree: between the levels of a path in one column.
+        scale: score: names of the steps.
     """
 
     path: Path
@@ -76,18 +76,27 @@ class LabelFile:
     guessed: bool
     columns: Mapping[str, str]
     unlisted: Unlisted
+    labels: tuple[str, ...] = ()
+    separator: str = MARK
+    scale: tuple[str, ...] = ()
+
+    @property
+    def reading(self) -> Reading:
+        """How its values are read."""
+        return Reading(self.kind, self.separator, self.scale)
 
     def describe(self) -> str:
         """Say in one sentence what is read and how."""
-        kind = f"{self.kind}-label{' (guessed from the values)' if self.guessed else ''}"
+        kind = f"{self.kind}{' (guessed from the values)' if self.guessed else ''}"
         if not self.columns:
             return f"folder names of {printable(self.path)}: {kind}"
-        return f"column {self.columns['label']!r} of {printable(self.path.name)}: {kind}"
+        shown = ", ".join(map(repr, self.labels))
+        return f"column {shown} of {printable(self.path.name)}: {kind}"
 
     def rows(self) -> Iterator[LabelRow | Unlabelled | RejectedRow]:
         """Yield every row in order; streams, and never raises for one bad row."""
         if not self.columns:
-            yield from _folder_rows(self.path, self.kind, self.unlisted)
+            yield from _folder_rows(self.path, self.reading, self.unlisted)
             return
         for table in _tables(self.path):
             # An empty cell of a text table is a value; in JSON and Parquet null is no value.
@@ -115,8 +124,12 @@ class LabelFile:
         if unlisted not in ("no", "unknown"):
             detail = f"column {self.columns['unlisted']!r} is {unlisted!r}; allowed: no, unknown"
             return RejectedRow(at, Reason.BAD_ROW, detail)
-        value = values.get(self.columns["label"], missing)
-        answer = parse_answer(value, self.kind, cast("Unlisted", unlisted))
+        answer = self.reading.answer(
+            [values.get(column, missing) for column in self.labels],
+            cast("Unlisted", unlisted),
+            count=values.get(self.columns.get("count", "")),
+            deviation=values.get(self.columns.get("deviation", "")),
+        )
         if isinstance(answer, str):
             return RejectedRow(at, Reason.BAD_ROW, answer)
         listing_id = self._text("listing_id", values) or None
@@ -133,10 +146,12 @@ def read_labels(
     path: Path,
     *,
     kind: Kind | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     mapping: Mapping[str, str] | None = None,
     unlisted: Unlisted = "no",
     group: str | None = None,
+    separator: str | None = None,
+    scale: Sequence[str] = (),
 ) -> LabelFile:
     """Look into a label file, and return what reads it.
 
@@ -145,11 +160,14 @@ def read_labels(
             `split`, `group` and `unlisted`; Image ATM's samples.json; or a folder: with Hugging
             Face metadata, with samples.json, or with a folder for each class (ImageFolder).
         kind: what is asked; None guesses it, see N_ROWS_TO_GUESS.
-        label: the label column, where it has another name.
+        label: the label column, where it has another name; tree: or the columns of its levels, from
+            the top; score: or the columns with the votes of each step.
         mapping: role to column, see `sources.columns.NAMES`.
         unlisted: what a multi-label answer says of the classes that it does not name; a column
             `unlisted` says it row by row.
         group: column whose equal values must stay on one side of a split.
+        separator: tree: between the levels of a path in one column; ``>`` by default.
+        scale: score: names of the steps.
 
     Returns:
         The checked file; `rows()` reads it.
@@ -158,53 +176,39 @@ def read_labels(
         LabelError: no photo or label column, naming those that are there.
         NotFoundError, InputError, MissingExtraError: as `sources.tables.read_table`.
     """
+    levels = (label,) if isinstance(label, str) else tuple(label or ())
+    _check_levels(kind, levels, scale)
     chosen = dict(mapping or {})
-    chosen |= {role: name for role, name in (("label", label), ("group", group)) if name}
+    chosen |= {role: name for role, name in (("label", next(iter(levels), "")),
+                                             ("group", group)) if name}  # fmt: skip
+    how: dict[str, Any] = {"separator": separator or MARK, "scale": tuple(scale)}
     files = _tables(path)
     if not files:
         if not path.is_dir():
             raise LabelError(f"there is no label file {printable(path)}")
-        return LabelFile(path, kind or "single", False, {}, unlisted)
-    columns = _label_columns(files[0], chosen)
+        return LabelFile(path, kind or "single", False, {}, unlisted, **how)
+    columns = _label_columns(files[0], chosen, levels)
     guess = kind or _guess_kind(files[0], columns["label"])
-    return LabelFile(path, guess, kind is None, columns, unlisted)
+    labels = levels if len(levels) > 1 else (columns["label"],)
+    return LabelFile(path, guess, kind is None, columns, unlisted, labels, **how)
 
 
-def parse_answer(value: Any, kind: Kind, unlisted: Unlisted = "no") -> Answer | str | None:
-    """Read one label value.
-
-    Args:
-        value: text, number or list; None and, for `single`, empty text are no label.
-        kind: what is asked.
-        unlisted: see `Answer`. An empty `multi` value says "no class" where it is ``no``, and
-            nothing at all where it is ``unknown``.
-
-    Returns:
-        The answer, None where there is none, or a sentence on what is wrong.
-
-    Example:
-        >>> parse_answer("bed| lamp |-tv", "multi").yes, parse_answer("bed", "single").yes
-        (('bed', 'lamp'), ('bed',))
-    """
-    if isinstance(value, dict):
-        return "a label is a text or a list of texts, not an object"
-    if value is None:
-        return None
-    names = _names(value, kind)
-    if isinstance(names, str):
-        return names
-    if kind == "single":
-        if len(names) > 1:
-            return f"one label is needed, {len(names)} found: is this a multi-label file?"
-        return Answer(yes=(names[0],)) if names else None
-    no = tuple(name for name in (n[1:].strip() for n in names if n.startswith("-")) if name)
-    yes = tuple(name for name in names if not name.startswith("-"))
-    both = sorted(set(yes) & set(no))
-    if both:
-        return f"both yes and no: {', '.join(both)}"
-    if not yes and not no and unlisted == "unknown":
-        return None
-    return Answer(yes, no, unlisted)
+def _check_levels(kind: Kind | None, levels: Sequence[str], scale: Sequence[str]) -> None:
+    """Raise LabelError where several label columns, or none of a scale, do not fit the kind."""
+    if len(levels) > 1 and kind not in ("tree", "score"):
+        raise LabelError(
+            f"{len(levels)} label columns ({', '.join(levels)}) need --kind tree, one a level, or "
+            f"--kind score, one a step; the kind is {kind or 'not stated'}."
+        )
+    if kind == "score" and not scale:
+        raise LabelError(
+            "a score needs its scale: --scale LOW:HIGH or LOW:HIGH:STEP, such as --scale 1:5."
+        )
+    if kind == "score" and len(levels) > 1 and len(levels) != len(scale):
+        raise LabelError(
+            f"{len(levels)} label columns for the {len(scale)} steps {', '.join(scale)}: give the "
+            "column of the means, or one column of votes a step."
+        )
 
 
 def similar_classes(classes: Iterable[str]) -> list[tuple[str, ...]]:
@@ -221,25 +225,6 @@ def similar_classes(classes: Iterable[str]) -> list[tuple[str, ...]]:
     return [tuple(names) for names in alike.values() if len(names) > 1]
 
 
-def _names(value: Any, kind: Kind) -> list[str] | str:
-    """Return the distinct names in a value, in order, or what is wrong with it."""
-    parts: list[Any]
-    if isinstance(value, list):
-        parts = value
-    elif kind == "multi" and isinstance(value, str):
-        parts = value.split("|")
-        if value.lstrip().startswith("["):
-            try:
-                parts = json.loads(value)
-            except (ValueError, RecursionError) as error:
-                return f"not a JSON list: {error}"
-    else:
-        parts = [value]
-    if any(isinstance(part, (list, dict)) for part in parts):
-        return "a label is a text or a list of texts"
-    return list(dict.fromkeys(name for name in map(id_text, parts) if name))
-
-
 def _tables(path: Path) -> list[Path]:
     """Return the tables that hold the labels; none for folders of classes."""
     if not path.is_dir():
@@ -252,8 +237,13 @@ def _has_null(table: Path) -> bool:
     return tables.format_name(table) in ("JSON", "JSON Lines", "Parquet")
 
 
-def _label_columns(table: Path, chosen: Mapping[str, str]) -> dict[str, str]:
+def _label_columns(table: Path, chosen: Mapping[str, str], levels: Sequence[str]) -> dict[str, str]:
     found = tables.columns(table)
+    absent = [name for name in levels if name not in found] if len(levels) > 1 else []
+    if absent:
+        raise LabelError(
+            f"{printable(table)} has no column {absent[0]!r}. {suggest(absent[0], found)}"
+        )
     try:
         columns = find_columns(found, chosen, tuple(NAMES))
     except ConfigError as error:
@@ -283,7 +273,7 @@ def _guess_kind(table: Path, column: str) -> Kind:
 
 
 def _folder_rows(
-    root: Path, kind: Kind, unlisted: Unlisted
+    root: Path, reading: Reading, unlisted: Unlisted
 ) -> Iterator[LabelRow | Unlabelled | RejectedRow]:
     for row in layouts.ImageFolderSource(root).rows():
         if isinstance(row, RejectedRow):
@@ -293,5 +283,16 @@ def _folder_rows(
             if name is None:
                 yield Unlabelled(row.photo_id, split=split, at=row.at)
             else:
-                answer = Answer((name,), unlisted=unlisted if kind == "multi" else "no")
-                yield LabelRow(row.photo_id, None, answer, split, at=row.at)
+                answer = _folder_answer(name, reading, unlisted)
+                if isinstance(answer, Answer):
+                    yield LabelRow(row.photo_id, None, answer, split, at=row.at)
+                else:
+                    detail = answer or "the folder's name says nothing"
+                    yield RejectedRow(row.at, Reason.BAD_ROW, detail)
+
+
+def _folder_answer(name: str, reading: Reading, unlisted: Unlisted) -> Answer | str | None:
+    """A folder's name is a class, whatever signs it holds; or a path, or a step."""
+    if reading.kind in ("single", "multi"):
+        return Answer((name,), unlisted=unlisted if reading.kind == "multi" else "no")
+    return reading.answer([name])

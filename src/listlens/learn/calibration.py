@@ -1,7 +1,7 @@
 """Calibration: logits to probabilities that mean what they say.
 
-`single`: one temperature. `multi`: a slope and an offset per class, drawn towards one common slope
-and no offset, so that a class with few answers borrows from the others.
+`single`, `tree` and `score`: one temperature. `multi`: a slope and an offset per class, drawn
+towards one common slope and no offset, so that a class with few answers borrows from the others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, softmax
 
 from listlens.core.types import Kind
-from listlens.learn.heads import Targets, losses
+from listlens.learn.objectives import Targets, losses
 
 # Every probability is mixed with this much of the uniform one, so none is ever 0 or 1: below what
 # four stored decimals show, above float32's resolution near 1.
@@ -31,20 +31,20 @@ class Calibration:
     """`logits * slope + offset`, then softmax or sigmoid, then mixed with FLOOR of uniform.
 
     Args:
-        slope: `(k,)` float32, above 0; all equal (1 / temperature) for single.
-        offset: `(k,)` float32; 0 for single.
+        slope: `(k,)` float32, above 0; all equal (1 / temperature) save for multi.
+        offset: `(k,)` float32; 0 save for multi.
     """
 
     slope: NDArray[np.float32]
     offset: NDArray[np.float32]
 
     def probs(self, logits: NDArray[np.floating], kind: Kind) -> NDArray[np.float32]:
-        """Return `(n, k)` float32 probabilities in (0, 1); rows sum to 1 for single."""
+        """Return `(n, k)` float32 probabilities in (0, 1); rows sum to 1 save for multi."""
         scaled = logits.astype(np.float64) * self.slope + self.offset
-        if kind == "single":
-            p, uniform = softmax(scaled, axis=1), 1.0 / scaled.shape[1]
-        else:
+        if kind == "multi":
             p, uniform = expit(scaled), 0.5
+        else:
+            p, uniform = softmax(scaled, axis=1), 1.0 / scaled.shape[1]
         return np.asarray((1 - FLOOR) * p + FLOOR * uniform, dtype=np.float32)
 
 
@@ -65,7 +65,7 @@ def fit_calibration(logits: NDArray[np.floating], targets: Targets) -> Calibrati
     """
     n_classes = targets.yes.shape[1]
     known = (targets.weight > 0).astype(np.float64)
-    weight = known[:, :1] if targets.kind == "single" else known
+    weight = known
     if weight.sum() < 2:
         return identity(n_classes)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from listlens.core.errors import TrainingError
+from listlens.core.tree import Tree
 from listlens.core.types import Kind
 
 SPLITS = ("", "train", "val", "test")
@@ -18,16 +20,20 @@ class TrainingSet:
     """One row per labelled photo.
 
     Args:
-        kind: `single` or `multi`.
-        classes: names, in the order of the targets.
+        kind: of the task.
+        classes: names, in the order of the targets; tree: the paths of all its nodes, in the
+            order of `core.tree.Tree.of`; score: its steps, increasing numbers.
         embeddings: `(n, d)` float32.
         targets: single: `(n,)` int64 class index, -1 where unusable (a conflict, say); multi:
-            `(n, k)` int8, 1 yes, 0 no, -1 unknown.
+            `(n, k)` int8, 1 yes, 0 no, -1 unknown; tree: `(n,)` int64 node, which may be an inner
+            one, -1 where unusable; score: `(n, k)` float32 shares of the votes that sum to 1, NaN
+            where unusable.
         groups: `(n,)` int64; equal numbers must stay on one side of every split.
         listings: `(n,)` int64; what intervals are drawn by.
         given_split: `(n,)` str: empty, `train`, `val` or `test`. Either no row has one or some
             have; a row without one is then training data.
         names: photo ids, for messages.
+        weights: `(n,)` float32, what a row counts, above 0; None: all alike.
 
     Raises:
         TrainingError: shapes do not fit, a value is out of range, an embedding is not finite.
@@ -36,11 +42,12 @@ class TrainingSet:
     kind: Kind
     classes: tuple[str, ...]
     embeddings: NDArray[np.float32]
-    targets: NDArray[np.integer]
+    targets: NDArray[Any]
     groups: NDArray[np.int64]
     listings: NDArray[np.int64]
     given_split: NDArray[np.str_]
     names: tuple[str, ...]
+    weights: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.names), len(self.classes)
@@ -48,7 +55,7 @@ class TrainingSet:
             raise TrainingError(f"class names must differ: {list(self.classes)}")
         if self.embeddings.ndim != 2:
             raise TrainingError(f"embeddings must be (n, d), not {self.embeddings.shape}")
-        shape = (n,) if self.kind == "single" else (n, k)
+        shape = (n,) if self.kind in ("single", "tree") else (n, k)
         wanted = {"embeddings": (n, self.embeddings.shape[1]), "targets": shape}
         wanted |= dict.fromkeys(("groups", "listings", "given_split"), (n,))
         for name, expected in wanted.items():
@@ -58,9 +65,18 @@ class TrainingSet:
         self._check_values(k)
 
     def _check_values(self, n_classes: int) -> None:
-        top = n_classes - 1 if self.kind == "single" else 1
-        if self.targets.size and not -1 <= self.targets.min() <= self.targets.max() <= top:
-            raise TrainingError(f"targets must be in [-1, {top}]")
+        if self.kind == "score":
+            self._check_histograms()
+        else:
+            top = 1 if self.kind == "multi" else n_classes - 1
+            if self.targets.size and not -1 <= self.targets.min() <= self.targets.max() <= top:
+                raise TrainingError(f"targets must be in [-1, {top}]")
+        if self.kind == "tree" and Tree.of(self.classes).paths != self.classes:
+            raise TrainingError("the classes of a tree are all its nodes, parents before children")
+        if self.weights is not None and not (
+            self.weights.shape == self.given_split.shape and (self.weights > 0).all()
+        ):
+            raise TrainingError("weights must be one number above 0 for each row")
         unknown = sorted(set(self.given_split.tolist()) - set(SPLITS))
         if unknown:
             raise TrainingError(f"unknown split {unknown[0]!r}; allowed: train, val, test or empty")
@@ -71,7 +87,28 @@ class TrainingSet:
                 "embed these photos again"
             )
 
+    def _check_histograms(self) -> None:
+        rows = self.targets[self.labelled]
+        if (rows < 0).any() or not np.allclose(rows.sum(axis=1), 1, atol=1e-4):
+            raise TrainingError("the votes of a row must be 0 or more, and their shares sum to 1")
+
+    def rows(self, keep: NDArray[Any]) -> TrainingSet:
+        """Return these rows only: a mask or indices."""
+        index = np.arange(len(self.names))[keep]
+        return replace(
+            self,
+            embeddings=self.embeddings[index],
+            targets=self.targets[index],
+            groups=self.groups[index],
+            listings=self.listings[index],
+            given_split=self.given_split[index],
+            names=tuple(self.names[i] for i in index.tolist()),
+            weights=None if self.weights is None else self.weights[index],
+        )
+
     @property
     def labelled(self) -> NDArray[np.bool_]:
         """`(n,)`: at least one answer is known."""
+        if self.kind == "score":
+            return np.asarray(~np.isnan(self.targets).any(axis=1))
         return np.asarray((self.targets >= 0).reshape(len(self.names), -1).any(axis=1))

@@ -1,7 +1,8 @@
 """Linear heads: logistic regression on standardised embeddings, a whole path of strengths at once.
 
-The problem is scikit-learn's `LogisticRegression` (same optimum, checked by a test): L2, bias not
-penalised, `C` times the weighted sum of log losses. Solved faster for two reasons. Data are first
+For `single` and `multi` the problem is scikit-learn's `LogisticRegression` (same optimum, checked
+by a test): L2, bias not penalised, `C` times the weighted sum of losses; `learn.objectives` has the
+losses, those of trees and scores too. Solved faster for two reasons. Data are first
 rotated to principal axes, which L2 does not notice and which leaves at most `n` of the `d` columns.
 In these axes the curvature is nearly diagonal, so dividing each axis by its curvature makes L-BFGS
 converge in some 10 steps instead of 100. And strengths are solved from strong to weak
@@ -17,9 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit, log_softmax, softmax
 
-from listlens.core.types import Kind
+from listlens.learn.objectives import Targets, loss_and_slope, outputs
 
 Floats = NDArray[np.float32]
 
@@ -110,73 +110,28 @@ def rotate(embeddings: Floats, axes: Floats | None = None) -> Rotated:
     return Rotated(mean, scale, axes, np.square(z).mean(axis=0), z)
 
 
-@dataclass(frozen=True)
-class Targets:
-    """What is to be learnt, in the same form for both kinds.
-
-    Args:
-        yes: `(n, k)` float32, 1 where the class is given.
-        weight: `(n, k)` float32, what the answer counts; 0 where it is unknown.
-        kind: `single` has one weight a row.
-    """
-
-    yes: Floats
-    weight: Floats
-    kind: Kind
-
-    def rows(self, index: NDArray[np.int64]) -> Targets:
-        return Targets(self.yes[index], self.weight[index], self.kind)
-
-
-def encode(targets: NDArray[np.integer], n_classes: int, kind: Kind) -> Targets:
-    """Turn class indices `(n,)` or answers `(n, k)` in {1, 0, -1} into `Targets`."""
-    if kind == "single":
-        yes = (targets[:, None] == np.arange(n_classes)).astype(np.float32)
-        known = np.repeat((targets >= 0)[:, None], n_classes, axis=1)
-    else:
-        yes, known = (targets == 1).astype(np.float32), targets >= 0
-    return Targets(yes, known.astype(np.float32), kind)
-
-
-def balanced(targets: Targets) -> Targets:
-    """Weigh classes (single) or yes and no (multi) inversely to how often they occur.
-
-    Source: scikit-learn's `class_weight="balanced"`, `n / (k * count)`.
-    """
-    count = (targets.yes * targets.weight).sum(axis=0)
-    n = targets.weight.sum(axis=0)
-    if targets.kind == "single":
-        per_class = n[0] / (np.maximum(count, 1) * max(int((count > 0).sum()), 1))
-        factor = (targets.yes @ per_class)[:, None]
-    else:
-        up, down = n / (2 * np.maximum(count, 1)), n / (2 * np.maximum(n - count, 1))
-        factor = np.where(targets.yes > 0, up, down)
-    weight = (targets.weight * factor).astype(np.float32)
-    return Targets(targets.yes, weight, targets.kind)
-
-
-def losses(logits: NDArray[np.floating], targets: Targets) -> NDArray[np.float64]:
-    """Return each answer's log loss, unweighted: `(n, 1)` for single, `(n, k)` for multi."""
-    if targets.kind == "single":
-        picked = log_softmax(logits.astype(np.float64), axis=1) * targets.yes
-        return np.asarray(-picked.sum(axis=1, keepdims=True), dtype=np.float64)
-    signed = np.where(targets.yes > 0, -1.0, 1.0) * logits.astype(np.float64)
-    return np.asarray(np.logaddexp(0.0, signed), dtype=np.float64)
-
-
 class _Problem:
-    """The objective for one strength, in variables scaled by the curvature where it starts."""
+    """The objective for one strength, in variables scaled by the curvature where it starts.
+
+    Variables are `(r + 1, m)`, the last row the bias; outputs are `variables @ mix.T`.
+    """
 
     def __init__(
-        self, rotated: Rotated, targets: Targets, strength: float, start: NDArray[np.float64]
+        self,
+        rotated: Rotated,
+        targets: Targets,
+        strength: float,
+        start: NDArray[np.float64],
+        mix: Floats | None,
     ) -> None:
-        self.z, self.targets = rotated.z, targets
-        rows = targets.weight[:, :1] if targets.kind == "single" else targets.weight
-        self.total = max(float(rows.sum()), 1.0)
+        self.z, self.targets, self.mix = rotated.z, targets, mix
+        self.total = max(float(targets.weight.sum()), 1.0)
         self.penalty = 1.0 / (strength * self.total)
         self.bias_penalty = BIAS_PENALTY / self.total
-        p = _probs(self._logits(start), targets.kind)
+        p = outputs(self._logits(start), targets.kind)
         spread = (targets.weight * p * (1 - p)).sum(axis=0, dtype=np.float64) / self.total
+        if mix is not None:
+            spread = spread @ np.square(mix)
         curvature = rotated.variance[:, None] * spread + self.penalty
         step = np.vstack([curvature, spread[None] + self.bias_penalty]) ** -0.5
         self.step: NDArray[np.float64] = step
@@ -193,39 +148,27 @@ class _Problem:
     def __call__(self, flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         params = self.unpack(flat)
         weights, bias = params[:-1], params[-1]
-        loss, slope = _loss(self._logits(params), self.targets)
+        loss, slope = loss_and_slope(self._logits(params), self.targets)
         pull = np.vstack([self.penalty * weights, self.bias_penalty * bias[None]])
         data = np.vstack([self.z.T @ slope, slope.sum(axis=0, dtype=np.float64)[None]])
+        if self.mix is not None:
+            data = data @ self.mix
         value = loss / self.total + 0.5 * float((pull * params).sum())
         gradient = (data / self.total + pull) * self.step
         return value * self.unit, gradient.ravel() * self.unit
 
     def _logits(self, params: NDArray[np.float64]) -> Floats:
-        single = params.astype(np.float32)
+        single = mixed(params.astype(np.float32), self.mix)
         return np.asarray(self.z @ single[:-1] + single[-1], dtype=np.float32)
 
 
-def _probs(logits: Floats, kind: Kind) -> Floats:
-    return np.asarray(softmax(logits, axis=1) if kind == "single" else expit(logits))
-
-
-def _loss(logits: Floats, targets: Targets) -> tuple[float, Floats]:
-    """Weighted sum of losses, and its derivative by the logits `(n, k)`."""
-    yes, weight = targets.yes, targets.weight
-    if targets.kind == "single":
-        logits -= logits.max(axis=1, keepdims=True)
-        picked = (logits * yes).sum(axis=1)
-        np.exp(logits, out=logits)
-        norm = logits.sum(axis=1)
-        loss = weight[:, 0] @ (np.log(norm) - picked).astype(np.float64)
-        return float(loss), (logits / norm[:, None] - yes) * weight
-    signed = np.where(yes > 0, -logits, logits)
-    loss = (weight * np.logaddexp(np.float32(0), signed)).sum(dtype=np.float64)
-    return float(loss), (expit(logits) - yes) * weight
+def mixed(params: NDArray[np.floating], mix: Floats | None) -> NDArray[np.floating]:
+    """What variables `(..., m)` come to as outputs `(..., k)`."""
+    return params if mix is None else params @ mix.T
 
 
 def fit_path(
-    rotated: Rotated, targets: Targets, strengths: Sequence[float]
+    rotated: Rotated, targets: Targets, strengths: Sequence[float], mix: Floats | None = None
 ) -> list[tuple[Floats, Floats]]:
     """Fit one head per strength, warm-started from strong to weak regularisation.
 
@@ -233,14 +176,17 @@ def fit_path(
         rotated: the training embeddings.
         targets: of the same rows.
         strengths: scikit-learn's `C`, increasing.
+        mix: `(k, m)`: outputs are sums of m variables, each penalised alike; None: one variable
+            an output. This is how classes share strength, see `learn.trees.sharing`.
 
     Returns:
         `(weights (r, k), bias (k,))` in the rotated axes, in the order of `strengths`.
     """
     path: list[tuple[Floats, Floats]] = []
-    params = np.zeros((rotated.z.shape[1] + 1, targets.yes.shape[1]))
+    n_outputs = targets.yes.shape[1]
+    params = np.zeros((rotated.z.shape[1] + 1, n_outputs if mix is None else mix.shape[1]))
     for strength in strengths:
-        problem = _Problem(rotated, targets, strength, params)
+        problem = _Problem(rotated, targets, strength, params, mix)
         found = minimize(
             problem,
             problem.pack(params),
@@ -249,20 +195,24 @@ def fit_path(
             options={"maxiter": MAX_STEPS, "ftol": TOLERANCE, "gtol": 1e-7, "maxcor": 10},
         )
         params = problem.unpack(found.x)
-        path.append((params[:-1].astype(np.float32), params[-1].astype(np.float32)))
+        head = mixed(params, mix).astype(np.float32)
+        path.append((head[:-1], head[-1]))
     return path
 
 
-def fit(embeddings: Floats, targets: Targets, strengths: Sequence[float]) -> Head:
+def fit(
+    embeddings: Floats, targets: Targets, strengths: Sequence[float], mix: Floats | None = None
+) -> Head:
     """Fit one head on raw embeddings `(n, d)`, at the last of the strengths.
 
     The others are steps on the way: the same way gives the same head as in `fit_path`.
 
     Example:
+        >>> from listlens.learn.objectives import encode
         >>> x = np.array([[0.0], [1.0], [2.0], [3.0]], dtype=np.float32)
         >>> head = fit(x, encode(np.array([0, 0, 1, 1]), 2, "single"), [0.1, 1.0])
         >>> head.logits(x).argmax(axis=1).tolist()
         [0, 0, 1, 1]
     """
     rotated = rotate(embeddings)
-    return rotated.head(*fit_path(rotated, targets, strengths)[-1])
+    return rotated.head(*fit_path(rotated, targets, strengths, mix)[-1])

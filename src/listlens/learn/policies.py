@@ -1,5 +1,6 @@
 """Thresholds for a stated target, and the decision as a pure function of probabilities.
 
+A score is not decided: its mean and spread are the answer. For trees see `learn.backoff`.
 Three targets: `best-f1`, `precision>=P`, `error<=E`. Every policy has an abstain band: photos that
 a person should look at, because the decision would be wrong too often.
 """
@@ -9,12 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from listlens.core.errors import InputError
+from listlens.core.scale import scale_of
 from listlens.core.types import Kind, Policy
+from listlens.learn import backoff
+from listlens.learn.trees import shape_of
 
 # Without a stated error, the band is the least that brings the error among the decided to half of
 # the overall error, and no lower than 1 %: below that, labels themselves are wrong as often
@@ -28,14 +33,20 @@ class Decision:
     """What a policy makes of one photo's probabilities.
 
     Args:
-        classes: single: the top class; multi: all classes given, most probable first.
-        probability: of the top class (single), or of the least sure of the answers (multi).
+        classes: single: the top class; multi: all classes given, most probable first; tree: the
+            node, none where not even its top level is sure enough; score: none.
+        probability: of the top class (single), of the least sure of the answers (multi), of the
+            node (tree), None for a score.
         review: a person should look.
+        score: mean of the predicted votes, on the task's scale; None save for score.
+        spread: their standard deviation.
     """
 
     classes: tuple[str, ...]
-    probability: float
+    probability: float | None
     review: bool
+    score: float | None = None
+    spread: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +54,10 @@ class Decided:
     """What policies made of n photos, an answer a photo and class.
 
     Args:
-        given: `(n, k)` bool, the class is given; single: one a row, the top class.
-        review: `(n, k)` bool, a person should look at this answer; single: at the top class's.
+        given: `(n, k)` bool, the class is given; single: one a row, the top class; tree: the
+            leaves under the node that is answered; score: none.
+        review: `(n, k)` bool, a person should look at this answer; single and tree: at the top
+            class's.
     """
 
     given: NDArray[np.bool_]
@@ -98,14 +111,19 @@ def parse_target(text: str) -> Target:
 
 
 def choose_policy(
-    probs: NDArray[np.floating], targets: NDArray[np.integer], kind: Kind, target: str
+    probs: NDArray[np.floating],
+    targets: NDArray[Any],
+    kind: Kind,
+    target: str,
+    classes: tuple[str, ...] = (),
 ) -> Policy:
     """Choose thresholds and the abstain band on probabilities of rows the head has not seen.
 
     Args:
         probs: `(n, k)` calibrated, out-of-fold.
-        targets: class index `(n,)` or answers `(n, k)`; -1 is left out.
+        targets: class index `(n,)` or answers `(n, k)`; -1 is left out. tree: node index.
         kind: of the task.
+        classes: tree: the paths of its leaves.
         target: `best-f1`; `precision>=P`: of each class as given without a person; `error<=E`:
             of the decisions made without a person. A class that cannot reach it gets threshold 1,
             so a person looks (single) or it is never given (multi).
@@ -114,6 +132,14 @@ def choose_policy(
         A policy with the same target.
     """
     wanted = parse_target(target)
+    if kind == "score":
+        none = (0.0,) * probs.shape[1]
+        return Policy(none, none, none, target)
+    if kind == "tree":
+        allowed = backoff.allowed_error(wanted.name, wanted.value)
+        at = backoff.choose_threshold(probs, targets, shape_of(classes), allowed)
+        same = (at,) * probs.shape[1]
+        return Policy(same, same, same, f"error<={allowed:g}")
     if kind == "single":
         return _single(probs, targets, wanted, target)
     bands = [_multi(probs[:, c], targets[:, c], wanted) for c in range(probs.shape[1])]
@@ -221,11 +247,13 @@ def decide(
         raise InputError(
             f"probabilities {np.shape(probs)} and {len(classes)} classes do not belong together"
         )
-    return named(probs, answers(probs, policy, kind), kind, classes)
+    return named(probs, answers(probs, policy, kind, classes), kind, classes)
 
 
-def answers(probs: NDArray[np.floating], policy: Policy, kind: Kind) -> Decided:
-    """Decide each answer of `(n, k)` probabilities.
+def answers(
+    probs: NDArray[np.floating], policy: Policy, kind: Kind, classes: Sequence[str] = ()
+) -> Decided:
+    """Decide each answer of `(n, k)` probabilities; a tree needs the paths of its leaves.
 
     Example:
         >>> policy = Policy((0.6, 0.6), (0.6, 0.6), (0.6, 0.6))
@@ -240,6 +268,10 @@ def answers(probs: NDArray[np.floating], policy: Policy, kind: Kind) -> Decided:
         raise InputError(
             f"probabilities {p.shape} and a policy for {len(mid)} classes do not belong together"
         )
+    if kind == "score":
+        return Decided(np.zeros(p.shape, np.bool_), np.zeros(p.shape, np.bool_))
+    if kind == "tree":
+        return Decided(*backoff.answer(p, shape_of(tuple(classes)), policy.thresholds[0]))
     # A threshold of 1 means never: stored probabilities are rounded, and the surest become 1.
     below_one = np.minimum(p, np.nextafter(1.0, 0.0))
     if kind == "multi":
@@ -253,6 +285,10 @@ def named(
 ) -> list[Decision]:
     """Put decided answers in the names of the classes, a decision a row of `(n, k)`."""
     p = np.asarray(probs, dtype=np.float64)
+    if kind == "score":
+        return _scored(p, scale_of(classes))
+    if kind == "tree":
+        return _nodes(p, decided, tuple(classes))
     given, order = decided.given, np.argsort(-p, axis=1, kind="stable")
     sure = p.max(axis=1) if kind == "single" else np.where(given, p, 1 - p).min(axis=1)
     names = [tuple(classes[c] for c in order[i] if given[i, c]) for i in range(len(p))]
@@ -260,3 +296,28 @@ def named(
         Decision(name, float(v), bool(r))
         for name, v, r in zip(names, sure, np.any(decided.review, axis=1), strict=True)
     ]
+
+
+def _scored(probs: NDArray[np.float64], scale: Sequence[float]) -> list[Decision]:
+    """Mean and spread of each row's predicted votes."""
+    steps, total = np.asarray(scale), probs.sum(axis=1)  # stored probabilities are rounded
+    mean = probs @ steps / total
+    spread = np.sqrt(np.maximum(probs @ np.square(steps) / total - np.square(mean), 0))
+    return [
+        Decision((), None, False, float(m), float(s)) for m, s in zip(mean, spread, strict=True)
+    ]
+
+
+def _nodes(
+    probs: NDArray[np.float64], decided: Decided, classes: tuple[str, ...]
+) -> list[Decision]:
+    """The node answered in each row, or none and the probability of the likeliest at the top."""
+    shape = shape_of(classes)
+    tops = shape.under[[i for i, depth in enumerate(shape.tree.depth) if depth == 1]]
+    best = (probs @ tops.T.astype(np.float64)).max(axis=1)
+    result = []
+    for row, given, review, top in zip(probs, decided.given, decided.review, best, strict=True):
+        path = shape.common(given)
+        sure = float(row[given].sum()) if path else float(top)
+        result.append(Decision((path,) if path else (), min(sure, 1.0), bool(review.any())))
+    return result

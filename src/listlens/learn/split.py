@@ -11,9 +11,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from listlens.core.tree import SEPARATOR
 from listlens.learn.dataset import TrainingSet
 
 Protocol = Literal["own split", "grouped 5-fold"]
+
+MOST_CELLS = 20_000_000
+"""Rows times nodes beyond which folds are only balanced over the top of a tree."""
 
 # How much equal fold sizes count against equal shares of each class.
 SIZE_WEIGHT = 1.0
@@ -86,8 +90,22 @@ def grouped_folds(
 
 
 def label_matrix(data: TrainingSet) -> NDArray[np.float64]:
-    """`(n, k)`: 1 where the row is known to have the class."""
-    if data.kind == "single":
+    """`(n, k)`: what folds should hold equal shares of.
+
+    The classes a row is known to have; of a tree the nodes themselves (its top ones where there are
+    very many); of a score the fifths of the mean.
+    """
+    if data.kind == "score":
+        means = data.targets @ np.arange(len(data.classes), dtype=np.float64)
+        known = np.isfinite(means)
+        cuts = np.quantile(means[known], (0.2, 0.4, 0.6, 0.8)) if known.any() else np.zeros(4)
+        yes = (np.searchsorted(cuts, means)[:, None] == np.arange(5)) & known[:, None]
+    elif data.kind == "tree" and data.targets.size * len(data.classes) > MOST_CELLS:
+        tops = [name.partition(SEPARATOR)[0] for name in data.classes]
+        index = np.unique(tops, return_inverse=True)[1]
+        at = np.where(data.targets < 0, -1, index[data.targets])
+        yes = at[:, None] == np.arange(int(index.max()) + 1)
+    elif data.kind in ("single", "tree"):
         yes = data.targets[:, None] == np.arange(len(data.classes))
     else:
         yes = data.targets == 1

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from listlens.core.errors import TrainingError
+from listlens.core.tree import Tree
 from listlens.learn.dataset import TrainingSet
 
 
@@ -22,7 +23,8 @@ class Usable:
 def usable_classes(data: TrainingSet, min_examples: int, min_groups: int) -> Usable:
     """Split the classes into those that can be learnt and those that are too small.
 
-    Photos of a given test split do not count, since nothing is learnt from them.
+    Photos of a given test split do not count, since nothing is learnt from them. The nodes of a
+    tree and the steps of a scale are all kept: those with few photos borrow from their neighbours.
 
     Args:
         data: the labelled photos.
@@ -33,6 +35,9 @@ def usable_classes(data: TrainingSet, min_examples: int, min_groups: int) -> Usa
         TrainingError: fewer than two classes (single) or none (multi) can be learnt.
     """
     rows = data.given_split != "test"
+    if data.kind in ("tree", "score"):
+        _require_enough(data, rows & data.labelled, min_examples, min_groups)
+        return Usable(data.classes, {})
     groups, set_aside = data.groups[rows], {}
     for c, name in enumerate(data.classes):
         column = data.targets[rows] if data.kind == "single" else data.targets[rows, c]
@@ -46,6 +51,26 @@ def usable_classes(data: TrainingSet, min_examples: int, min_groups: int) -> Usa
     if len(kept) < (2 if data.kind == "single" else 1):
         raise TrainingError(_too_few(kept, set_aside, min_examples, min_groups, data))
     return Usable(kept, set_aside)
+
+
+def _require_enough(
+    data: TrainingSet, rows: NDArray[np.bool_], min_examples: int, min_groups: int
+) -> None:
+    """Raise TrainingError where a tree has no two nodes, or a scale no two means, to tell apart."""
+    n_groups = len(np.unique(data.groups[rows]))
+    if data.kind == "tree":
+        lines = Tree.of(data.classes).lineage
+        found = {lines[node][0] for node in data.targets[rows].tolist()}
+        different, what = max(len(found), len(set(data.targets[rows].tolist()))), "nodes"
+    else:
+        means = data.targets[rows] @ np.arange(len(data.classes))
+        different, what = len(np.unique(means.round(6))), "different scores"
+    if different < 2 or rows.sum() < 2 * min_examples or n_groups < 2 * min_groups:
+        raise TrainingError(
+            f"{different} {what} in {int(rows.sum())} labelled photos of {n_groups} listings, and "
+            f"a head needs at least two, with {2 * min_examples} photos of {2 * min_groups} "
+            "listings outside the test split. Label more photos."
+        )
 
 
 def _yes_no(column: NDArray[np.integer]) -> dict[str, NDArray[np.bool_]]:

@@ -82,6 +82,20 @@ def confusion(truth: ArrayLike, given: ArrayLike, n_classes: int) -> NDArray[np.
     return np.bincount(flat, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
+def largest_confusions(counts: ArrayLike, limit: int) -> list[tuple[int, int, int, int]]:
+    """List (class, called, photos, of photos of the class), the most frequent confusion first.
+
+    Example:
+        >>> largest_confusions([[5, 2], [1, 4]], limit=1)
+        [(0, 1, 2, 7)]
+    """
+    table = np.asarray(counts, dtype=np.int64)
+    wrong = table * ~np.eye(len(table), dtype=np.bool_)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
+    pairs = [divmod(int(i), len(table)) for i in order]
+    return [(i, j, int(wrong[i, j]), int(table[i].sum())) for i, j in pairs if wrong[i, j]]
+
+
 def normalised(counts: ArrayLike, by: Literal["recall", "precision"]) -> Floats:
     """Divide a confusion matrix by its rows (recall) or its columns (precision); 0 where empty.
 

@@ -82,6 +82,10 @@ class Bootstrap:
         self.n_resamples = n_resamples
         self.seed = seed
 
+    def rows(self, keep: NDArray[np.bool_]) -> Bootstrap:
+        """Return draws of the listings of these rows only."""
+        return Bootstrap(self.index[keep], n_resamples=self.n_resamples, seed=self.seed)
+
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """Yield weights of groups, `(draws, n_groups)`, in blocks of bounded memory."""
         if self.n_resamples * self.n_groups <= _KEPT_CELLS:
@@ -168,6 +172,21 @@ class Bootstrap:
         return Estimate(
             value=float(value), low=min(low, float(value)), high=max(high, float(value)), n=n
         )
+
+
+def rescaled(estimate: Estimate | None, low: float, high: float) -> Estimate | None:
+    """Map an estimate in [0, 1] to [low, high]; `Bootstrap` gives intervals of shares only.
+
+    Example:
+        >>> rescaled(Estimate(0.75, 0.5, 1.0, 9), -1, 1)
+        Estimate(value=0.5, low=0.0, high=1.0, n=9)
+    """
+    if estimate is None:
+        return None
+    value, down, up = (
+        low + (high - low) * x for x in (estimate.value, estimate.low, estimate.high)
+    )
+    return Estimate(value, down, up, estimate.n)
 
 
 def divide(top: Floats, bottom: Floats) -> Floats:

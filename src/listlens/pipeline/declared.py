@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
+from pydantic import ValidationError
+
 from listlens.core.config import CONFIG_NAME, Config, TaskConfig, render_task
 from listlens.core.errors import ConfigError, InputError, suggest
 from listlens.core.types import STARTER, Kind, Task
@@ -20,7 +22,13 @@ if TYPE_CHECKING:
 
 
 def add_task(
-    store: Store, config: Config, root: Path, name: str, kind: str, classes: Sequence[str]
+    store: Store,
+    config: Config,
+    root: Path,
+    name: str,
+    kind: str,
+    classes: Sequence[str],
+    scale: str = "",
 ) -> Task:
     """Add a question to `listlens.toml`, then to the store.
 
@@ -29,8 +37,9 @@ def add_task(
         config: the settings as they were read.
         root: the project's folder.
         name: of the task.
-        kind: ``single`` or ``multi``.
+        kind: of `core.types.Kind`.
         classes: possible answers; empty where labels bring them.
+        scale: of a score, such as ``1:5``.
 
     Raises:
         InputError: a name that is taken or kept for the starter tags, another kind, or names that
@@ -42,13 +51,16 @@ def add_task(
         raise InputError(f"there is a task {name!r} already.")
     if kind not in get_args(Kind):
         raise InputError(f"no kind {kind!r}. {suggest(kind, get_args(Kind))}")
-    declared = TaskConfig(kind=cast(Kind, kind), classes=tuple(classes))
+    try:
+        declared = TaskConfig(kind=cast(Kind, kind), classes=tuple(classes), scale=scale)
+    except ValueError as error:
+        raise InputError(_first_reason(error)) from None
     path = (root / CONFIG_NAME).resolve()
     before = path.read_bytes()
     text = "\n" + "\n".join(render_task(name, declared)) + "\n"
     _write(path, before + text.encode())
     try:
-        return store.labels.add_task(name, cast(Kind, kind), classes)
+        return store.labels.add_task(name, declared.kind, declared.answers)
     except BaseException:
         _write(path, before)
         raise
@@ -69,7 +81,7 @@ def declare_tasks(store: Store, config: Config) -> None:
             )
         task = known.get(name)
         if task is None:
-            store.labels.add_task(name, declared.kind, declared.classes)
+            store.labels.add_task(name, declared.kind, declared.answers)
             continue
         if task.kind != declared.kind:
             raise ConfigError(
@@ -77,8 +89,14 @@ def declare_tasks(store: Store, config: Config) -> None:
                 f"{CONFIG_NAME}. A task keeps its kind: give the new one another name."
             )
         names = {alias for c in task.classes for alias in (c.name, *c.aliases)}
-        if new := [c for c in declared.classes if c not in names]:
+        if new := [c for c in declared.answers if c not in names]:
             store.labels.add_classes(task.task_id, new)
+
+
+def _first_reason(error: ValueError) -> str:
+    """What a settings check says is wrong, without the checker's own words."""
+    found = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+    return found.removeprefix("Value error, ")
 
 
 def _write(path: Path, data: bytes) -> None:

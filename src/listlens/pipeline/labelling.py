@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from listlens.core.errors import LabelError, suggest
+from listlens.core.tree import Tree
 from listlens.core.types import Answer, Kind, Reason, RejectedRow, Status
 from listlens.labels.consensus import consensus
 from listlens.labels.files import LabelFile, LabelRow, Unlabelled
@@ -222,8 +223,8 @@ class _Said:
 
 def _same(one: Answer, other: Answer) -> bool:
     """Whether answers say the same, in whichever order."""
-    return (set(one.yes), set(one.no), one.unlisted) == (
-        set(other.yes), set(other.no), other.unlisted)  # fmt: skip
+    return (set(one.yes), set(one.no), one.unlisted, set(one.votes)) == (
+        set(other.yes), set(other.no), other.unlisted, set(other.votes))  # fmt: skip
 
 
 def _at(place: str, at: str) -> str:
@@ -240,6 +241,10 @@ def _add_classes(store: Store, task: Task, file: LabelFile, photos: _Photos) -> 
             match = photos.find(row)
             if isinstance(match, list) and any(p.status is Status.OK for p in match):
                 names.update((*row.answer.yes, *row.answer.no))
+    if task.kind == "tree":
+        _check_nodes(file, task, names)
+        store.labels.add_classes(task.task_id, sorted(names))
+        return
     new = sorted(names.keys() - {alias for c in task.classes for alias in (c.name, *c.aliases)})
     most = max(A_FEW_CLASSES, min(MOST_NEW_CLASSES, names.total() // 2))
     if len(new) > most:
@@ -251,6 +256,17 @@ def _add_classes(store: Store, task: Task, file: LabelFile, photos: _Photos) -> 
         )
     if new:
         store.labels.add_classes(task.task_id, new)
+
+
+def _check_nodes(file: LabelFile, task: Task, names: Counter[str]) -> None:
+    """Refuse a tree with nearly as many nodes as labels: a column of ids, say."""
+    nodes = Tree.of(names).paths
+    if len(nodes) > max(A_FEW_CLASSES, names.total() * 3 // 4):
+        raise LabelError(
+            f"{file.describe()} would make a tree of {len(nodes)} nodes from {names.total()} "
+            f"labels, such as {', '.join(map(repr, nodes[:3]))}. Are these the right columns "
+            "(--label COLUMN, from the top level down)? If so, list the nodes in listlens.toml."
+        )
 
 
 def _answers(
@@ -269,7 +285,9 @@ def _answers(
         if isinstance(row, Unlabelled):
             report.unlabelled.append(f"{row.at}: {row.image}")
             continue
-        if allowed is not None and (strange := {*row.answer.yes, *row.answer.no} - allowed):
+        steps = {step for step, _ in row.answer.votes}
+        said_names = {*row.answer.yes, *row.answer.no, *steps}
+        if allowed is not None and (strange := said_names - allowed):
             name = min(strange)
             report.unknown_class.append(f"{row.at}: class {name!r}. {suggest(name, allowed)}")
             continue
@@ -354,12 +372,15 @@ def labelled_photos(store: Store, task: Task) -> list[LabelledPhoto]:
 
 
 def label_text(kind: Kind, label: Label) -> str:
-    """A label as label files write it: a class, or classes with ``|`` and ``-`` for no.
+    """A label as label files write it: a class, a path, or classes with ``|`` and ``-`` for no.
 
-    Where a name holds a ``|`` or would begin a list, it is a JSON list.
+    A score is a JSON object of steps and votes. Where a name holds a ``|`` or would begin a list,
+    it is a JSON list.
     """
-    if kind == "single":
+    if kind in ("single", "tree"):
         return label.yes[0] if label.yes else ""
+    if kind == "score":
+        return json.dumps({step: round(n, 6) for step, n in label.votes})
     no = [f"-{name}" for name in label.no] if label.unlisted == "unknown" else []
     names = [*label.yes, *no]
     if any("|" in name for name in names) or (names and names[0].startswith("[")):

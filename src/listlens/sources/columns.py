@@ -15,6 +15,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "split": ("split",),
     "group": ("group",),
     "unlisted": ("unlisted",),
+    "count": ("n_votes", "n_ratings", "num_votes", "num_ratings", "votes"),
+    "deviation": ("deviation", "std", "sd", "stddev"),
 }
 """Roles, and the column names that mean them, the first found wins. Case does not matter."""
 

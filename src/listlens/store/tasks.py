@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from listlens.core.errors import InputError, NotFoundError, suggest
+from listlens.core.scale import scale_of
+from listlens.core.tree import SEPARATOR, Tree
 from listlens.core.types import Class, Kind, Task
 from listlens.store.database import Database, checked_id, clean_text
 from listlens.store.schema import class_, class_map, task, taxonomy
@@ -29,8 +31,10 @@ class Tasks:
         Raises:
             InputError: the name is taken by a task of another kind, or empty.
         """
-        if kind not in ("single", "multi"):
-            raise InputError(f"kind {kind!r} of a task; allowed: 'single', 'multi'")
+        if kind not in get_args(Kind):
+            raise InputError(f"kind {kind!r} of a task; allowed: {', '.join(get_args(Kind))}")
+        if kind == "score":
+            scale_of(classes)
         row = {"name": _checked_name(name), "kind": kind, "created_at": self._db.clock()}
         with self._db.write() as connection:
             insert = self._db.insert(task).values(row).on_conflict_do_nothing()
@@ -59,9 +63,16 @@ class Tasks:
             return [_to_task(row, load_taxonomy(connection, row.id)) for row in rows]
 
     def add_classes(self, task_id: int, names: Sequence[str]) -> Task:
-        """Add classes in this order; names and aliases that exist are left as they are."""
+        """Add classes in this order; names and aliases that exist are left as they are.
+
+        A tree's nodes are paths; what stands above one is added too. A score keeps its steps.
+
+        Raises:
+            InputError: a path with an empty level, or a step that is not on the scale.
+        """
         with self._db.write() as connection:
             known = self._lock(connection, task_id)
+            names = _fitting(known, names)
             new = [n for n in dict.fromkeys(map(_checked_name, names)) if known.class_id(n) is None]
             if new:
                 version = self._new_version(
@@ -83,6 +94,7 @@ class Tasks:
             taken = known.class_id(new)
             if taken not in (None, shown.class_id):
                 raise InputError(f"class {new!r} exists; to join the two, map them with 'merge'")
+            _check_rename(known, shown.name, new)
             if shown.name != new:
                 aliases = [a for a in dict.fromkeys((*shown.aliases, shown.name)) if a != new]
                 values = {"name": new, "aliases": aliases}
@@ -194,6 +206,20 @@ class Tasks:
             connection.execute(sa.insert(class_), rows)
 
 
+def _fitting(known: Taxonomy, names: Sequence[str]) -> Sequence[str]:
+    """The classes to add for these names under the kind of the task."""
+    if known.kind == "tree":
+        try:
+            return Tree.of(names).paths
+        except ValueError as error:
+            raise InputError(str(error)) from None
+    off = [name for name in names if known.class_id(name) is None]
+    if known.kind == "score" and known.live and off:
+        steps = ", ".join(c.name for c in known.live)
+        raise InputError(f"{off[0]!r} is no step of the scale {steps}; a scale does not change")
+    return names
+
+
 def load_taxonomy(connection: Connection, task_id: int) -> Taxonomy:
     """Load everything about a task's classes. Raises NotFoundError for a task that is not there."""
     kind = connection.execute(sa.select(task.c.kind).where(task.c.id == task_id)).scalar()
@@ -241,6 +267,19 @@ def _open_class(known: Taxonomy, name: str) -> Class:
 
 def _update_class(connection: Connection, class_id: int, values: dict[str, Any]) -> None:
     connection.execute(sa.update(class_).where(class_.c.id == class_id).values(values))
+
+
+def _check_rename(known: Taxonomy, old: str, new: str) -> None:
+    """A step is its number, and a node keeps its place and what is below it."""
+    if known.kind == "score" and old != new:
+        raise InputError(f"step {old!r} is a number of the scale and keeps its name")
+    below = any(c.name.startswith(f"{old}{SEPARATOR}") for c in known.live)
+    moved = old.rpartition(SEPARATOR)[0] != new.rpartition(SEPARATOR)[0]
+    if known.kind == "tree" and old != new and (below or moved):
+        raise InputError(
+            f"{old!r} cannot become {new!r}: only the last name of a leaf can change, since the "
+            "paths below would have to change too"
+        )
 
 
 def _check_map(kind: str, olds: Sequence[Class], names: Sequence[str], known: Taxonomy) -> None:

@@ -73,17 +73,23 @@ class Taxonomy:
         Raises:
             LabelError: a name that is no open class, or several classes for a `single` task.
         """
-        unknown = [n for n in (*answer.yes, *answer.no) if n not in self._by_name]
+        steps = tuple(step for step, _ in answer.votes)
+        unknown = [n for n in (*answer.yes, *answer.no, *steps) if n not in self._by_name]
         if unknown:
             names = [c.name for c in self.live]
             raise LabelError(f"unknown class {unknown[0]!r}. {suggest(unknown[0], names)}")
         yes = sorted({self._by_name[n] for n in answer.yes})
         no = sorted({self._by_name[n] for n in answer.no})
-        if self.kind == "single" and len(yes) > 1:
-            raise LabelError(f"a single task takes one class, got {list(answer.yes)}")
+        if self.kind in ("single", "tree") and len(yes) > 1:
+            raise LabelError(f"a {self.kind} task takes one class, got {list(answer.yes)}")
+        if bool(answer.votes) != (self.kind == "score") and answer != UNKNOWN:
+            raise LabelError(f"votes are for score tasks, and nothing else is: {answer}")
         if set(yes) & set(no):
             raise LabelError(f"both yes and no, by two names of one class: {answer}")
-        return {"yes": yes, "no": no, "unlisted": answer.unlisted}
+        stored: dict[str, Any] = {"yes": yes, "no": no, "unlisted": answer.unlisted}
+        if answer.votes:
+            stored["votes"] = sorted([self._by_name[step], n] for step, n in answer.votes)
+        return stored
 
     def decode(self, stored: Mapping[str, Any], version: int) -> Answer:
         """Return an answer given under `version` in today's names.
@@ -93,9 +99,13 @@ class Taxonomy:
         as is every class that did not exist yet.
         """
         yes, no = set(stored["yes"]), set(stored["no"])
+        if stored.get("votes"):
+            given = dict(stored["votes"])
+            return Answer((), votes=tuple((c.name, given[c.class_id]) for c in self.live
+                                          if c.class_id in given))  # fmt: skip
         if version >= self.last_change:
             return Answer(self._names(yes), self._names(no), stored["unlisted"])
-        if self.kind == "single":
+        if self.kind in ("single", "tree"):
             targets = [self.resolve(pk) for pk in sorted(yes)]
             if any(len(target) != 1 for target in targets):
                 return UNKNOWN
