@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from listlens.evaluate.heatmaps import class_activation, contrast, overlay
+from listlens.explain.heatmaps import class_activation, contrast, overlay
 
 
 def jpeg(width=120, height=80, colour=(40, 120, 40)):

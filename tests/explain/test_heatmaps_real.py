@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from listlens.backbones.registry import imagenet_head, load_backbone
-from listlens.evaluate.heatmaps import class_activation, contrast, overlay
+from listlens.explain.heatmaps import class_activation, contrast, overlay
 
 
 @pytest.fixture(scope="module")
