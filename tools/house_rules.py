@@ -24,6 +24,7 @@ LAYERS: dict[str, float] = {
     "labels": 2,
     "learn": 2,
     "evaluate": 3,
+    "explain": 3,
     "gallery": 3,
     "insights": 3,
     "pipeline": 3.2,

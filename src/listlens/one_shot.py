@@ -12,6 +12,7 @@ from listlens import project as projects
 from listlens.core.config import CONFIG_NAME
 from listlens.core.errors import ConfigError, InputError
 from listlens.core.types import Kind
+from listlens.evaluate.pdf import require_typst
 from listlens.images.report import link_to_report
 from listlens.labels.files import LabelFile, read_labels
 from listlens.pipeline.models import can_give_starter_tags, starter_model
@@ -87,6 +88,7 @@ def auto(
     mapping: Mapping[str, str] | None = None,
     target: str = "best-f1",
     seed: int = 0,
+    pdf: bool = False,
     progress: StepProgress = lambda step, done, total: None,
 ) -> AutoResult:
     """Bring photos in, check, train, evaluate, tag and report; the same `out` again goes on.
@@ -104,11 +106,14 @@ def auto(
         mapping: our column name to the label file's.
         target: what thresholds aim at: ``best-f1``, ``precision>=P`` or ``error<=E``.
         seed: makes splits and training repeatable.
+        pdf: write the report as PDF too.
         progress: called with the step, what is done, and the total or None.
 
     Raises:
         ConfigError, LabelError, TrainingError: what is wrong, what is allowed, what to do.
     """
+    if pdf:
+        require_typst()
     started = time.monotonic()
     photos, out = Path(photos), Path(out).resolve()
     if not photos.is_dir():
@@ -128,9 +133,9 @@ def auto(
         if file is None:
             project.tag(starter=True, progress=progress)
             starter = starter_model(project.store, project.backbone.space)
-            files |= write_starter_report(project.store, starter, out)
+            files |= write_starter_report(project.store, starter, out, pdf=pdf)
         else:
-            trained = _learn(project, file, target=target, seed=seed, progress=progress)
+            trained = _learn(project, file, target=target, seed=seed, pdf=pdf, progress=progress)
             project.tag(
                 [trained.task],
                 starter=can_give_starter_tags(project.backbone.space),
@@ -174,7 +179,13 @@ def _source(
 
 
 def _learn(
-    project: Project, file: LabelFile, *, target: str, seed: int, progress: StepProgress
+    project: Project,
+    file: LabelFile,
+    *,
+    target: str,
+    seed: int,
+    pdf: bool,
+    progress: StepProgress,
 ) -> TrainResult:
     """Import the labels and train; the task is named after the label column."""
     from listlens.pipeline.training import train_task
@@ -190,6 +201,7 @@ def _learn(
         reports=project.root,
         target=target,
         seed=seed,
+        pdf=pdf,
         earlier_checks=imported.checks(),
         progress=progress,
     )

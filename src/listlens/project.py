@@ -254,6 +254,7 @@ class Project:
         target: str = "best-f1",
         seed: int = 0,
         force: bool = False,
+        pdf: bool = False,
         progress: StepProgress = lambda step, done, total: None,
     ) -> TrainResult:
         """Learn a task from its labels; writes a model and a report.
@@ -275,16 +276,17 @@ class Project:
             target=target,
             seed=seed,
             force=force,
+            pdf=pdf,
             progress=progress,
         )
 
-    def evaluate(self, task: str) -> TrainResult:
+    def evaluate(self, task: str, *, pdf: bool = False) -> TrainResult:
         """Judge a task's model by the labels as they are now, and write its report again."""
         from listlens.pipeline.training import evaluate_task, folder_name
 
         found = self.store.labels.task(task)
         reports = self.root / "reports" / folder_name(found)
-        return evaluate_task(self.store, self.root, found, self.backbone, reports=reports)
+        return evaluate_task(self.store, self.root, found, self.backbone, reports=reports, pdf=pdf)
 
     # -- using ------------------------------------------------------------------------------
 

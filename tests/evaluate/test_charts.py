@@ -21,7 +21,7 @@ from listlens.evaluate.charts import (
     share_axis,
     whisker,
 )
-from listlens.evaluate.evaluation import ERROR_BUDGETS, Coverage
+from listlens.evaluate.coverage import ERROR_BUDGETS, Coverage
 from listlens.evaluate.figures import coverage_figure, reliability_figure
 from listlens.metrics.calibration import reliability
 from listlens.metrics.coverage import coverage_at_error, coverage_curve

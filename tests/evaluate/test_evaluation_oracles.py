@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listlens.core.types import Policy
-from listlens.evaluate.evaluation import ERROR_BUDGETS, Predicted, evaluate
+from listlens.evaluate.coverage import ERROR_BUDGETS
+from listlens.evaluate.evaluation import Predicted, evaluate
 
 CLASSES = ("bath", "bed", "yard")
 BAND = st.lists(st.integers(0, 10), min_size=3, max_size=3).map(

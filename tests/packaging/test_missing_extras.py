@@ -64,6 +64,13 @@ def use():
     from listlens.backbones.registry import load_backbone
     load_backbone(engine='onnxruntime')
 """
+WRITE_PDF = """
+def use():
+    from pathlib import Path
+    from listlens.evaluate.pdf import write_pdf
+    from listlens.evaluate.report import ReportData
+    write_pdf(Path('report.pdf'), ReportData(title='shop'))
+"""
 
 
 def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -85,8 +92,9 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         (["fastexcel"], READ_XLSX, "tables"),
         (["psycopg"], OPEN_POSTGRES, "postgres"),
         (["onnxruntime"], LOAD_ONNXRUNTIME, "onnxruntime"),
+        (["typst"], WRITE_PDF, "report"),
     ],
-    ids=["parquet", "xlsx", "xlsx-reader", "postgresql", "onnxruntime"],
+    ids=["parquet", "xlsx", "xlsx-reader", "postgresql", "onnxruntime", "pdf"],
 )
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, absent, use, extra):
     done = run(use + REPORT, absent, tmp_path)
@@ -104,7 +112,7 @@ Path('rows.csv').write_text('image,listing_id\\na.jpg,1\\n')
 assert len(list(read_table(Path('rows.csv')))) == 1
 open_store('sqlite:///listlens.db', Path()).close()
 """
-    optional = ["polars", "fastexcel", "psycopg", "torch", "pandas", "duckdb", "fastapi"]
+    optional = ["polars", "fastexcel", "psycopg", "typst", "torch", "pandas", "duckdb", "fastapi"]
     done = run(code, optional, tmp_path)
     assert done.returncode == 0, done.stderr
 

@@ -46,6 +46,10 @@ TargetOption = Annotated[
     typer.Option(help="What thresholds aim at: best-f1, precision>=0.95, or error<=0.02."),
 ]
 SeedOption = Annotated[int, typer.Option(help="Makes splits and training repeatable.")]
+PdfOption = Annotated[
+    bool,
+    typer.Option("--pdf", help="Write report.pdf beside report.html; needs listlens[report]."),
+]
 
 task_app = typer.Typer(no_args_is_help=True, help="The questions asked of each photo.")
 labels_app = typer.Typer(no_args_is_help=True, help="Bring labels in and out.")
@@ -80,6 +84,7 @@ def auto(
     mapping: MapOption = None,
     target: TargetOption = "best-f1",
     seed: SeedOption = 0,
+    pdf: PdfOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Photos in, tags out: ingest, check, train, evaluate, tag and report in one go.
@@ -104,6 +109,7 @@ def auto(
             mapping=pairs(mapping),
             target=target,
             seed=seed,
+            pdf=pdf,
             progress=lambda step, done, total: update(done, total, step),
         )
     show(result.as_dict(), result.text(), as_json=as_json)
@@ -203,6 +209,7 @@ def train(
     force: Annotated[
         bool, typer.Option("--force", help="Train although nothing changed since the last model.")
     ] = False,
+    pdf: PdfOption = False,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -222,6 +229,7 @@ def train(
             target=target,
             seed=seed,
             force=force,
+            pdf=pdf,
             progress=lambda step, done, total: update(done, total, step),
         )
     show(result.as_dict(), result.text(), as_json=as_json)
@@ -229,6 +237,7 @@ def train(
 
 def evaluate(
     task: Annotated[str, typer.Argument(help="The task whose model to evaluate.")],
+    pdf: PdfOption = False,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -240,5 +249,5 @@ def evaluate(
     import listlens.project
 
     with listlens.project.open(project) as opened:
-        result = opened.evaluate(task)
+        result = opened.evaluate(task, pdf=pdf)
     show(result.as_dict(), result.text(), as_json=as_json)

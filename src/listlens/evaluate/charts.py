@@ -5,6 +5,8 @@ Colours come from the page's CSS classes, so one drawing serves screen and paper
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,6 +44,19 @@ def share_axis(title: str, high: float = 1.0) -> Axis:
     digits = 1 if step < 0.01 else 0
     ticks = tuple((i * step, f"{100 * i * step:.{digits}f} %") for i in range(n + 1))
     return Axis(0.0, n * step, ticks, title)
+
+
+def number_axis(title: str, low: float, high: float) -> Axis:
+    """Return an axis over at least [low, high], ending at round numbers."""
+    if high - low < 1e-6 * max(1.0, abs(high)):  # one value: half a unit around it
+        low, high = low - 0.5, high + 0.5
+    wide = high - low
+    size = 10.0 ** math.floor(math.log10(wide / 5))
+    step = next(size * m for m in (1, 2, 2.5, 5, 10, 20) if wide / (size * m) <= 5.5)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    last = max(last, first + 1)
+    ticks = tuple((i * step, f"{i * step:g}") for i in range(first, last + 1))
+    return Axis(first * step, last * step, ticks, title)
 
 
 def plot(x: Axis, y: Axis, marks: Sequence[Markup], label: str) -> Markup:
@@ -96,6 +111,46 @@ def dot(x: Axis, y: Axis, a: float, b: float, title: str, radius: float = 3.5) -
 def whisker(x: Axis, y: Axis, a: float, low: float, high: float) -> Markup:
     """Draw an interval through a point."""
     return _tag("line", cls="whisker", x1=_x(x, a), x2=_x(x, a), y1=_y(y, low), y2=_y(y, high))
+
+
+def column(x: Axis, y: Axis, left: float, right: float, height: float, title: str) -> Markup:
+    """Draw a bar of a histogram, which stands on the lower end of `y`."""
+    top, wide = _y(y, height), _x(x, right) - _x(x, left)
+    return Markup(
+        '<rect class="column" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">'
+        "<title>{}</title></rect>"
+    ).format(_x(x, left), top, max(wide - 0.7, 0.5), _y(y, y.low) - top, title)
+
+
+def hexagons(
+    x: Axis, y: Axis, points: Sequence[tuple[float, float]], radius: float = 6.5
+) -> list[Markup]:
+    """Draw many points as hexagons, the darker the more points they hold.
+
+    Source: binning as Carr et al. 1987, "Scatterplot matrix techniques for large N", section 3:
+    the nearer centre of two shifted grids.
+    """
+    wide, high = radius * math.sqrt(3), radius * 3
+    held: Counter[tuple[float, float]] = Counter()
+    for a, b in points:
+        at = _x(x, a), _y(y, b)
+        centres = [
+            ((round(at[0] / wide - s) + s) * wide, (round(at[1] / high - s) + s) * high)
+            for s in (0.0, 0.5)
+        ]
+        held[min(centres, key=lambda c: math.dist(c, at))] += 1
+    most = max(held.values(), default=1)
+    corners = [(math.sin(math.pi * k / 3), math.cos(math.pi * k / 3)) for k in range(6)]
+    return [
+        Markup(
+            '<polygon class="cell" opacity="{:.2f}" points="{}"><title>{}</title></polygon>'
+        ).format(
+            0.15 + 0.85 * math.sqrt(n / most),
+            " ".join(f"{cx + radius * u:.1f},{cy + radius * v:.1f}" for u, v in corners),
+            f"{n:,} photos" if n > 1 else "1 photo",
+        )
+        for (cx, cy), n in sorted(held.items())
+    ]
 
 
 def interval_bar(value: float, low: float, high: float) -> Markup:

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from listlens.core.tree import Tree
 from listlens.core.types import Estimate, Kind, Policy
+from listlens.evaluate.coverage import Coverage, coverage
+from listlens.evaluate.hierarchy import N_CONFUSIONS, Hierarchy, columns_of, hierarchy
+from listlens.evaluate.plain import finite, plain
 from listlens.learn.policies import Decided, answers
 from listlens.metrics.calibration import Bin, expected_calibration_error, reliability
-from listlens.metrics.classification import Scores, confusion, normalised, one_hot, score
-from listlens.metrics.coverage import CoveragePoint, coverage_at_error, coverage_curve
+from listlens.metrics.classification import (
+    Average,
+    ClassScore,
+    Scores,
+    confusion,
+    largest_confusions,
+    normalised,
+    one_hot,
+    score,
+)
+from listlens.metrics.hierarchy import overlap, tree_scores
 from listlens.metrics.intervals import Bootstrap
+from listlens.metrics.many_classes import score_answers
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
-ERROR_BUDGETS = (0.005, 0.01, 0.02, 0.05)
-"""Errors for which the report says how many photos need no person."""
+MANY_CLASSES = 100
+"""Beyond, classes are counted sparsely (no average precision), and report.json lists the largest
+confusions in place of a table of k x k."""
+
+METRICS = {"single": "accuracy", "multi": "macro_ap", "tree": "hierarchical_f1"}
+"""What the headline is, by kind."""
+
+_WEIGHTS = 20_000_000  # (draw, listing) pairs at most, save that 200 draws are always made
 
 
 @dataclass(frozen=True)
@@ -28,15 +47,18 @@ class Predicted:
     """Probabilities beside the truth.
 
     Args:
-        kind: ``single`` or ``multi``.
-        classes: k names.
+        kind: ``single``, ``multi`` or ``tree``; for ``score`` see `scores.PredictedScores`.
+        classes: k names; tree: the paths of its leaves.
         probs: `(n, k)` calibrated probabilities, from a model that saw nothing of these listings.
         targets: single: `(n,)` class index, -1 for unknown; multi: `(n, k)` 1 yes, 0 no, -1
-            unknown. Rows without any known answer are left out.
+            unknown; tree: `(n,)` node of `tree`, which may be an inner one, -1 for unknown. Rows
+            without any known answer are left out.
         listings: `(n,)` labels; equal means drawn together for intervals.
         policy: thresholds and band, as shipped.
         decided: `(n, k)` what was decided. Needed where the policy was chosen on these very rows,
-            which makes its own decisions rosy; by default the policy's.
+            which makes its own decisions rosy; by default the policy's. tree: all leaves under
+            the node that is answered.
+        tree: the nodes of a tree task, of which the classes are leaves.
     """
 
     kind: Kind
@@ -46,10 +68,13 @@ class Predicted:
     listings: NDArray[Any]
     policy: Policy
     decided: Decided | None = None
+    tree: Tree | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.probs), len(self.classes)
-        shape = (n,) if self.kind == "single" else (n, k)
+        if self.kind not in METRICS or (self.kind == "tree") != (self.tree is not None):
+            raise ValueError(f"{self.kind} with tree {self.tree is not None} cannot be evaluated")
+        shape = (n, k) if self.kind == "multi" else (n,)
         if self.probs.shape != (n, k) or self.targets.shape != shape or len(self.listings) != n:
             raise ValueError(
                 f"{self.kind} with {k} classes needs probs (n, {k}), targets {shape} and listings "
@@ -60,6 +85,8 @@ class Predicted:
 
     def rows(self, keep: NDArray[Any]) -> Predicted:
         """Return these rows only: a mask or indices."""
+        if keep.dtype == np.bool_ and keep.all():
+            return self  # without a copy: with thousands of classes it is large
         return replace(
             self,
             probs=self.probs[keep],
@@ -70,42 +97,24 @@ class Predicted:
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """What a person need not look at.
-
-    Args:
-        unit: ``photos`` for single, ``answers`` (one photo and one class) for multi.
-        curve: error among the surest, from few to all.
-        at_error: per budget of `ERROR_BUDGETS`, the point of largest coverage within it, or None.
-        policy: share decided without a person under the policy, and the error among those.
-    """
-
-    unit: str
-    curve: tuple[CoveragePoint, ...]
-    at_error: tuple[tuple[float, CoveragePoint | None], ...]
-    policy_coverage: Estimate | None
-    policy_error: Estimate | None
-    target: str
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """All numbers of one set of photos; `as_dict` is what report.json holds.
 
     Args:
-        kind: ``single`` or ``multi``.
-        classes: k names.
+        kind: ``single``, ``multi`` or ``tree``.
+        classes: k names; tree: the paths of its leaves.
         n: photos scored.
         n_listings: listings they belong to.
         accuracy: single: share of photos whose top class is right; multi: share of known answers
-            that are right.
+            that are right; tree: share of the photos labelled with a leaf whose likeliest leaf is
+            right. The numbers up to `coverage` rest on the same photos.
         scores: per class, macro and micro.
-        confusion: single: `(k, k)` counts, rows are the given labels; None for multi.
-        bins: reliability; single: of the top class, multi: of every answer's probability.
+        confusion: single, tree: `(k, k)` counts, rows are the given labels; None for multi.
+        bins: reliability; single, tree: of the top class, multi: of every answer's probability.
         ece: expected calibration error.
         coverage: see Coverage.
         baseline_name: the simplest thing there is, in words.
-        baseline: its accuracy (single) or macro average precision (multi).
+        baseline: its headline metric.
         n_leaking: photos whose listing or duplicate was also trained on (given splits only).
         without_leaks: the same evaluation without them; None where there are none.
     """
@@ -124,52 +133,69 @@ class Evaluation:
     baseline: Estimate | None
     n_leaking: int = 0
     without_leaks: Evaluation | None = None
+    hierarchy: Hierarchy | None = None
+
+    @property
+    def metric(self) -> str:
+        """Name of the headline, see `METRICS`."""
+        return METRICS[self.kind]
 
     @property
     def headline(self) -> Estimate | None:
-        """Accuracy for single, macro average precision for multi."""
+        """Accuracy for single, macro average precision for multi, hierarchical F1 for tree."""
+        if self.hierarchy is not None:
+            return self.hierarchy.scores.f1
         macro = self.scores.macro.average_precision
         return self.accuracy if self.kind == "single" else macro
 
     def as_dict(self) -> dict[str, Any]:
         """Return nested dicts and lists that JSON can hold; undefined numbers are None."""
         out: dict[str, Any] = {"n": self.n, "n_listings": self.n_listings}
-        name = "accuracy" if self.kind == "single" else "macro_ap"
-        out[name] = _plain(self.headline)
+        out[self.metric] = plain(self.headline)
         if self.kind == "multi":
-            out["answers_right"] = _plain(self.accuracy)
-            out["micro_ap"] = _plain(self.scores.micro.average_precision)
-        out["macro"] = _plain(self.scores.macro)
-        out["micro"] = _plain(self.scores.micro)
+            out["answers_right"] = plain(self.accuracy)
+            out["micro_ap"] = plain(self.scores.micro.average_precision)
+        if self.hierarchy is not None:
+            out["accuracy"] = plain(self.accuracy)
+            out |= self.hierarchy.as_dict()
+        out["macro"] = plain(self.scores.macro)
+        out["micro"] = plain(self.scores.micro)
         out["classes"] = [
-            {"name": c, **_plain(s)} for c, s in zip(self.classes, self.scores.classes, strict=True)
+            {"name": c, **plain(s)} for c, s in zip(self.classes, self.scores.classes, strict=True)
         ]
-        if self.confusion is not None:
+        if self.confusion is not None and len(self.classes) > MANY_CLASSES:
+            out["confusion"] = {
+                "largest": [
+                    {"given": self.classes[i], "called": self.classes[j], "n": n, "of": of}
+                    for i, j, n, of in largest_confusions(self.confusion, N_CONFUSIONS)
+                ]
+            }
+        elif self.confusion is not None:
             out["confusion"] = {
                 "classes": list(self.classes),
                 "counts": self.confusion.tolist(),
                 "by_recall": normalised(self.confusion, "recall").round(4).tolist(),
                 "by_precision": normalised(self.confusion, "precision").round(4).tolist(),
             }
-        out["calibration"] = {"ece": _finite(self.ece), "bins": [_plain(b) for b in self.bins]}
+        out["calibration"] = {"ece": finite(self.ece), "bins": [plain(b) for b in self.bins]}
         out["coverage"] = {
             "unit": self.coverage.unit,
-            "curve": [_plain(p) for p in self.coverage.curve],
+            "curve": [plain(p) for p in self.coverage.curve],
             "at_error": [
-                {"budget": budget, "point": _plain(p)} for budget, p in self.coverage.at_error
+                {"budget": budget, "point": plain(p)} for budget, p in self.coverage.at_error
             ],
             "policy": {
                 "target": self.coverage.target,
-                "coverage": _plain(self.coverage.policy_coverage),
-                "error": _plain(self.coverage.policy_error),
+                "coverage": plain(self.coverage.policy_coverage),
+                "error": plain(self.coverage.policy_error),
             },
         }
-        out["baseline"] = {"name": self.baseline_name, name: _plain(self.baseline)}
+        out["baseline"] = {"name": self.baseline_name, self.metric: plain(self.baseline)}
         if self.without_leaks is not None:
             clean = self.without_leaks
             out["leaking"] = {
                 "n": self.n_leaking,
-                "without": {"n": clean.n, name: _plain(clean.headline)},
+                "without": {"n": clean.n, self.metric: plain(clean.headline)},
             }
         return out
 
@@ -204,13 +230,11 @@ def evaluate(
         1.0
     """
     kept = predicted.targets >= 0
-    keep = np.asarray(kept if predicted.kind == "single" else kept.any(axis=1))
+    keep = np.asarray(kept.any(axis=1) if predicted.kind == "multi" else kept)
     if not keep.any():
         raise ValueError("no photo to evaluate on has a known answer")
     rows = predicted.rows(keep)
-    result = _evaluate(
-        rows, train_targets, Bootstrap(rows.listings, n_resamples=n_resamples, seed=seed)
-    )
+    result = _evaluate(rows, train_targets, n_resamples, seed)
     if leaking is None:
         return result
     mask = np.asarray(leaking, dtype=np.bool_)[keep]
@@ -218,87 +242,146 @@ def evaluate(
         return result
     clean = None
     if not mask.all():
-        rest = rows.rows(~mask)
-        draws = Bootstrap(rest.listings, n_resamples=n_resamples, seed=seed)
-        clean = _evaluate(rest, train_targets, draws)
+        clean = _evaluate(rows.rows(~mask), train_targets, n_resamples, seed)
     return replace(result, n_leaking=int(mask.sum()), without_leaks=clean)
 
 
-def _evaluate(p: Predicted, train_targets: ArrayLike | None, draws: Bootstrap) -> Evaluation:
-    n, k = p.probs.shape
-    decided = p.decided or answers(p.probs, p.policy, p.kind)
-    given = decided.given
-    if p.kind == "single":
-        top = p.probs.argmax(1)
-        truth, known = one_hot(p.targets, k), np.ones((n, k), dtype=bool)
-        sure: Floats = p.probs.max(1).astype(np.float64)
-        wrong, asked = top != p.targets, np.any(decided.review, axis=1)
-        bins, draws_of = reliability(sure, ~wrong), draws
-        table = confusion(p.targets, top, k)
-    else:
-        truth, known = p.targets == 1, p.targets >= 0
-        cells = np.nonzero(known)
-        # As the policy ranks: by the probability of the answer given, yes or no.
-        sure = np.where(given, p.probs, 1 - p.probs)[cells].astype(np.float64)
-        wrong = (given != truth)[cells]
-        asked = decided.review[cells]
-        bins = reliability(p.probs[cells], truth[cells])
-        draws_of, table = (
-            Bootstrap(draws.index[cells[0]], n_resamples=draws.n_resamples, seed=draws.seed),
-            None,
-        )
+def resampling(listings: ArrayLike, n_resamples: int, seed: int) -> Bootstrap:
+    """Return draws of listings; fewer, and never fewer than 200, where listings are many.
+
+    With 200 draws the ends of an interval are uncertain by about 7 % of its width; from 20,000
+    listings on, intervals are so narrow that it does not show.
+    """
+    draws = Bootstrap(listings, n_resamples=n_resamples, seed=seed)
+    fewer = max(200, _WEIGHTS // max(1, draws.n_groups))
+    draws.n_resamples = min(n_resamples, fewer)
+    return draws
+
+
+def _evaluate(
+    p: Predicted, train_targets: ArrayLike | None, n_resamples: int, seed: int
+) -> Evaluation:
+    draws = resampling(p.listings, n_resamples, seed)
     train = p.targets if train_targets is None else np.asarray(train_targets)
-    name, baseline = _baseline(p, train, truth, known, draws)
+    if p.tree is not None:
+        return _evaluate_tree(p, p.tree, train, draws)
+    if p.kind == "single":
+        return _evaluate_single(p, train, draws)
+    return _evaluate_multi(p, train, draws)
+
+
+def _evaluate_single(
+    p: Predicted, train: NDArray[Any], draws: Bootstrap, asked: Bools | None = None
+) -> Evaluation:
+    """`asked (n,)`: a person is asked; by default where the decisions or the policy say so."""
+    n, k = p.probs.shape
+    top = p.probs.argmax(1)
+    sure: Floats = p.probs.max(1).astype(np.float64)
+    wrong = top != p.targets
+    if k > MANY_CLASSES:
+        scores = score_answers(p.targets, top, k, draws)
+    else:
+        truth, known = one_hot(p.targets, k), np.ones((n, k), dtype=bool)
+        scores = score(truth, one_hot(top, k), p.probs, known, draws)
+    if asked is None:
+        asked = np.any((p.decided or answers(p.probs, p.policy, p.kind)).review, axis=1)
+    bins = reliability(sure, ~wrong)
+    most = _most_frequent(train, k)
     return Evaluation(
-        kind=p.kind,
+        kind="single",
         classes=p.classes,
         n=n,
         n_listings=draws.n_groups,
-        accuracy=draws_of.ratio(~wrong, np.ones(len(wrong))),
-        scores=score(truth, given, p.probs, known, draws),
-        confusion=table,
+        accuracy=draws.ratio(~wrong, np.ones(n)),
+        scores=scores,
+        confusion=confusion(p.targets, top, k),
         bins=bins,
         ece=expected_calibration_error(bins),
-        coverage=_coverage(p, sure, wrong, asked, draws_of),
-        baseline_name=name,
-        baseline=baseline,
+        coverage=coverage("photos", sure, wrong, asked, p.policy.target, draws),
+        baseline_name=f"always “{p.classes[most]}”, the most frequent class",
+        baseline=draws.ratio(p.targets == most, np.ones(n)),
     )
 
 
-def _coverage(p: Predicted, sure: Floats, wrong: Bools, asked: Bools, draws: Bootstrap) -> Coverage:
-    return Coverage(
-        unit="photos" if p.kind == "single" else "answers",
-        curve=coverage_curve(sure, wrong),
-        at_error=tuple((e, coverage_at_error(sure, wrong, e)) for e in ERROR_BUDGETS),
-        policy_coverage=draws.ratio(~asked, np.ones(len(asked))),
-        policy_error=draws.ratio(wrong & ~asked, ~asked),
-        target=p.policy.target,
-    )
-
-
-def _baseline(
-    p: Predicted, train: NDArray[Any], truth: Bools, known: Bools, draws: Bootstrap
-) -> tuple[str, Estimate | None]:
-    """The best that can be done without looking at a photo."""
-    if p.kind == "single":
-        counts = np.bincount(train[train >= 0], minlength=len(p.classes))
-        most = int(counts.argmax())
-        right = draws.ratio(p.targets == most, np.ones(len(p.targets)))
-        return f"always “{p.classes[most]}”, the most frequent class", right
+def _evaluate_multi(p: Predicted, train: NDArray[Any], draws: Bootstrap) -> Evaluation:
+    decided = p.decided or answers(p.probs, p.policy, p.kind)
+    given, truth, known = decided.given, p.targets == 1, p.targets >= 0
+    cells = np.nonzero(known)
+    # As the policy ranks: by the probability of the answer given, yes or no.
+    sure = np.where(given, p.probs, 1 - p.probs)[cells].astype(np.float64)
+    wrong = (given != truth)[cells]
+    bins = reliability(p.probs[cells], truth[cells])
+    pooled = Bootstrap(draws.index[cells[0]], n_resamples=draws.n_resamples, seed=draws.seed)
     flat = score(truth, truth, np.zeros(truth.shape), known, draws)
-    return "the same score for every photo", flat.macro.average_precision
+    return Evaluation(
+        kind="multi",
+        classes=p.classes,
+        n=len(p.probs),
+        n_listings=draws.n_groups,
+        accuracy=pooled.ratio(~wrong, np.ones(len(wrong))),
+        scores=score(truth, given, p.probs, known, draws),
+        confusion=None,
+        bins=bins,
+        ece=expected_calibration_error(bins),
+        coverage=coverage("answers", sure, wrong, decided.review[cells], p.policy.target, pooled),
+        baseline_name="the same score for every photo",
+        baseline=flat.macro.average_precision,
+    )
 
 
-def _plain(value: Any) -> Any:
-    """Dataclasses to dicts of JSON values, recursively."""
-    if value is None:
-        return None
-    return {key: _finite(v) for key, v in asdict(value).items()}
+def _evaluate_tree(p: Predicted, tree: Tree, train: NDArray[Any], draws: Bootstrap) -> Evaluation:
+    """Judge the likeliest leaf where the truth is a leaf, and the nodes everywhere."""
+    columns = columns_of(p.classes, tree)
+    column = np.full(len(tree.paths) + 1, -1)
+    column[columns] = np.arange(len(columns))
+    leaf, trained = column[p.targets], column[train]
+    there = leaf >= 0
+    found = hierarchy(p, tree, draws)
+    most = columns[_most_frequent(trained, len(columns))]
+    always = overlap(tree.parent, np.full(len(leaf), most), p.targets)
+    flat = replace(p, kind="single", tree=None, targets=leaf)
+    base = (
+        _evaluate_single(
+            flat.rows(there), trained, draws.rows(there), np.zeros(there.sum(), np.bool_)
+        )
+        if there.any()
+        else _without_leaves(p)
+    )
+    return replace(
+        base,
+        kind="tree",
+        n=len(leaf),
+        n_listings=draws.n_groups,
+        coverage=replace(
+            base.coverage,
+            policy_coverage=found.decided.answered,
+            policy_error=found.decided.error,
+        ),
+        baseline_name=f"always “{tree.paths[most]}”, the most frequent class",
+        baseline=tree_scores(always, tree.n_levels, draws).f1,
+        hierarchy=found,
+    )
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(v) for key, v in value.items()}
-    if isinstance(value, float):
-        return round(value, 6) if np.isfinite(value) else None
-    return value
+def _without_leaves(p: Predicted) -> Evaluation:
+    """What is known of the leaves where no photo is labelled with one: nothing."""
+    none = Average(None, None, None, None)
+    classes = tuple(ClassScore(0, 0, None, None, None, None) for _ in p.classes)
+    return Evaluation(
+        kind="tree",
+        classes=p.classes,
+        n=0,
+        n_listings=0,
+        accuracy=None,
+        scores=Scores(classes, none, none),
+        confusion=None,
+        bins=(),
+        ece=float("nan"),
+        coverage=Coverage("photos", (), (), None, None, p.policy.target),
+        baseline_name="",
+        baseline=None,
+    )
+
+
+def _most_frequent(train: NDArray[Any], n_classes: int) -> int:
+    return int(np.bincount(train[train >= 0], minlength=n_classes).argmax())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from listlens.evaluate.charts import Axis, band, dot, line, plot, share_axis, whisker
-from listlens.evaluate.evaluation import Coverage
+from listlens.evaluate.coverage import Coverage
 from listlens.evaluate.learning_curve import LearningCurve
 from listlens.metrics.calibration import Bin
 
@@ -59,8 +59,17 @@ def learning_figure(curve: LearningCurve) -> Markup:
     )
     n_high = min(round(1 / step), int(max(values) / step) + 1)
     n_low = min(int(min(values) / step), n_high - 1)  # all right from the start: still an axis
-    ticks = tuple((i * step, f"{100 * i * step:.0f} %") for i in range(n_low, n_high + 1))
-    name = "right" if curve.metric == "accuracy" else "average precision"
+    counted = curve.metric in ("accuracy", "macro_ap")  # the others are no shares of anything
+
+    def said(value: float, digits: int) -> str:
+        return f"{100 * value:.{digits}f} %" if counted else f"{value:.{digits + 2}f}"
+
+    ticks = tuple((i * step, said(i * step, 0)) for i in range(n_low, n_high + 1))
+    name = {
+        "accuracy": "right",
+        "hierarchical_f1": "hierarchical F1",
+        "srcc": "rank correlation",
+    }.get(curve.metric, "average precision")
     y = Axis(n_low * step, n_high * step, ticks, name)
     now = curve.points[-1]
     ends = sorted({0, now.n_labels, most})
@@ -74,10 +83,10 @@ def learning_figure(curve: LearningCurve) -> Markup:
     marks.append(line(x, y, [(p.n_labels, p.value) for p in curve.points]))
     for p in curve.points:
         marks.append(whisker(x, y, p.n_labels, p.low, p.high))
-        marks.append(dot(x, y, p.n_labels, p.value, f"{p.n_labels:,}: {100 * p.value:.1f} %"))
+        marks.append(dot(x, y, p.n_labels, p.value, f"{p.n_labels:,}: {said(p.value, 1)}"))
     first = curve.points[0]
     label = (
-        f"Learning curve: {100 * first.value:.1f} % with {first.n_labels:,} labelled photos, "
-        f"{100 * now.value:.1f} % with {now.n_labels:,}."
+        f"Learning curve: {said(first.value, 1)} with {first.n_labels:,} labelled photos, "
+        f"{said(now.value, 1)} with {now.n_labels:,}."
     )
     return plot(x, y, marks, label)

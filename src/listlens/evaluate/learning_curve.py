@@ -23,6 +23,13 @@ less than one point."""
 NEGLIGIBLE = 0.003
 """So does a gain of surely less than this, which no test split of usual size could show."""
 
+UNITS = {
+    "accuracy": "points",
+    "hierarchical_f1": "points of hierarchical F1",
+    "srcc": "points of rank correlation",
+}
+"""What a gain is counted in, by metric; a point is a hundredth."""
+
 _TIMES = (2, 4)  # how many times today's labels the outlook is for
 _RATES = np.linspace(0.05, 1.5, 59)  # how fast errors fall; Rosenfeld 2020 reports 0.2 to 1.1
 _FLOORS = np.linspace(0.0, 0.99, 50)  # error that no label removes, as a share of today's
@@ -54,7 +61,7 @@ class LearningCurve:
     """Metric against number of labels.
 
     Args:
-        metric: such as ``accuracy``.
+        metric: ``accuracy``, ``macro_ap``, ``hierarchical_f1`` or ``srcc``.
         points: measured, in rising number of labels.
         outlook: extrapolated to 2 and 4 times the labels; empty where nothing can be said.
         verdict: ``helps``, ``hardly`` or ``unclear``.
@@ -93,7 +100,7 @@ def learning_curve(
     Args:
         rows: `(n,)` int, the labelled rows that may be trained on.
         groups: `(n,)` labels, aligned with rows; a group is taken whole or not at all.
-        score: trains on the rows it is given and returns the metric, in [0, 1] and higher is
+        score: trains on the rows it is given and returns the metric, at most 1 and higher is
             better, on photos that are never among `rows`; NaN where these rows cannot be
             trained on.
         metric: its name.
@@ -181,7 +188,7 @@ def _outlook(points: Sequence[CurvePoint], variances: Sequence[float]) -> tuple[
 def _in_words(metric: str, now: CurvePoint, twice: Outlook) -> tuple[Verdict, str]:
     low, middle, high = (x - now.value for x in (twice.low, twice.value, twice.high))
     between = f"{100 * low:.1f} to {100 * high:.1f}"
-    unit = "points" if metric == "accuracy" else "points of average precision"
+    unit = UNITS.get(metric, "points of average precision")
     if high < max(NEGLIGIBLE, min(HARDLY * (1 - now.value), HARDLY_POINTS)):
         return "hardly", (
             "More labels of this kind would hardly help: twice as many would bring at most "

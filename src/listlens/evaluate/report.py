@@ -15,14 +15,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from listlens.core.files import whole
+from listlens.core.tree import SEPARATOR
 from listlens.core.types import Estimate, Kind
 from listlens.evaluate.advice import Advice, advice, headline
 from listlens.evaluate.charts import interval_bar
 from listlens.evaluate.evaluation import Evaluation
-from listlens.evaluate.figures import coverage_figure, learning_figure, reliability_figure
+from listlens.evaluate.figures_by_kind import FIGURES, drawn
+from listlens.evaluate.hierarchy import Confusion, NodeScore
 from listlens.evaluate.learning_curve import LearningCurve
+from listlens.evaluate.scores import AnyEvaluation, ScoredPhoto, ScoreEvaluation
 from listlens.evaluate.suspects import Suspect, Unsure
-from listlens.metrics.classification import normalised
+from listlens.metrics.classification import largest_confusions, normalised
 
 Pictures = Callable[[str], bytes | None]
 
@@ -31,6 +34,11 @@ CHECK_PAGE = "check.html"
 
 SHOWN_SUSPECTS = 40
 SHOWN_UNSURE = 24
+SHOWN_CLASSES = 100
+SHOWN_NODES = 15
+SHOWN_MORE_NODES = 300
+SHOWN_CONFUSIONS = 12
+SHOWN_PLACES = 10
 MATRIX_CLASSES = 16
 """Up to this many classes the confusion matrix is drawn; beyond, its largest entries are listed."""
 
@@ -53,6 +61,7 @@ class ReportData:
         unsure: photos the model is least sure of.
         learning_curve: what more labels would bring.
         set_aside: class to the reason why it was not learnt.
+        scored: photos of a score task in the order of their places, the best first.
         starter_tags: word to number of photos, where no label exists.
         model: facts on how it was made, JSON-able; nested mappings become groups.
         created: time of making, as text.
@@ -64,20 +73,31 @@ class ReportData:
     n_photos: int = 0
     n_listings: int = 0
     checks: Sequence[Mapping[str, Any]] = ()
-    test: Evaluation | None = None
-    cross_validation: Evaluation | None = None
+    test: AnyEvaluation | None = None
+    cross_validation: AnyEvaluation | None = None
     suspects: Sequence[Suspect] = ()
     unsure: Sequence[Unsure] = ()
     learning_curve: LearningCurve | None = None
     set_aside: Mapping[str, str] = field(default_factory=dict)
+    scored: Sequence[ScoredPhoto] = ()
     starter_tags: Mapping[str, int] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
 
     @property
-    def main(self) -> Evaluation | None:
+    def main(self) -> AnyEvaluation | None:
         """The evaluation that the headline rests on: the test split, or else the folds."""
         return self.test or self.cross_validation
+
+    @property
+    def classified(self) -> Evaluation | None:
+        """The same where the task asks for classes."""
+        return self.main if isinstance(self.main, Evaluation) else None
+
+    @property
+    def rated(self) -> ScoreEvaluation | None:
+        """The same where the task asks for a score."""
+        return self.main if isinstance(self.main, ScoreEvaluation) else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return what report.json holds; `test` and the like are absent, not null, when unknown.
@@ -107,6 +127,8 @@ class ReportData:
             c["name"]: {k: v for k, v in c.items() if k != "name"} for c in self.checks
         }
         out["set_aside"] = dict(self.set_aside)
+        if self.scored:
+            out["scored"] = [s.as_dict() for s in self.scored]
         out["starter_tags"] = dict(self.starter_tags)
         out["model"] = _without_nan(self.model)
         return out
@@ -165,7 +187,7 @@ def render(
     check_page: bool = False,
 ) -> str:
     """Return the HTML of the report; see write_report. `check_page`: link to it."""
-    main = data.main
+    classified, rated = data.classified, data.rated
     suspects = [(s, _data_uri(thumbnail(s.image))) for s in data.suspects[:SHOWN_SUSPECTS]]
     unsure = [
         (u, _data_uri(thumbnail(u.image)), _data_uri(heatmap(u.image)))
@@ -174,15 +196,18 @@ def render(
     template = _environment().get_template("report.html")
     return template.render(
         d=data,
-        e=main,
-        headline=headline(data.kind, main),
+        main=data.main,
+        e=classified,
+        s=rated,
+        headline=headline(data.kind, data.main),
         advice=_advice(data),
-        rows=_class_rows(main),
-        matrices=_matrices(main),
-        confusions=_confusions(main),
-        reliability=reliability_figure(main.bins) if main else None,
-        coverage=coverage_figure(main.coverage) if main else None,
-        learning=_learning(data.learning_curve),
+        rows=_class_rows(classified)[:SHOWN_CLASSES],
+        matrices=_matrices(classified),
+        confusions=_confusions(classified),
+        tree_confusions=_tree_confusions(classified),
+        nodes=_nodes(classified),
+        places=_places(data.scored, thumbnail),
+        figures=dict.fromkeys(FIGURES) | drawn(data.main, data.learning_curve),
         suspects=suspects,
         unsure=unsure,
         facts=_facts(data.model),
@@ -198,11 +223,6 @@ def _advice(data: ReportData) -> list[Advice]:
         set_aside=data.set_aside,
         curve=data.learning_curve,
     )
-
-
-def _learning(curve: LearningCurve | None) -> Markup | None:
-    drawable = curve is not None and len(curve.points) >= 2
-    return learning_figure(curve) if curve is not None and drawable else None
 
 
 def _class_rows(e: Evaluation | None) -> list[dict[str, Any]]:
@@ -236,17 +256,37 @@ def _confusions(e: Evaluation | None) -> list[dict[str, Any]]:
     """The most frequent confusions."""
     if e is None or e.confusion is None:
         return []
-    total = e.confusion.sum(axis=1)
-    wrong: list[dict[str, Any]] = [
-        {"given": e.classes[i], "called": e.classes[j], "n": int(n), "of": int(total[i])}
-        for (i, j), n in _entries(e.confusion)
-        if i != j and n
+    return [
+        {"given": e.classes[i], "called": e.classes[j], "n": n, "of": of}
+        for i, j, n, of in largest_confusions(e.confusion, SHOWN_CONFUSIONS)
     ]
-    return sorted(wrong, key=lambda row: -row["n"])[:12]
 
 
-def _entries(table: Any) -> list[tuple[tuple[int, int], int]]:
-    return [((i, j), int(n)) for i, row in enumerate(table) for j, n in enumerate(row)]
+def _tree_confusions(e: Evaluation | None) -> dict[str, list[Confusion]]:
+    """The most frequent confusions of a tree: within one parent, and between branches."""
+    found = e.hierarchy.confusions if e is not None and e.hierarchy is not None else ()
+    return {
+        "siblings": [c for c in found if c.siblings][:SHOWN_CONFUSIONS],
+        "across": [c for c in found if not c.siblings][:SHOWN_CONFUSIONS],
+    }
+
+
+def _nodes(e: Evaluation | None) -> tuple[Sequence[NodeScore], Sequence[NodeScore]]:
+    """The weakest nodes, and those that unfold below them."""
+    found = e.hierarchy.nodes if e is not None and e.hierarchy is not None else ()
+    return found[:SHOWN_NODES], found[SHOWN_NODES : SHOWN_NODES + SHOWN_MORE_NODES]
+
+
+def _places(scored: Sequence[ScoredPhoto], thumbnail: Pictures) -> dict[str, Any]:
+    """The best and the worst photos with their pictures; each photo is shown once."""
+    n_best = min(SHOWN_PLACES, (len(scored) + 1) // 2)
+    n_worst = min(SHOWN_PLACES, len(scored) - n_best)
+    best, worst = scored[:n_best], scored[len(scored) - n_worst :][::-1]
+    return {
+        "best": [(p, _data_uri(thumbnail(p.image))) for p in best],
+        "worst": [(p, _data_uri(thumbnail(p.image))) for p in worst],
+        "n_categories": len({p.category for p in scored} - {""}),
+    }
 
 
 def _facts(model: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
@@ -280,6 +320,31 @@ def _percent(share: float | Estimate | None, digits: int = 0) -> str:
     return f"{text}\N{NO-BREAK SPACE}%"
 
 
+def _last_name(path: str) -> str:
+    """The last name of a node's path."""
+    return path.rpartition(SEPARATOR)[2]
+
+
+def _place(percentile: float) -> str:
+    """Say a percentile in words, rounded down: nobody is better than all."""
+    below = int(100 * percentile)
+    return f"better than {below}\N{NO-BREAK SPACE}%" if below else "among the lowest"
+
+
+def _headline_number(e: AnyEvaluation) -> str:
+    """Shares that people can count are said in percent."""
+    percent = e.metric in ("accuracy", "macro_ap")
+    return _percent(e.headline, 1) if percent else _number(e.headline, 3)
+
+
+def _number(estimate: Estimate | None, digits: int) -> str:
+    return "–" if estimate is None else f"{estimate.value:.{digits}f}"
+
+
+def _range(estimate: Estimate | None, digits: int) -> str:
+    return "" if estimate is None else f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}"
+
+
 def _between(estimate: Estimate | None) -> str:
     return "" if estimate is None else f"{100 * estimate.low:.0f}–{100 * estimate.high:.0f}"
 
@@ -299,7 +364,16 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "between": _between, "bar": _bar}
+    environment.filters |= {
+        "percent": _percent,
+        "between": _between,
+        "bar": _bar,
+        "number": _number,
+        "range": _range,
+        "last_name": _last_name,
+        "place": _place,
+        "headline_number": _headline_number,
+    }
     return environment
 
 

@@ -133,7 +133,7 @@ def export_labels(store: Store, task: Task, path: Path) -> int:
 
 def _without_ties(task: Task, label: Label) -> Label:
     """A label that says no to each class it says no to, where the tied ones must stay open."""
-    if task.kind == "single" or not label.tied or label.unlisted == "unknown":
+    if task.kind != "multi" or not label.tied or label.unlisted == "unknown":
         return label
     no = tuple(c.name for c in task.classes if c.name not in {*label.yes, *label.tied})
     return replace(label, no=no, unlisted="unknown")

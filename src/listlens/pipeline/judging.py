@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ from threadpoolctl import threadpool_limits
 
 from listlens.core.errors import InputError, PhotoError, TrainingError
 from listlens.evaluate.evaluation import Evaluation, Predicted, evaluate
-from listlens.evaluate.heatmaps import class_activation, contrast, overlay
 from listlens.evaluate.learning_curve import LearningCurve, learning_curve
+from listlens.evaluate.pdf import renew_pdf
 from listlens.evaluate.report import ReportData, write_report
 from listlens.evaluate.suspects import Suspect, Unsure, suspects, unsure
+from listlens.explain.heatmaps import class_activation, contrast, overlay
 from listlens.images.decode import Limits
-from listlens.learn.heads import balanced, encode, fit
+from listlens.learn.heads import fit
+from listlens.learn.objectives import balanced, encode
 from listlens.pipeline.checks import Check, found
 from listlens.pipeline.contents import THUMBNAIL_PX, prepare_bytes, read_file
 from listlens.pipeline.labelling import label_text
@@ -259,8 +262,9 @@ def write_task_report(
     backbone: Backbone,
     checks: Sequence[Check],
     reports: Path,
+    pdf: bool = False,
 ) -> dict[str, str]:
-    """Write report.html and report.json; return name to path."""
+    """Write report.html, report.json and perhaps report.pdf; return name to path."""
     html, as_json = reports / "report.html", reports / "report.json"
     photos = {p.photo.photo_id: p.photo for p in examples.photos}
     shown = _Pictures(store, photos, model, backbone)
@@ -280,8 +284,10 @@ def write_task_report(
         model=_facts(model, record) | {"labels": examples.fingerprint},
         created=model.created,
     )
-    write_report(html, as_json, data, thumbnail=shown.thumbnail, heatmap=shown.heatmap)
-    return {"report": str(html), "report as JSON": str(as_json)}
+    pictures = {"thumbnail": cache(shown.thumbnail), "heatmap": cache(shown.heatmap)}
+    write_report(html, as_json, data, **pictures)
+    files = {"report": str(html), "report as JSON": str(as_json)}
+    return files | renew_pdf(html, data, pdf, **pictures)
 
 
 def _facts(model: Model, record: ModelView) -> dict[str, Any]:

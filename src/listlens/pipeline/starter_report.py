@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from listlens.core.types import Status
+from listlens.evaluate.pdf import renew_pdf
 from listlens.evaluate.report import ReportData, write_report
 from listlens.pipeline.checks import found
 
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from listlens.store.open import Store
 
 
-def write_starter_report(store: Store, starter: LiveModel, folder: Path) -> dict[str, str]:
-    """Write report.html and report.json of photos that nobody labelled; return name to path."""
+def write_starter_report(
+    store: Store, starter: LiveModel, folder: Path, *, pdf: bool = False
+) -> dict[str, str]:
+    """Write the report, perhaps also as PDF, of photos nobody labelled; return name to path."""
     tags: Counter[str] = Counter()
     for _, probs in store.predictions.scan(starter.model_id):
         for decision in starter.decide(probs):
@@ -43,4 +46,5 @@ def write_starter_report(store: Store, starter: LiveModel, folder: Path) -> dict
     )
     html, as_json = folder / "report.html", folder / "report.json"
     write_report(html, as_json, data)
-    return {"report": str(html), "report as JSON": str(as_json)}
+    files = {"report": str(html), "report as JSON": str(as_json)}
+    return files | renew_pdf(html, data, pdf)

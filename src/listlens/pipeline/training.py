@@ -17,10 +17,12 @@ from listlens._version import __version__
 from listlens.backbones.engine import EngineBackbone
 from listlens.core.errors import InputError, NotFoundError, TrainingError
 from listlens.evaluate.learning_curve import LearningCurve
+from listlens.evaluate.pdf import require_typst
+from listlens.learn.candidates import TrainOptions
 from listlens.learn.model import Model, folder_hash
 from listlens.learn.onnx_export import export_graph
 from listlens.learn.policies import answers
-from listlens.learn.recipe import RECIPE, Trained, TrainOptions, train
+from listlens.learn.recipe import RECIPE, Trained, train
 from listlens.pipeline.checks import Check, found, write_checks
 from listlens.pipeline.dataset import Examples, build_examples
 from listlens.pipeline.heldout import Heldout
@@ -85,6 +87,7 @@ def train_task(
     target: str = "best-f1",
     seed: int = 0,
     force: bool = False,
+    pdf: bool = False,
     earlier_checks: Sequence[Check] = (),
     progress: StepProgress = lambda step, done, total: None,
 ) -> TrainResult:
@@ -99,12 +102,16 @@ def train_task(
         target: what thresholds aim at.
         seed: of the splits.
         force: train although nothing changed.
+        pdf: write the report as PDF too.
         earlier_checks: findings of the label import, reported with the others.
         progress: called with the step, per cent done and 100.
 
     Raises:
         TrainingError: fewer than two classes that can be learned; the findings are written first.
+        MissingExtraError: a PDF is asked for and typst is not installed.
     """
+    if pdf:
+        require_typst()
     started = time.monotonic()
     progress("checking labels", 0, 100)
     reports.mkdir(parents=True, exist_ok=True)
@@ -114,7 +121,7 @@ def train_task(
     config = {"target": target, "seed": seed, "listlens": __version__, "recipe": RECIPE}
     kept = None if force else _unchanged(store, root, task, examples.fingerprint, config)
     if kept is not None:
-        result = _kept(store, root, task, backbone, reports, kept, examples, earlier_checks)
+        result = _kept(store, root, task, backbone, reports, kept, examples, earlier_checks, pdf)
         return replace(result, reused=True, seconds=time.monotonic() - started)
     run_id = store.models.record_run(task.task_id, config, examples.fingerprint, seed)
     try:
@@ -135,7 +142,9 @@ def train_task(
         model = _model(task, examples, trained, judged, backbone)
         record = _save(store, root, task, model, heldout, backbone, run_id)
         progress("writing the report", 85, 100)
-        files = write_task_report(store, examples, judged, model, record, backbone, checks, reports)
+        files = write_task_report(
+            store, examples, judged, model, record, backbone, checks, reports, pdf
+        )
     except BaseException as error:
         store.models.finish_run(run_id, "failed", {"error": str(error)})
         raise
@@ -156,6 +165,7 @@ def evaluate_task(
     backbone: Backbone,
     *,
     reports: Path,
+    pdf: bool = False,
     earlier_checks: Sequence[Check] = (),
 ) -> TrainResult:
     """Judge the newest model by today's labels, and write its report again.
@@ -164,7 +174,10 @@ def evaluate_task(
 
     Raises:
         NotFoundError: the task has no model yet.
+        MissingExtraError: a PDF is asked for and typst is not installed.
     """
+    if pdf:
+        require_typst()
     started = time.monotonic()
     record = store.models.latest(task.task_id)
     if record is None or not record.folder:
@@ -184,7 +197,9 @@ def evaluate_task(
     checks = [*earlier_checks, *examples.checks, *trained, *judged.checks]
     reports.mkdir(parents=True, exist_ok=True)
     write_checks(reports / "checks.jsonl", checks)
-    files = write_task_report(store, examples, judged, model, record, backbone, checks, reports)
+    files = write_task_report(
+        store, examples, judged, model, record, backbone, checks, reports, pdf
+    )
     files["model"] = str(folder)
     return TrainResult(
         task.name,
@@ -239,13 +254,18 @@ def _kept(
     record: ModelView,
     examples: Examples,
     earlier: Sequence[Check],
+    pdf: bool,
 ) -> TrainResult:
     """What the training of this model gave; its report is written where it is not there."""
     outcome = _outcome(store, task, record)
     checks = [*earlier, *examples.checks, *_stored_checks(outcome)]
     files = {name: str(reports / f"report.{suffix}") for name, suffix in REPORT_FILES.items()}
+    if not pdf and not (reports / "report.pdf").exists():
+        del files["report as PDF"]
     if not _is_report_of(record, examples, checks, [Path(file) for file in files.values()]):
-        return evaluate_task(store, root, task, backbone, reports=reports, earlier_checks=earlier)
+        return evaluate_task(
+            store, root, task, backbone, reports=reports, pdf=pdf, earlier_checks=earlier
+        )
     write_checks(reports / "checks.jsonl", checks)
     files["model"] = str(root / record.folder)
     return TrainResult(task.name, task.kind, record.version, outcome["summary"], checks, files)
@@ -281,7 +301,7 @@ def _curve(outcome: dict[str, Any]) -> LearningCurve | None:
     return LearningCurve.from_dict(curve) if curve else None
 
 
-REPORT_FILES = {"report": "html", "report as JSON": "json"}
+REPORT_FILES = {"report": "html", "report as PDF": "pdf", "report as JSON": "json"}
 TRAINING_CHECKS = ("classes_set_aside", "leaking_split")
 """What only a training finds."""
 
