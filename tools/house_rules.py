@@ -25,6 +25,7 @@ LAYERS: dict[str, float] = {
     "learn": 2,
     "evaluate": 3,
     "explain": 3,
+    "finetune": 3,
     "gallery": 3,
     "insights": 3,
     "pipeline": 3.2,
