@@ -101,8 +101,13 @@ def photo_quality(
         NotFoundError: none of `photos` exists; the message names the first.
 
     Example:
-        >>> [one.status.value for one in photo_quality(["no-such-photo.jpg", "."])][:1]
-        ['failed']
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (64, 48), "black").save(f"{folder}/a.png")
+        ...     (one,) = photo_quality(folder)
+        >>> one.score < 0.9, "too dark" in one.reasons
+        (True, True)
     """
     given = [photos] if isinstance(photos, str | os.PathLike) else list(photos)
     if given and not any(os.path.lexists(path) for path in given):
