@@ -23,7 +23,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
 from build_quality import DATA, TEST_SEED, aesthetic_set, out_of_fold
-from quality_samples import VIEW_PX, encoded, measured, photos, prepared
+from quality_samples import encoded, measured, photos, prepared
 
 from listlens.images.distortions import DISTORTIONS, N_LEVELS, apply, distort
 from listlens.metrics.intervals import Bootstrap
@@ -121,7 +121,12 @@ def unseen(share: float, levels: tuple[int, ...]) -> dict[str, object]:
             found = scores([distort(v, name, level, seed=i) for i, v in enumerate(pictures)])
             lowered[name].append(float((found < originals).mean()))
             means[name].append(float(found.mean()))
-        print(name, [round(v, 3) for v in lowered[name]], [round(v, 3) for v in means[name]], flush=True)
+        print(
+            name,
+            [round(v, 3) for v in lowered[name]],
+            [round(v, 3) for v in means[name]],
+            flush=True,
+        )
     return {
         "photos": len(pictures),
         "levels": levels,
@@ -156,11 +161,13 @@ def aesthetic() -> dict[str, object]:
     from sklearn.preprocessing import StandardScaler
 
     given = aesthetic_set()
-    ours, fold = out_of_fold(given)
+    ours = out_of_fold(given)
     ridge = np.zeros(len(given.ratings))
     for a, b in KFold(5, shuffle=True, random_state=TEST_SEED).split(given.embeddings):
         scaler = StandardScaler().fit(given.embeddings[a])
-        model = RidgeCV(np.logspace(2, 5, 13)).fit(scaler.transform(given.embeddings[a]), given.ratings[a])
+        model = RidgeCV(np.logspace(2, 5, 13)).fit(
+            scaler.transform(given.embeddings[a]), given.ratings[a]
+        )
         ridge[b] = model.predict(scaler.transform(given.embeddings[b]))
     draws = Bootstrap(np.arange(len(ridge)), seed=TEST_SEED)
     gaps = []
@@ -178,7 +185,9 @@ def aesthetic() -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["kadid", "unseen", "aesthetic"])
     parser.add_argument("--share", type=float, default=1.0, help="of the photos, to be quick")
     parser.add_argument("--levels", default="1,2,3", help="of the types besides the monotone six")

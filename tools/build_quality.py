@@ -4,11 +4,12 @@
     LISTLENS_DATA=folder python tools/build_quality.py technical --downloads folder --cache folder
     LISTLENS_DATA=folder python tools/build_quality.py aesthetic
 
-Technical: photos that may be redistributed, spoilt in known ways (`quality_samples.py`). The network
-learns how much each family of distortions costs, from differences between views of one photo: a
-spoilt photo against its original, a strong distortion against a mild one. Aesthetic: our score head
-on embeddings of the CC0 photos of aesthetic_thumbs. Same seeds, same inputs, same weights, up to the
-arithmetic of the processor. `--check` trains on four fifths of the photos and judges on the rest.
+Technical: photos that may be redistributed, spoilt in known ways (`quality_samples.py`). The
+network learns how much each family of distortions costs, from differences between views of one
+photo: a spoilt photo against its original, a strong distortion against a mild one. Aesthetic: our
+score head on embeddings of the CC0 photos of aesthetic_thumbs. Same seeds and inputs, same weights,
+up to the arithmetic of the processor. `--check` trains on four fifths of the photos and judges on
+the rest.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from quality_samples import (
     TEST_PHOTOS,
     WHEELS,
     Severity,
-    measured,
     photos,
     prepared,
     samples,
@@ -88,7 +88,10 @@ def train(rows: dict[str, np.ndarray], keep: np.ndarray, options: Options, seed:
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     x = rows["features"][keep]
-    mean, scale = (x.reshape(-1, x.shape[-1]).astype(np.float64)).mean(0), x.reshape(-1, x.shape[-1]).std(0)
+    mean, scale = (
+        (x.reshape(-1, x.shape[-1]).astype(np.float64)).mean(0),
+        x.reshape(-1, x.shape[-1]).std(0),
+    )
     scale[scale < 1e-4] = 1
     most = technical.MOST_DEVIATIONS
     inputs = torch.from_numpy(np.clip((x - mean) / scale, -most, most).astype(np.float32))
@@ -131,7 +134,10 @@ def train(rows: dict[str, np.ndarray], keep: np.ndarray, options: Options, seed:
         tuple(FAMILIES),
         mean.astype(np.float32),
         scale.astype(np.float32),
-        *(array(t) for t in (project.weight, hidden.weight, hidden.bias, output.weight, output.bias)),
+        *(
+            array(t)
+            for t in (project.weight, hidden.weight, hidden.bias, output.weight, output.bias)
+        ),
         noticed=np.full(len(FAMILIES), np.inf, np.float32),
     )
 
@@ -140,7 +146,7 @@ def disagreement(found, cost, wanted, spoilt, sharp: float):
     """The loss: penalties against the published costs, and wrong orders among one photo's views.
 
     Args:
-        found: `(views, rows, families)`: row 0 is the original, then a mild and a strong row in turn.
+        found: `(views, rows, families)`: row 0 is the original, then mild and strong in turn.
         cost: `(views, rows)`: `-log` of the published score over the reference's.
         wanted: as `found`: the cost in its family, 0 elsewhere.
         spoilt: `(views, rows)`: the row has a distortion that costs something.
@@ -174,7 +180,7 @@ def all_penalties(model: technical.TechnicalModel, features: np.ndarray) -> np.n
 
 
 def judged(model: technical.TechnicalModel, rows: dict[str, np.ndarray], keep: np.ndarray) -> dict:
-    """What the model makes of views it has not seen: orders, and the correlation with the targets."""
+    """What the model makes of views it has not seen: orders, and correlation with the targets."""
     penalties = all_penalties(model, rows["features"][keep])
     total, kind = penalties.sum(-1), rows["kind"][keep]
     family = family_of(kind)
@@ -185,7 +191,9 @@ def judged(model: technical.TechnicalModel, rows: dict[str, np.ndarray], keep: n
     worst = (penalties - penalties[:, :1]).argmax(-1)
     return {
         "views": int(keep.sum()),
-        "srcc with the targets": round(srcc(np.exp(-total[spoilt]), rows["score"][keep][spoilt]), 3),
+        "srcc with the targets": round(
+            srcc(np.exp(-total[spoilt]), rows["score"][keep][spoilt]), 3
+        ),
         "mild ones lower the score": round(float(lower[spoilt & mild].mean()), 3),
         "strong ones lower the score": round(float(lower[spoilt & ~mild].mean()), 3),
         "right family among 18, strong": round(float((worst == family)[spoilt & ~mild].mean()), 3),
@@ -247,7 +255,7 @@ def technical_card(options: Options, n_photos: dict, results: dict, rows: dict) 
     return {
         "what": "technical quality in [0, 1]: exp(-sum of penalties), one penalty a family",
         "families": FAMILIES,
-        "reads": f"embedding {N_EMBEDDING}, measures {len(technical.MEASURES)}, signals {N_SIGNALS}",
+        "reads": f"embedding {N_EMBEDDING}, {len(technical.MEASURES)} measures, {N_SIGNALS} signals",
         "view_px": VIEW_PX,
         "backbone_sha256": MODEL_SHA256,
         "built_by": "tools/build_quality.py technical",
@@ -255,7 +263,7 @@ def technical_card(options: Options, n_photos: dict, results: dict, rows: dict) 
             "photos": n_photos,
             "views": int((rows["kind"][:, 0] < 0).sum()),
             "pictures": int(rows["kind"].size),
-            "distortions": [name for name in KINDS],
+            "distortions": list(KINDS),
             "licences": {
                 "demo": f"Pexels licence ({next(iter(WHEELS))}); {TEST_PHOTOS} of 39 left out",
                 "scikit-image": "public domain or CC0: " + ", ".join(SCIKIT_IMAGE),
@@ -266,8 +274,8 @@ def technical_card(options: Options, n_photos: dict, results: dict, rows: dict) 
         "severities": "mean scores of TID2013 by type and level; of KADID-10k nothing",
         "options": vars(options),
         "results_on_held_out_photos": results,
-        "limits": "judges what is seen with the short side at 384 px; does not know what a photo is "
-        "for: a picture meant to be dark, soft or grey counts as faulty",
+        "limits": "judges what is seen with the short side at 384 px; does not know what a photo "
+        "is for: a picture meant to be dark, soft or grey counts as faulty",
         "versions": versions(),
     }
 
@@ -324,22 +332,22 @@ def best_strength(given: Rated, rows: np.ndarray, seed: int) -> int:
     return int(np.argmax([srcc(line, given.ratings[rows]) for line in found]))
 
 
-def out_of_fold(given: Rated) -> tuple[np.ndarray, np.ndarray]:
-    """Mean vote `(n,)` of every photo from a head that did not see it, and its fold.
+def out_of_fold(given: Rated) -> np.ndarray:
+    """Mean vote `(n,)` of every photo from a head that did not see it.
 
     The strength of a fold is chosen inside the other four.
     """
-    found, fold = np.zeros(len(given.ratings)), np.zeros(len(given.ratings), int)
+    found = np.zeros(len(given.ratings))
     splits = KFold(N_FOLDS, shuffle=True, random_state=TEST_SEED).split(given.embeddings)
-    for k, (a, b) in enumerate(splits):
+    for a, b in splits:
         best = best_strength(given, a, seed=1)
-        found[b], fold[b] = means_by_strength(given, a, b)[best], k
-    return found, fold
+        found[b] = means_by_strength(given, a, b)[best]
+    return found
 
 
 def build_aesthetic() -> None:
     given = aesthetic_set()
-    oof, _ = out_of_fold(given)
+    oof = out_of_fold(given)
     best = best_strength(given, np.arange(len(oof)), seed=1)
     head = fit(given.embeddings, encode(given.votes, len(STEPS), "score"), STRENGTHS[: best + 1])
     card = {
@@ -359,9 +367,9 @@ def build_aesthetic() -> None:
             "srcc, five-fold": round(srcc(oof, given.ratings), 3),
             "srcc of NIMA on the whole photos": round(srcc(given.nima, given.ratings), 3),
         },
-        "limits": "SAW ONLY 80 PX CROPS: the photos' centres, enlarged to 224 px, while people rated "
-        "the whole photos. It has learnt little of composition, and nothing of what only a sharp "
-        "photo shows. Good for an order among similar photos; not a verdict on one.",
+        "limits": "SAW ONLY 80 PX CROPS: the photos' centres, enlarged to 224 px, while people "
+        "rated the whole photos. It has learnt little of composition, and nothing of what only a "
+        "sharp photo shows. Good for an order among similar photos; not a verdict on one.",
         "versions": versions(),
     }
     arrays = {"weights": head.weights, "bias": head.bias}
@@ -379,7 +387,9 @@ def main() -> None:
     parser.add_argument("--downloads", type=Path, default=Path("demo/out/download"))
     parser.add_argument("--cache", type=Path, default=Path("demo/out/quality"))
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--check", action="store_true", help="judge on held-out photos; write nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="judge held-out photos only"
+    )
     options = parser.parse_args()
     with threadpool_limits(1):
         if options.what == "aesthetic":

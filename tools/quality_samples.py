@@ -96,7 +96,7 @@ class Photo:
 
 
 class Severity:
-    """Score of a distorted photo on TID2013's scale, by type and by how far it is from its original.
+    """Score of a distorted photo on TID2013's scale, by type and distance from its original.
 
     TID2013's levels were made at fixed PSNR, so its mean scores are scores by type and PSNR: the
     curve of a type is the line through them, made falling, and goes on below the last level with
@@ -150,9 +150,7 @@ def photos(grocery: Path, downloads: Path) -> list[Photo]:
         for i, name in enumerate(names)
     ]
     science = _from_wheel("scikit-image==0.26.0", downloads)
-    found += [
-        Photo(name, "scikit-image", science[f"skimage/data/{name}"]) for name in SCIKIT_IMAGE
-    ]
+    found += [Photo(name, "scikit-image", science[f"skimage/data/{name}"]) for name in SCIKIT_IMAGE]
     with (grocery / "labels.csv").open(encoding="utf-8") as file:
         rows = [row["image"] for row in csv.DictReader(file) if row["split"] == "train"]
     drawn = np.random.default_rng(0).permutation(len(rows))[:N_GROCERY]
@@ -188,11 +186,7 @@ def samples(
         features `(n, d)` float32, and of each row: `view` (rows of one view have one original),
         `photo`, `kind` (index of the distortion, -1 for the original), `amount`, `psnr`, `score`.
     """
-    jobs = [
-        (photo, place)
-        for photo in found
-        for place in range(N_VIEWS[photo.source])
-    ]
+    jobs = [(photo, place) for photo in found for place in range(N_VIEWS[photo.source])]
     jobs = [jobs[i] for i in np.random.default_rng(0).permutation(len(jobs))]
     cache.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(n_workers) as pool:
@@ -256,7 +250,9 @@ def drawn_view(photo: Photo, rng: np.random.Generator) -> np.ndarray:
         return np.asarray(image)
     share = rng.uniform(0.5, 1) if photo.source != "scikit-image" else rng.uniform(0.8, 1)
     width, height = (max(16, round(side * share)) for side in image.size)
-    left, top = (int(rng.integers(a - b + 1)) for a, b in zip(image.size, (width, height), strict=True))
+    left, top = (
+        int(rng.integers(a - b + 1)) for a, b in zip(image.size, (width, height), strict=True)
+    )
     image = image.crop((left, top, left + width, top + height))
     short = int(rng.choice([192, 256, 256, 320, 384, 600]))
     scale = min(1.0, short / min(image.size))

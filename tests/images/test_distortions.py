@@ -75,7 +75,9 @@ def test_amounts_between_the_levels_lie_between_them(photo):
 
 def test_light_and_dark_go_the_right_way(photo):
     mean = photo.mean()
-    assert distort(photo, "under_exposure", 2).mean() < mean < distort(photo, "brightening", 2).mean()
+    assert (
+        distort(photo, "under_exposure", 2).mean() < mean < distort(photo, "brightening", 2).mean()
+    )
 
 
 def test_without_colour_all_channels_are_equal(photo):

@@ -111,9 +111,7 @@ def _text(every: list[PhotoQuality], order: str, limit: int | None) -> str:
         for one in _sorted(usable, order)[:limit]
     ]
     text = [table(rows, ("photo", "score", "place", "aesthetic", "reasons"))] if rows else []
-    text += [
-        f"{one.photo}: {one.reasons[0]}: {one.detail}" for one in every if one.score is None
-    ]
+    text += [f"{one.photo}: {one.reasons[0]}: {one.detail}" for one in every if one.score is None]
     if limit is not None and len(usable) > limit:
         text.append(f"{limit} of {len(usable)} photos; leave out --limit to see all.")
     return "\n".join(text)

@@ -128,7 +128,7 @@ def _answers(listed: Iterator[str | PhotoQuality], limits: Limits) -> Iterator[P
 def _listed(given: Iterable[PathLike]) -> Iterator[str | PhotoQuality]:
     """Yield the printable path of every photo, and an answer for what is none."""
     for path in given:
-        if not os.path.isdir(path):
+        if not Path(path).is_dir():
             yield printable(os.fspath(path))
             continue
         root = printable(os.fspath(path))

@@ -71,14 +71,15 @@ def _large_enough(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _log(values: object) -> Floats:
-    return np.log(np.asarray(values, np.float32) + np.float32(_FLOOR))
+    return np.asarray(np.log(np.asarray(values, np.float32) + np.float32(_FLOOR)))
 
 
 def _halved(plane: Floats) -> Floats:
     """Mean of 2 x 2 pixels."""
     height, width = (side // 2 * 2 for side in plane.shape)
     even = plane[:height, :width]
-    return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / np.float32(4)
+    summed = even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
+    return np.asarray(summed / np.float32(4))
 
 
 def _naturalness(grey: Floats) -> list[float]:
@@ -152,7 +153,7 @@ def _local_spread(*planes: Floats) -> list[float]:
 def _residual(plane: Floats) -> Floats:
     """What no smooth surface explains: the second difference of second differences."""
     rows = plane[:-2] - 2 * plane[1:-1] + plane[2:]
-    return rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
+    return np.asarray(rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:])
 
 
 def _grid(grey: Floats) -> list[float]:
@@ -186,7 +187,10 @@ def _even_steps(rgb: Floats) -> list[float]:
 
 def _tones(grey: Floats, rgb: Floats) -> list[float]:
     """Where the tones lie, what is lost at the ends, and gaps between them (28)."""
-    found = [float(v) / 255 for v in np.quantile(grey[::2, ::2], (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99))]
+    found = [
+        float(v) / 255
+        for v in np.quantile(grey[::2, ::2], (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99))
+    ]
     found += [float(grey.mean()) / 255, float(grey.std()) / 255]
     found += [float((grey <= 8).mean()), float((grey >= 247).mean())]
     found += [found[6] - found[0], found[4] - found[2]]

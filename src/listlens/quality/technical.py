@@ -34,7 +34,9 @@ MOST_DEVIATIONS = 8.0
 """A number further from the training photos' mean counts as this far."""
 
 
-def features(embedding: NDArray[np.floating], measures: Measures, view: NDArray[np.uint8]) -> Floats:
+def features(
+    embedding: NDArray[np.floating], measures: Measures, view: NDArray[np.uint8]
+) -> Floats:
     """Put together what the network reads of one photo.
 
     Args:
@@ -50,7 +52,9 @@ def features(embedding: NDArray[np.floating], measures: Measures, view: NDArray[
         float(np.log(value + SPREADS[name])) if name in SPREADS else value
         for name, value in zip(MEASURES, raw, strict=True)
     ]
-    return np.concatenate([embedding.astype(np.float32), np.array(known, np.float32), signals(view)])
+    return np.concatenate(
+        [embedding.astype(np.float32), np.array(known, np.float32), signals(view)]
+    )
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,8 @@ class TechnicalModel:
         n_embedding = self.project.shape[1]
         seen = np.concatenate([self.project @ x[:n_embedding], x[n_embedding:]])
         hidden = np.maximum(self.hidden @ seen + self.hidden_bias, 0)
-        return np.logaddexp(0, self.output @ hidden + self.output_bias).astype(np.float32)
+        found = np.logaddexp(0, self.output @ hidden + self.output_bias)
+        return np.asarray(found, np.float32)
 
     def reasons(self, penalties: Floats) -> list[str]:
         """Name the families that lower the score noticeably, the worst first."""

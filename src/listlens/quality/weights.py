@@ -37,7 +37,9 @@ def load_weights(name: str) -> tuple[dict[str, NDArray[np.float32]], dict[str, A
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read ({error}). Install listlens again.") from error
     if hashlib.sha256(data).hexdigest() != card["sha256"]:
-        raise ModelError(f"{path} is damaged: its sha256 is not the card's. Install listlens again.")
+        raise ModelError(
+            f"{path} is damaged: its sha256 is not the card's. Install listlens again."
+        )
     return {key: array.astype(np.float32) for key, array in load(data).items()}, card
 
 
