@@ -42,8 +42,8 @@ SCIKIT_IMAGE = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.p
 TEST_PHOTOS = 8
 """Of the demo's photos, in order of the sha256 of their names: never trained on."""
 
-N_VIEWS = {"demo": 5, "test": 2, "scikit-image": 6, "grocery": 1}
-N_GROCERY = 220
+N_VIEWS = {"demo": 7, "test": 2, "scikit-image": 6, "grocery": 1}
+N_GROCERY = 400
 N_TYPES = 18
 """Distortions a view, drawn; each at a mild and at a strong amount."""
 
@@ -65,7 +65,8 @@ LIKE = {
     8: ("gaussian_blur", "lens_blur", "motion_blur", "upscaling", "pixelation", "jitter"),
     10: ("jpeg",),
     11: ("jpeg2000", "webp"),
-    14: ("patches", "colour_blocks"),
+    14: ("patches",),
+    15: ("colour_blocks",),
     16: (
         *("over_exposure", "brightening", "under_exposure", "darkening", "mean_shift"),
         *("harsh_contrast", "contrast_curve"),
@@ -96,11 +97,13 @@ class Photo:
 
 
 class Severity:
-    """Score of a distorted photo on TID2013's scale, by type and distance from its original.
+    """Score of a distorted photo on TID2013's scale, by type and amount.
 
     TID2013's levels were made at fixed PSNR, so its mean scores are scores by type and PSNR: the
     curve of a type is the line through them, made falling, and goes on below the last level with
-    the slope of the last three. So the severity of any amount, on any photo, follows TID2013.
+    the slope of the last three. Which PSNR an amount has is taken from photos like TID2013's, sharp
+    and full of detail (scikit-image's): people see the amount, while the PSNR of a blur on a soft
+    photo says that nothing happened.
 
     Args:
         path: `tid2013_mean_by_type_level.csv`.
@@ -118,7 +121,15 @@ class Severity:
             name: _falling(published[number]) for number, names in LIKE.items() for name in names
         }
 
-    def score(self, name: str, amount: float, psnr: float) -> float:
+    def calibrate(self, kinds: np.ndarray, amounts: np.ndarray, psnrs: np.ndarray) -> None:
+        """Fit each type's PSNR as a line in the logarithm of the amount; all `(n,)`."""
+        self.lines: dict[str, tuple[float, float]] = {}
+        for kind, name in enumerate(DISTORTIONS):
+            x, y = np.log(amounts[kinds == kind]), psnrs[kinds == kind]
+            slope = min(0.0, float(np.polyfit(x, y, 1)[0]))
+            self.lines[name] = slope, float(y.mean() - slope * x.mean())
+
+    def score(self, name: str, amount: float) -> float:
         """Return the score, `LOWEST_SCORE` to `REFERENCE_SCORE`."""
         if name == "crop":
             return REFERENCE_SCORE
@@ -126,6 +137,8 @@ class Severity:
             found = np.interp(amount, *zip(*TILT, strict=True))
         else:
             at, scores = self.curves[name]
+            slope, start = self.lines[name]
+            psnr = slope * np.log(amount) + start
             found = np.interp(psnr, at, scores)
             if psnr < at[0]:
                 found = scores[0] - (at[0] - psnr) * (scores[2] - scores[0]) / (at[2] - at[0])
@@ -199,11 +212,13 @@ def samples(
     rows["view"] = np.repeat(np.arange(len(parts)), sizes)
     place = {photo.name: i for i, photo in enumerate(found)}
     rows["photo"] = np.repeat([place[photo.name] for photo, _ in jobs], sizes)
+    detailed = np.array([found[i].source == "scikit-image" for i in rows["photo"]])
+    severity.calibrate(*(rows[key][detailed] for key in ("kind", "amount", "psnr")))
     kinds = list(DISTORTIONS)
     rows["score"] = np.array(
         [
-            REFERENCE_SCORE if kind < 0 else severity.score(kinds[kind], amount, psnr)
-            for kind, amount, psnr in zip(rows["kind"], rows["amount"], rows["psnr"], strict=True)
+            REFERENCE_SCORE if kind < 0 else severity.score(kinds[kind], amount)
+            for kind, amount in zip(rows["kind"], rows["amount"], strict=True)
         ]
     )
     return rows
@@ -297,7 +312,7 @@ def prepared(data: bytes) -> Prepared:
 
 def measured(found: list[Prepared]) -> np.ndarray:
     embeddings = backbone().embed(np.stack([one.pixels for one in found]))
-    return np.stack([features(e, one) for e, one in zip(embeddings, found, strict=True)])
+    return np.stack([features(e, one.measures, one.view) for e, one in zip(embeddings, found, strict=True)])
 
 
 _loaded: list = []

@@ -18,17 +18,21 @@ KEYS = ["photo", "status", "score", "aesthetic", "reasons", "reason", "detail"]
 
 
 def scene(width: int = 400, height: int = 300) -> Image.Image:
-    """Furniture-like blocks with soft edges, light from one side, and fine texture."""
+    """Shapes before a wall in soft light, with the spectrum of a photo (amplitude over frequency)."""
     rng = np.random.default_rng(5)
     y, x = np.mgrid[:height, :width]
-    pixels = np.stack([x * 90 / width, y * 70 / height, (x + y) * 40 / width], axis=2) + 70
-    for _ in range(60):
-        top, left = rng.integers(0, height), rng.integers(0, width)
-        down, right = rng.integers(12, height // 4), rng.integers(12, width // 4)
-        pixels[top : top + down, left : left + right] = rng.integers(30, 225, 3)
-    pixels += rng.normal(0, 1, pixels.shape)
+    down, right = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :]
+    rough = rng.normal(size=(height, width))
+    texture = np.fft.ifft2(np.fft.fft2(rough) / (np.hypot(down, right) + 0.01)).real
+    pixels = np.repeat((130 + 18 * texture / texture.std() - 40 * x / width)[:, :, None], 3, axis=2)
+    for _ in range(14):
+        top, left, radius = rng.integers(0, height), rng.integers(0, width), rng.integers(15, 50)
+        inside = np.hypot(y - top, x - left) < radius
+        shade = 1 - 0.4 * (y - top) / radius
+        colour = np.array([150, 120, 100]) + rng.integers(-60, 60, 3)
+        pixels[inside] = colour * shade[inside, None] + 10 * (texture / texture.std())[inside, None]
     image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-    return image.filter(ImageFilter.GaussianBlur(0.5))
+    return image.filter(ImageFilter.GaussianBlur(0.4))
 
 
 @pytest.fixture(scope="module")
