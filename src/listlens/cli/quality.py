@@ -1,4 +1,4 @@
-"""The command that scores photos without any label: quality."""
+"""Commands for quality without labels: quality, import-keras."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from listlens.cli.output import ExitCode, JsonOption, json_text, note, progress, table
+from listlens.cli.output import ExitCode, JsonOption, json_text, note, progress, show, table
 from listlens.core.errors import InputError, suggest
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ ORDERS = ("given", "score", "aesthetic", "photo")
 
 
 def register(app: typer.Typer) -> None:
-    """Add this command to the application."""
+    """Add these commands to the application."""
     app.command()(quality)
+    app.command()(import_keras)
 
 
 def quality(
@@ -59,6 +60,28 @@ def quality(
         print(_text(every, order, limit))
     if failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def import_keras(
+    weights: Annotated[Path, typer.Argument(help="HDF5 file of a Keras MobileNet v1.")],
+    out: Annotated[Path, typer.Argument(help="ONNX file to write.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Convert idealo's MobileNet weights (aesthetic, technical) to ONNX. Needs the extra keras.
+
+    The file gives the votes 1 to 10 for uint8 photos, and is a backbone of your own besides: name it
+    in listlens.toml, under [backbone].
+
+    Example: listlens import-keras weights_mobilenet_aesthetic_0.07.hdf5 nima.onnx
+    """
+    from listlens.quality.keras_weights import convert_keras
+
+    result = convert_keras(weights, out)
+    text = (
+        f"Wrote {result['onnx']}, and {result['description']} beside it: "
+        f"{result['votes']} votes, embedding of {result['embedding']}."
+    )
+    show(result, text, as_json=as_json)
 
 
 def _shown(found: Iterator[PhotoQuality], *, quiet: bool) -> Iterator[PhotoQuality]:
