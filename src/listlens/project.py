@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from listlens.pipeline.ingest import IngestReport
     from listlens.pipeline.labelling import LabelReport
     from listlens.pipeline.models import LiveModel
+    from listlens.pipeline.reading import PhotoText
     from listlens.pipeline.tagging import TagReport
     from listlens.pipeline.training import TrainResult
 
@@ -115,6 +116,13 @@ class Project:
         chosen = self.config.limits
         return replace(Limits(), max_bytes=chosen.max_bytes, max_pixels=chosen.max_pixels)
 
+    @cached_property
+    def text(self) -> PhotoText:
+        """The text in the photos: `text.read()`, `text.search(words)`, `text.page(path)`."""
+        from listlens.pipeline.reading import PhotoText
+
+        return PhotoText(self.store, self.limits)
+
     # -- photos -----------------------------------------------------------------------------
 
     def ingest(
@@ -191,6 +199,7 @@ class Project:
             "predictions": plan.n_predictions,
             "annotations": plan.n_annotations,
             "thumbnails": plan.n_thumbnails,
+            "texts": plan.n_texts,
         }
         return {"what": plan.what, "name": plan.name, "dry_run": dry_run, **counts}
 
