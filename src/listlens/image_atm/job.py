@@ -28,7 +28,7 @@ from listlens.sources.paths import printable
 
 if TYPE_CHECKING:
     from listlens.pipeline.dataset import Examples
-    from listlens.pipeline.training import TrainResult
+    from listlens.pipeline.evaluating import TrainResult
     from listlens.project import Project, StepProgress
 
 TASK = "label"

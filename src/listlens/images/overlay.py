@@ -75,7 +75,7 @@ def _longest_run(edges: NDArray[np.bool_]) -> float:
     for column in edges.T:
         run = (run + 1) * column
         longest = np.maximum(longest, run)
-    return float(longest.max()) / edges.shape[1]
+    return float(longest.max()) / int(edges.shape[1])
 
 
 def _vivid_rim(small: NDArray[np.float32]) -> float:
@@ -92,4 +92,4 @@ def _top_colour(small: NDArray[np.float32]) -> float:
     """Share of the most frequent colour, each channel in 16 steps."""
     steps = (small / 16).astype(np.int64)
     codes = steps[:, :, 0] * 256 + steps[:, :, 1] * 16 + steps[:, :, 2]
-    return float(np.bincount(codes.ravel()).max()) / codes.size
+    return int(np.bincount(codes.ravel()).max()) / int(codes.size)

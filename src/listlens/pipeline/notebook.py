@@ -21,7 +21,8 @@ from listlens.images.prepare import prepare
 from listlens.sources.paths import real_path
 
 if TYPE_CHECKING:
-    from listlens.pipeline.training import TrainResult
+    from listlens.pipeline.apply import Prediction
+    from listlens.pipeline.evaluating import TrainResult
     from listlens.store.open import Store
 
 T = TypeVar("T")
@@ -50,6 +51,29 @@ class PhotoList(list[T], Generic[T]):
     def _repr_html_(self) -> str:
         cells = [self._cell(item) for item in self[:MOST_SHOWN]]
         return str(grid([(thumbnail(place), text) for place, text in cells], len(self)))
+
+
+def hits(found: list[dict[str, Any]]) -> PhotoList[dict[str, Any]]:
+    """What a search found, as a list that shows itself."""
+
+    def cell(hit: dict[str, Any]) -> tuple[str, str]:
+        what = hit.get("text") or f"{hit['class']} {hit['probability']:.2f}"
+        return hit["location"], f"{hit['image']}: {what}"
+
+    return PhotoList(found, cell)
+
+
+def predictions(found: list[Prediction]) -> PhotoList[Prediction]:
+    """What a model says of files, as a list that shows itself."""
+
+    def cell(p: Prediction) -> tuple[str, str]:
+        if p.reason is not None:
+            return p.image, f"{p.image}: {p.reason.value}"
+        sure = "" if p.probability is None else f" {p.probability:.2f}"
+        look = " (a person should look)" if p.review else ""
+        return p.image, f"{', '.join(p.classes) or 'none'}{sure}{look}"
+
+    return PhotoList(found, cell)
 
 
 def grid(photos: Sequence[tuple[bytes | None, str]], n: int) -> Markup:
@@ -112,6 +136,13 @@ def train_html(result: TrainResult) -> str:
         parts.append(matrix_figure(confusion["classes"], confusion["counts"]))
     parts.append(_table(list(result.files.items())))
     return str(Markup("").join(parts))
+
+
+def auto_html(train: TrainResult | None, text: str, files: Mapping[str, str]) -> str:
+    """What `auto` did: the training's own view, or else its sentences, and the files."""
+    shown = Markup(train_html(train)) if train is not None else _paragraphs(text)
+    known = set(train.files.values()) if train is not None else set()
+    return str(shown + _table([item for item in files.items() if item[1] not in known]))
 
 
 def _confusion(report: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from listlens.core.types import Reason, Status
 from listlens.images.text import TextReader
 from listlens.images.text_page import ReadPhoto, write_text_page
 from listlens.pipeline.contents import batched, read_file, worker_pool
+from listlens.pipeline.notebook import PhotoList, hits
 
 if TYPE_CHECKING:
     from listlens.images.files import Limits
@@ -105,7 +106,7 @@ class PhotoText:
         except PhotoError as error:
             return error
 
-    def search(self, words: str, limit: int = 20) -> list[dict[str, Any]]:
+    def search(self, words: str, limit: int = 20) -> PhotoList[dict[str, Any]]:
         """Find the photos in whose text every one of some words occurs, the surest first.
 
         Args:
@@ -126,8 +127,8 @@ class PhotoText:
             raise InputError("no word to search for; give one or more, such as 'sale'.")
         if not self._store.readings.counts()[0]:
             raise NotFoundError("no photo's text was read yet: listlens text")
-        hits = ((*_match(reading, wanted), pk) for pk, reading in self._store.readings.scan(words))
-        best = heapq.nlargest(limit, self._shown(hits), key=lambda hit: hit[0])
+        found = ((*_match(reading, wanted), pk) for pk, reading in self._store.readings.scan(words))
+        best = heapq.nlargest(limit, self._shown(found), key=lambda hit: hit[0])
         rows = [
             {
                 "listing_id": photo.listing_id,
@@ -139,7 +140,7 @@ class PhotoText:
             for confidence, text, photos in best
             for photo in photos
         ]
-        return rows[:limit]
+        return hits(rows[:limit])
 
     def _shown(
         self, hits: Iterator[tuple[float, str, int]]
