@@ -22,6 +22,10 @@ from listlens.images.resize import resize
 SHORT_PX, LONG_PX = 736, 2000
 """The detector's own working size (PP-OCRv4, `limit_side_len`): a larger photo is reduced to it."""
 
+MAX_RATIO = 4
+"""Of long to short side. The detector enlarges the short side to 736 px, so a longer strip, which
+would cost seconds and gigabytes, is padded."""
+
 MIN_CHARACTERS = 3
 """A shorter string does not count: boxes on door handles and grilles read as one or two."""
 
@@ -67,7 +71,7 @@ class TextReader:
     def _lines(self, pixels: NDArray[np.uint8]) -> tuple[TextLine, ...]:
         height, width, _ = pixels.shape
         # Photos are upright, so the third network, which turns lines upside down, is left out.
-        found, _ = self._read(np.ascontiguousarray(pixels[:, :, ::-1]), use_cls=False)
+        found, _ = self._read(_padded(pixels[:, :, ::-1]), use_cls=False)
         lines = []
         for box, text, confidence in found or ():
             if sum(not c.isspace() for c in text) < MIN_CHARACTERS:
@@ -77,6 +81,13 @@ class TextReader:
             sure = round(min(1.0, float(confidence)), 4)
             lines.append(TextLine(text.strip(), sure, corners))  # type: ignore[arg-type]
         return tuple(lines)
+
+
+def _padded(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Add grey to the right or below, so that neither side is over `MAX_RATIO` times the other."""
+    height, width, _ = pixels.shape
+    down, right = max(0, width // MAX_RATIO - height), max(0, height // MAX_RATIO - width)
+    return np.pad(pixels, ((0, down), (0, right), (0, 0)), constant_values=128)
 
 
 def _engine(n_threads: int) -> Any:

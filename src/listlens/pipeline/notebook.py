@@ -139,10 +139,11 @@ def train_html(result: TrainResult) -> str:
 
 
 def auto_html(train: TrainResult | None, text: str, files: Mapping[str, str]) -> str:
-    """What `auto` did: the training's own view, or else its sentences, and the files."""
-    shown = Markup(train_html(train)) if train is not None else _paragraphs(text)
-    known = set(train.files.values()) if train is not None else set()
-    return str(shown + _table([item for item in files.items() if item[1] not in known]))
+    """What `auto` did: the training's own view and the other files, or else its sentences."""
+    if train is None:
+        return str(_paragraphs(text))
+    known = set(train.files.values())
+    return train_html(train) + str(_table([f for f in files.items() if f[1] not in known]))
 
 
 def _confusion(report: str) -> dict[str, Any]:
@@ -157,15 +158,14 @@ def _confusion(report: str) -> dict[str, Any]:
 
 def card_html(card: str) -> str:
     """A model card, which is a heading, sentences and a list in Markdown."""
-    parts = []
-    for line in filter(None, card.splitlines()):
-        if line.startswith("# "):
-            parts.append(_heading(line[2:]))
-        elif line.startswith("- "):
-            parts.append(Markup("<li>{}</li>").format(line[2:]))
-        else:
-            parts.append(Markup("<p>{}</p>").format(line))
-    return str(Markup("").join(parts))
+    lines = [line for line in card.splitlines() if line]
+    items = [Markup("<li>{}</li>").format(x[2:]) for x in lines if x.startswith("- ")]
+    parts = [
+        _heading(x[2:]) if x.startswith("# ") else Markup("<p>{}</p>").format(x)
+        for x in lines
+        if not x.startswith("- ")
+    ]
+    return str(Markup("").join(parts) + Markup("<ul>{}</ul>").format(Markup("").join(items)))
 
 
 def _heading(text: str) -> Markup:

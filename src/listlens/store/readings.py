@@ -111,8 +111,7 @@ def _values(content_id: int, found: Reading) -> dict[str, Any]:
 def _view(row: Any) -> Reading:
     try:
         lines = tuple(
-            TextLine(text, confidence, tuple(corners))  # type: ignore[arg-type]
-            for text, confidence, *corners in row.lines
+            TextLine(text, confidence, tuple(corners)) for text, confidence, *corners in row.lines
         )
     except (TypeError, ValueError) as error:
         raise InputError(f"the text of content {row.content_id} is damaged: {error}") from error
