@@ -81,7 +81,7 @@ def text_measures(lines: tuple[TextLine, ...]) -> dict[str, float]:
         {'text_area': 0.0, 'n_words': 0.0, 'text_height': 0.0}
     """
     return {
-        "text_area": round(min(1.0, sum(line.area for line in lines)), 5),
+        "text_area": round(min(1.0, sum((line.area for line in lines), start=0.0)), 5),
         "n_words": float(sum(line.n_words for line in lines)),
         "text_height": round(max((line.height for line in lines), default=0.0), 5),
     }
