@@ -27,6 +27,8 @@ from listlens.sources.folder import FolderSource
 from listlens.sources.paths import printable
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from listlens.pipeline.dataset import Examples
     from listlens.pipeline.evaluating import TrainResult
     from listlens.project import Project, StepProgress
@@ -146,13 +148,19 @@ def _sides(examples: Examples) -> list[str]:
     """`train`, `val` or `test` for each example; duplicates stay on one side, classes even."""
     data = examples.data
     labels = label_matrix(data)
-    test = grouped_folds(labels, data.groups, N_FOLDS, SEED) == 0
+    test = _a_fifth(labels, data.groups)
     side = np.where(test, "test", "train").astype("<U5")
     rest = np.flatnonzero(~test)
-    if len(rest):
-        val = grouped_folds(labels[rest], data.groups[rest], N_FOLDS, SEED) == 0
-        side[rest[val]] = "val"
+    side[rest[_a_fifth(labels[rest], data.groups[rest])]] = "val"
     return [str(name) for name in side]
+
+
+def _a_fifth(labels: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """The fold nearest to its share: a group of very many look-alikes is better learnt from."""
+    fold = grouped_folds(labels, groups, N_FOLDS, SEED)
+    sizes = np.bincount(fold, minlength=N_FOLDS)
+    chosen = int(np.argmin(np.abs(sizes - len(fold) / N_FOLDS)))
+    return np.asarray(fold == chosen, np.bool_)
 
 
 def _write_left_out(
