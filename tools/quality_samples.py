@@ -312,7 +312,9 @@ def prepared(data: bytes) -> Prepared:
 
 def measured(found: list[Prepared]) -> np.ndarray:
     embeddings = backbone().embed(np.stack([one.pixels for one in found]))
-    return np.stack([features(e, one.measures, one.view) for e, one in zip(embeddings, found, strict=True)])
+    return np.stack(
+        [features(e, one.measures, one.view) for e, one in zip(embeddings, found, strict=True)]
+    )
 
 
 _loaded: list = []

@@ -18,7 +18,7 @@ KEYS = ["photo", "status", "score", "aesthetic", "reasons", "reason", "detail"]
 
 
 def scene(width: int = 400, height: int = 300) -> Image.Image:
-    """Shapes before a wall in soft light, with the spectrum of a photo (amplitude over frequency)."""
+    """Shapes before a wall in soft light, with the spectrum of a photo (1 over frequency)."""
     rng = np.random.default_rng(5)
     y, x = np.mgrid[:height, :width]
     down, right = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :]

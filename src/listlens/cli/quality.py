@@ -69,8 +69,8 @@ def import_keras(
 ) -> None:
     """Convert idealo's MobileNet weights (aesthetic, technical) to ONNX. Needs the extra keras.
 
-    The file gives the votes 1 to 10 for uint8 photos, and is a backbone of your own besides: name it
-    in listlens.toml, under [backbone].
+    The file gives the votes 1 to 10 for uint8 photos, and is a backbone of your own besides: name
+    it in listlens.toml, under [backbone].
 
     Example: listlens import-keras weights_mobilenet_aesthetic_0.07.hdf5 nima.onnx
     """

@@ -88,7 +88,9 @@ def read_weights(path: Path) -> Weights:
         with h5py.File(path, "r") as file:
             file.visititems(visit)
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path} is not a sound HDF5 file ({error}). Give Keras' .hdf5.") from error
+        raise InputError(
+            f"{path} is not a sound HDF5 file ({error}). Give Keras' .hdf5."
+        ) from error
     missing = [f"{layer}/{name}" for layer, name in needed() if (layer, name) not in found]
     if missing:
         raise InputError(
@@ -150,7 +152,10 @@ def built(found: Weights, path: Path) -> bytes:
         x = conv(conv(x, f"conv_dw_{i}", stride), f"conv_pw_{i}", 1)
     x = node("GlobalAveragePool", [node("Identity", [x], "feature_map")], "feature_map.mean")
     x = node("Flatten", [x], "embedding", axis=1)
-    dense = [constant("dense.w", found["dense", "kernel"]), constant("dense.b", found["dense", "bias"])]
+    dense = [
+        constant("dense.w", found["dense", "kernel"]),
+        constant("dense.b", found["dense", "bias"]),
+    ]
     node("Softmax", [node("Gemm", [x, *dense], "logits")], "votes", axis=1)
     width, n_votes = found["dense", "kernel"].shape
     shapes = {"votes": [n_votes], "embedding": [width], "feature_map": [width, 7, 7]}
