@@ -73,7 +73,7 @@ def scores(pictures: list[np.ndarray]) -> np.ndarray:
     return np.array([score(model.penalties(row)) for row in rows])
 
 
-def kadid(n_photos: int) -> dict[str, object]:
+def kadid(n_photos: int, n_workers: int) -> dict[str, object]:
     """Spearman over (type, level): our mean score against KADID's."""
     published: dict[tuple[int, int], float] = {}
     with (DATA / "quality_scores" / "kadid10k_mean_by_type_level.csv").open() as file:
@@ -82,12 +82,11 @@ def kadid(n_photos: int) -> dict[str, object]:
     found = [one for one in photos(DATA / "grocery", downloads()) if one.source == "test"]
     views = [at_kadid_size(one.pixels) for one in found][:n_photos]
     ours: dict[tuple[int, int], float] = {}
-    for number, (name, amounts) in KADID.items():
-        made = [apply(v, name, a, seed=i) for a in amounts for i, v in enumerate(views)]
-        means = scores(made).reshape(len(amounts), len(views)).mean(axis=1)
-        ours |= {(number, level + 1): float(mean) for level, mean in enumerate(means)}
-        line = [round(float(mean), 3) for mean in means]
-        print(number, name, line, [published[number, i + 1] for i in range(5)], flush=True)
+    with ProcessPoolExecutor(n_workers) as pool:
+        for number, means in zip(KADID, pool.map(partial(by_amount, views), KADID), strict=True):
+            ours |= {(number, level): mean for level, mean in enumerate(means, 1)}
+            theirs = [published[number, level] for level in range(1, 6)]
+            print(number, KADID[number][0], np.round(means, 3).tolist(), theirs, flush=True)
     keys = sorted(ours)
     a, b = [ours[k] for k in keys], [published[k] for k in keys]
     draws = Bootstrap(np.array([number for number, _ in keys]), seed=TEST_SEED)
@@ -98,6 +97,14 @@ def kadid(n_photos: int) -> dict[str, object]:
         "interval": vars_of(srcc_estimate(a, b, draws)),
         "mean original": float(scores(views).mean()),
     }
+
+
+def by_amount(views: list[np.ndarray], number: int) -> list[float]:
+    """Mean score of the photos at each published amount of one type."""
+    name, amounts = KADID[number]
+    made = [apply(v, name, a, seed=i) for a in amounts for i, v in enumerate(views)]
+    means = scores(made).reshape(len(amounts), len(views)).mean(axis=1)
+    return [float(mean) for mean in means]
 
 
 def at_kadid_size(image: Image.Image) -> np.ndarray:
@@ -205,7 +212,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     if options.what == "kadid":
-        result = kadid(max(1, round(8 * options.share)))
+        result = kadid(max(1, round(8 * options.share)), options.workers)
     elif options.what == "unseen":
         result = unseen(options.share, tuple(map(int, options.levels.split(","))), options.workers)
     else:

@@ -44,6 +44,8 @@ TEST_PHOTOS = 8
 
 N_VIEWS = {"demo": 7, "test": 2, "scikit-image": 6, "grocery": 1}
 N_GROCERY = 400
+STUDIO = {"demo": 2, "grocery": 2}
+"""One photo in so many has a view more, cut out before a white wall as shops show goods."""
 N_TYPES = 18
 """Distortions a view, drawn; each at a mild and at a strong amount."""
 
@@ -200,6 +202,8 @@ def samples(
         `photo`, `kind` (index of the distortion, -1 for the original), `amount`, `psnr`, `score`.
     """
     jobs = [(photo, place) for photo in found for place in range(N_VIEWS[photo.source])]
+    for source, one_in in STUDIO.items():
+        jobs += [(one, N_VIEWS[source]) for one in found if one.source == source][::one_in]
     jobs = [jobs[i] for i in np.random.default_rng(0).permutation(len(jobs))]
     cache.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(n_workers) as pool:
@@ -229,15 +233,18 @@ def _kept_view(cache: Path, job: tuple[Photo, int]) -> Path:
     key = hashlib.sha256(f"{photo.source}/{photo.name}/{place}".encode()).hexdigest()[:24]
     path = cache / f"{key}.npz"
     if not path.exists():
-        made = spoilt_view(photo, np.random.default_rng(int(key, 16) % 2**63))
+        studio = place >= N_VIEWS[photo.source]
+        made = spoilt_view(photo, studio, np.random.default_rng(int(key, 16) % 2**63))
         np.savez(path.with_suffix(".part.npz"), **made)
         path.with_suffix(".part.npz").rename(path)
     return path
 
 
-def spoilt_view(photo: Photo, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def spoilt_view(photo: Photo, studio: bool, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """One view of a photo, and what distortions make of it."""
     original = drawn_view(photo, rng)
+    if studio:
+        original = before_a_wall(original, rng)
     quality = int(rng.integers(88, 98)) if rng.random() < 0.5 else None
     encode = partial(encoded, quality=quality)
     first = prepared(encode(original))
@@ -277,6 +284,18 @@ def drawn_view(photo: Photo, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:
         image = Image.open(io.BytesIO(encoded(np.asarray(image), int(rng.integers(82, 96)))))
     return np.asarray(image)
+
+
+def before_a_wall(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Cut a rounded piece out of the middle and set it before a white or nearly white wall."""
+    height, width = (min(256, side) for side in pixels.shape[:2])
+    pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    power, reach = rng.uniform(2, 6), rng.uniform(0.45, 0.9, 2)
+    edge = np.abs(y / reach[0]) ** power + np.abs(x / reach[1]) ** power
+    inside = np.clip((1 - edge) * 12 + 0.5, 0, 1)[..., None]
+    wall = 255.0 if rng.random() < 0.7 else rng.uniform(225, 252) + 6 * y[..., None]
+    return (pixels * inside + wall * (1 - inside) + 0.5).clip(0, 255).astype(np.uint8)
 
 
 def drawn_amount(name: str, mild: bool, rng: np.random.Generator) -> float:

@@ -83,6 +83,12 @@ def use():
     from listlens.image_atm.config import read_job
     read_job(Path('config.yml'))
 """
+IMPORT_KERAS = """
+def use():
+    from pathlib import Path
+    from listlens.quality.keras_weights import convert_keras
+    convert_keras(Path('weights.hdf5'), Path('out.onnx'))
+"""
 
 
 def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -107,8 +113,19 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         (["typst"], WRITE_PDF, "report"),
         (["rapidocr_onnxruntime"], READ_TEXT, "text"),
         (["yaml"], READ_YAML, "imageatm"),
+        (["h5py"], IMPORT_KERAS, "keras"),
     ],
-    ids=["parquet", "xlsx", "xlsx-reader", "postgresql", "onnxruntime", "pdf", "text", "imageatm"],
+    ids=[
+        "parquet",
+        "xlsx",
+        "xlsx-reader",
+        "postgresql",
+        "onnxruntime",
+        "pdf",
+        "text",
+        "imageatm",
+        "keras",
+    ],
 )
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, absent, use, extra):
     done = run(use + REPORT, absent, tmp_path)
