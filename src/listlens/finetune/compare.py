@@ -1,9 +1,9 @@
 """Which photos fine-tuning may see, and whether what it made is used: decided on listings apart.
 
-The labelled photos outside test are parted by listing and duplicate group. Most are learnt from,
-some say when to stop, the rest decide: on those, a head on the new embeddings meets a head on the
-frozen ones, both fitted, chosen and calibrated by the same recipe on the same folds. Photos of test
-decide nothing.
+Of the labelled photos outside test, a part stays apart, by listing and duplicate group. It says when
+to stop, and whether a head on the new embeddings beats a head on the frozen ones; both are fitted,
+chosen and calibrated by the same recipe on the same folds. The part has two halves, and each is
+judged on the epoch that the other one chose. Photos of test decide nothing.
 """
 
 from __future__ import annotations
@@ -23,69 +23,59 @@ from listlens.learn.recipe import Trained, encoded
 from listlens.learn.split import grouped_folds, label_matrix
 from listlens.metrics.intervals import Bootstrap
 
-DECIDING = 5
-"""One fold of this many decides, where no val split was given."""
-STOPPING = 8
-"""Of the rest, one fold of this many says when to stop."""
+APART = 5
+"""One fold of this many stays apart, where no val split was given."""
 LEAST_PHOTOS = 40
-"""Deciding photos at least: a 95 % interval of fewer is too wide for any likely difference."""
+"""Photos apart at least: a 95 % interval of fewer is too wide for any likely difference."""
+LEAST_GROUPS = 8
+"""Listings or duplicate groups at least, apart and to learn from."""
 
 TINY = 1e-12
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Who does what; each `(n,)` bool, and no listing or duplicate group is in two of them.
+    """Who does what; no listing or duplicate group is in two parts.
 
     Args:
-        learn: labelled photos that the network learns from.
-        stop: say when to stop.
-        decide: say which head is used.
+        learn: `(n,)` bool, labelled photos that the network learns from.
+        apart: `(n,)` bool, labelled photos that say when to stop and which head is used.
+        halves: `(n,)`, 0 or 1 for photos apart, else -1; no listing is in both.
     """
 
     learn: NDArray[np.bool_]
-    stop: NDArray[np.bool_]
-    decide: NDArray[np.bool_]
+    apart: NDArray[np.bool_]
+    halves: NDArray[np.int64]
 
 
 def part(data: TrainingSet, seed: int = 0) -> Parts:
     """Part the labelled photos outside test.
 
-    A given val split decides, where it is large enough. Photos to learn from whose listing or
-    picture is in val or test too are left out.
+    A given val split is what stays apart, where it is large enough. Photos to learn from whose
+    listing or picture is in val or test too are left out.
 
     Raises:
-        TrainingError: too few photos for three parts.
+        TrainingError: too few photos for both parts.
     """
     usable = data.labelled & (data.given_split != "test")
     labels = label_matrix(data)
-    decide = usable & (data.given_split == "val")
-    if decide.sum() < LEAST_PHOTOS:
-        decide = _fold(usable, labels, data.groups, DECIDING, seed)
-    elsewhere = np.isin(data.groups, data.groups[decide | (data.given_split == "test")])
-    rest = usable & ~decide & ~elsewhere
-    if decide.sum() < LEAST_PHOTOS or len(np.unique(data.groups[rest])) < 2 * STOPPING:
+    apart = usable & (data.given_split == "val")
+    if apart.sum() < LEAST_PHOTOS:
+        apart = np.zeros(len(usable), np.bool_)
+        apart[usable] = grouped_folds(labels[usable], data.groups[usable], APART, seed) == 0
+    elsewhere = np.isin(data.groups, data.groups[apart | (data.given_split == "test")])
+    learn = usable & ~apart & ~elsewhere
+    few = min(len(np.unique(data.groups[rows])) for rows in (learn, apart)) < LEAST_GROUPS
+    if few or apart.sum() < LEAST_PHOTOS:
         raise TrainingError(
             f"{int(usable.sum())} labelled photos of {len(np.unique(data.groups[usable]))} "
-            f"listings are too few to fine-tune on: {LEAST_PHOTOS} of other listings must be left "
-            f"to decide whether it helped, and {2 * STOPPING} listings to learn from. Label more "
-            "photos, or train without --finetune."
+            f"listings are too few to fine-tune on: {LEAST_PHOTOS} photos of {LEAST_GROUPS} other "
+            "listings must stay apart to decide whether it helped. Label more photos, or train "
+            "without --finetune."
         )
-    stop = _fold(rest, labels, data.groups, STOPPING, seed + 1)
-    return Parts(rest & ~stop, stop, decide)
-
-
-def _fold(
-    among: NDArray[np.bool_],
-    labels: NDArray[np.float64],
-    groups: NDArray[np.int64],
-    n_folds: int,
-    seed: int,
-) -> NDArray[np.bool_]:
-    """One grouped fold among some rows, as a mask."""
-    chosen = np.zeros(len(among), np.bool_)
-    chosen[among] = grouped_folds(labels[among], groups[among], n_folds, seed) == 0
-    return chosen
+    halves = np.full(len(usable), -1, np.int64)
+    halves[apart] = grouped_folds(labels[apart], data.groups[apart], 2, seed)
+    return Parts(learn, apart, halves)
 
 
 @dataclass(frozen=True)
@@ -99,12 +89,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the deciding photos say.
+    """What the photos apart say.
 
     Args:
         chosen: the fine-tuned network is used.
         reason: why, or why not, in a sentence.
-        n_photos: deciding photos.
+        n_photos: photos apart.
         n_listings: their listings or duplicate groups.
         metric: name of `frozen` and `tuned`.
         frozen: share of right answers by the head on frozen embeddings.
@@ -137,9 +127,9 @@ METRICS: dict[Kind, str] = {
 
 
 def compare(
-    data: TrainingSet, frozen: Trained, tuned: Trained, decide: NDArray[np.bool_]
+    data: TrainingSet, parts: Parts, frozen: Trained, tuned: Sequence[Trained]
 ) -> Comparison:
-    """Compare two trainings on the deciding photos; the tuned one must win to be chosen.
+    """Compare heads on the photos apart; the tuned one must win to be chosen.
 
     It wins where its loss is lower by more than chance (the whole 95 % interval of the paired
     difference is below 0) and it does not answer fewer photos rightly. The loss counts every photo
@@ -148,16 +138,18 @@ def compare(
 
     Args:
         data: whose targets and groups.
-        frozen: from the frozen embeddings; both were trained with the same rows `seen`.
-        tuned: from the fine-tuned ones.
-        decide: `(n,)` rows.
+        parts: who stayed apart.
+        frozen: from the frozen embeddings; all were trained with the same rows `seen`.
+        tuned: from fine-tuned ones, two: of the epoch that the photos of half 0 chose, and of half
+            1's. Each is judged on the other half.
     """
     targets = encoded(with_learnt(data, frozen.classes))[0]
-    rows = np.flatnonzero(decide & targets.known & np.isfinite(tuned.oof_probs).all(axis=1))
+    probs = np.where((parts.halves == 1)[:, None], tuned[0].oof_probs, tuned[1].oof_probs)
+    rows = np.flatnonzero(parts.apart & targets.known)
     wanted = targets.rows(rows)
     draws = Bootstrap(data.groups[rows])
     weight = np.minimum(wanted.weight, 1.0)  # unknown answers count 0, votes as they are weighed
-    heads = [t.oof_probs[rows].astype(np.float64) for t in (frozen, tuned)]
+    heads = [p[rows].astype(np.float64) for p in (frozen.oof_probs, probs)]
     lost = [loss_of(p, wanted) * weight for p in heads]
     right = [right_of(p, wanted) * (weight > 0) for p in heads]
     known = (weight > 0).sum(axis=1).astype(np.float64)

@@ -2,7 +2,9 @@
 
 Two stages, as in Image ATM and NIMA: first the head, whose optimum on the frozen embeddings is
 known already; then the layers behind the cut together with it, the earlier a layer the slower. What
-is kept is the average over about an epoch of steps that was best on photos set apart for stopping.
+is kept is the average over about an epoch of steps that was best on photos set apart. These come in
+two halves, and each half names its best epoch too: so either can be judged on an epoch that it had
+no part in choosing.
 """
 
 from __future__ import annotations
@@ -66,15 +68,17 @@ class Material:
     Args:
         photos: row in [0, n) to its pixels `(p, p, 3)`, `MARGIN` times the network's input.
         targets: of the n rows.
-        stop_photos: `(m, s, s, 3)` uint8, ready for the network; no listing is in both.
-        stop_targets: of the m rows.
+        apart: `(m, s, s, 3)` uint8, ready for the network; no listing is in both.
+        apart_targets: of the m rows.
+        halves: `(m,)` in {0, 1}; no listing is in both halves.
         augmentation: how photos may be changed.
     """
 
     photos: Callable[[int], Pixels]
     targets: Targets
-    stop_photos: Pixels
-    stop_targets: Targets
+    apart: Pixels
+    apart_targets: Targets
+    halves: NDArray[np.int64]
     augmentation: Augmentation
 
 
@@ -83,16 +87,18 @@ class Tuned:
     """What came of it.
 
     Args:
-        values: the graph's weights by name, as they were best.
-        epochs: loss on the stopping photos: of the frozen head, then after each epoch.
+        epochs: loss on the photos apart: of the frozen head, then after each epoch.
         best: index of the least of them; 0: nothing was better than the frozen head.
+        best_by_half: the same by the photos of each half alone.
+        values: of these epochs, the graph's weights by name.
         seconds: what it took.
         timed_out: the time ended it.
     """
 
-    values: dict[str, Tensor]
     epochs: tuple[float, ...]
     best: int
+    best_by_half: tuple[int, int]
+    values: dict[int, dict[str, Tensor]]
     seconds: float
     timed_out: bool = False
 
@@ -101,6 +107,7 @@ class Tuned:
         return {
             "epochs": [round(loss, 5) for loss in self.epochs],
             "best_epoch": self.best,
+            "best_epoch_by_half": list(self.best_by_half),
             "seconds": round(self.seconds, 1),
             "timed_out": self.timed_out,
         }
@@ -151,7 +158,7 @@ def fine_tune(
     """Train the layers behind a graph's cut.
 
     Args:
-        graph: whose weights learn; afterwards they are the best.
+        graph: whose weights learn.
         frozen: photos `(n, s, s, 3)` uint8 to what stands at the cut `(n, ...)`; the photos
             themselves where there is no cut.
         start: head on the frozen embeddings, `(k, d)`.
@@ -188,7 +195,7 @@ class _Run:
         self.options, self.started = options, started
         self.kind: Kind = material.targets.kind
         self.n = len(material.targets.yes)
-        self.size_px = material.stop_photos.shape[1]
+        self.size_px = material.apart.shape[1]
         self.steps = max(1, math.ceil(self.n / options.batch))
         weights = torch.from_numpy(start.weights.copy())
         self.scale = weights.square().mean().sqrt().clamp_min(1e-8)
@@ -204,7 +211,7 @@ class _Run:
             weight_decay=0.0,
             betas=(0.9, 0.99),
         )
-        self.stop_features = self._features(material.stop_photos)
+        self.apart = self._features(material.apart)
 
     @property
     def elapsed(self) -> float:
@@ -212,8 +219,8 @@ class _Run:
 
     def all_epochs(self, progress: Progress) -> Tuned:
         """Train until the time, the epochs or the patience are used up."""
-        options, found = self.options, [self._stop_loss()]
-        best, kept = 0, self.graph.state()
+        options, found = self.options, [self._losses_apart()]
+        best, kept = (0, 0, 0), {0: self.graph.state()}
         timed_out, total = False, self.steps * options.max_epochs
         for epoch in range(options.max_epochs):
             for done, (features, rows, others, share) in enumerate(self._batches(epoch)):
@@ -224,12 +231,16 @@ class _Run:
                 if timed_out:
                     break
             with self.state.averaged():
-                found.append(self._stop_loss())
-                if found[-1] < found[best]:
-                    best, kept = len(found) - 1, self.graph.state()
-            if timed_out or len(found) - 1 - best >= options.patience:
+                found.append(self._losses_apart())
+                best = tuple(np.argmin(found, axis=0).tolist())
+                if epoch + 1 in best:
+                    kept[epoch + 1] = self.graph.state()
+            kept = {at: values for at, values in kept.items() if at in best}
+            if timed_out or epoch + 1 - best[0] >= options.patience:
                 break
-        return Tuned(kept, tuple(found), best, self.elapsed, timed_out)
+        return Tuned(
+            tuple(losses[0] for losses in found), best[0], best[1:], kept, self.elapsed, timed_out
+        )
 
     def _batches(
         self, epoch: int
@@ -284,16 +295,20 @@ class _Run:
     def _logits(self, features: Tensor) -> Tensor:
         return self.graph.forward(features) @ (self.head * self.scale).t() + self.bias
 
-    def _stop_loss(self) -> float:
-        """Loss on the stopping photos, after the best common temperature."""
+    def _losses_apart(self) -> tuple[float, float, float]:
+        """Loss on the photos apart and on each half, after the best common temperature of each."""
         with torch.no_grad():
-            parts = [self._logits(part) for part in self.stop_features.split(self.options.batch)]
-        logits, targets = torch.cat(parts).numpy(), self.material.stop_targets
-        total = max(float(targets.weight.sum()), 1e-9)
-        return min(
-            float((losses(logits * t, targets) * targets.weight).sum()) / total
-            for t in TEMPERATURES
+            parts = [self._logits(part) for part in self.apart.split(self.options.batch)]
+        logits, targets = torch.cat(parts).numpy(), self.material.apart_targets
+        each = np.stack(
+            [(losses(logits * t, targets) * targets.weight).sum(1) for t in TEMPERATURES]
         )
+        weight, first = targets.weight.sum(1), self.material.halves == 0
+
+        def least(rows: NDArray[np.bool_]) -> float:
+            return float(each[:, rows].sum(1).min() / max(float(weight[rows].sum()), 1e-9))
+
+        return least(np.ones_like(first)), least(first), least(~first)
 
 
 def mean_loss(logits: Tensor, targets: Targets) -> Tensor:
