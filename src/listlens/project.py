@@ -278,15 +278,18 @@ class Project:
         seed: int = 0,
         force: bool = False,
         pdf: bool = False,
+        finetune: bool | float = False,
         progress: StepProgress = lambda step, done, total: None,
     ) -> TrainResult:
         """Learn a task from its labels; writes a model and a report.
 
         Equal labels, photos and options give back the model that is there, unless `force`.
+        `finetune` tries to train the network too, for 240 s or for the seconds given.
 
         Raises:
             TrainingError: not enough labels; says what is needed.
         """
+        from listlens.pipeline.finetuning import checked_seconds
         from listlens.pipeline.model_saving import folder_name
         from listlens.pipeline.training import train_task
 
@@ -301,6 +304,7 @@ class Project:
             seed=seed,
             force=force,
             pdf=pdf,
+            finetune_s=checked_seconds(finetune),
             progress=progress,
         )
 

@@ -21,6 +21,7 @@ from listlens.evaluate.advice import Advice, advice, headline
 from listlens.evaluate.charts import interval_bar
 from listlens.evaluate.evaluation import Evaluation
 from listlens.evaluate.figures_by_kind import FIGURES, drawn
+from listlens.evaluate.finetuned import fine_tuning_text
 from listlens.evaluate.hierarchy import Confusion, NodeScore
 from listlens.evaluate.learning_curve import LearningCurve
 from listlens.evaluate.scores import AnyEvaluation, ScoredPhoto, ScoreEvaluation
@@ -63,6 +64,7 @@ class ReportData:
         set_aside: class to the reason why it was not learnt.
         scored: photos of a score task in the order of their places, the best first.
         starter_tags: word to number of photos, where no label exists.
+        fine_tuning: what `pipeline.finetuning` tells, where it was tried.
         model: facts on how it was made, JSON-able; nested mappings become groups.
         created: time of making, as text.
     """
@@ -81,6 +83,7 @@ class ReportData:
     set_aside: Mapping[str, str] = field(default_factory=dict)
     scored: Sequence[ScoredPhoto] = ()
     starter_tags: Mapping[str, int] = field(default_factory=dict)
+    fine_tuning: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
 
@@ -88,6 +91,11 @@ class ReportData:
     def main(self) -> AnyEvaluation | None:
         """The evaluation that the headline rests on: the test split, or else the folds."""
         return self.test or self.cross_validation
+
+    @property
+    def folds(self) -> str:
+        """What `cross_validation` was held out from."""
+        return "held-out part" if self.fine_tuning.get("chosen") else "grouped 5-fold"
 
     @property
     def classified(self) -> Evaluation | None:
@@ -115,7 +123,7 @@ class ReportData:
         }
         held_out = self.test or self.cross_validation
         if held_out is not None:
-            protocol = "own split" if self.test else "grouped 5-fold"
+            protocol = "own split" if self.test else self.folds
             out["test"] = {"protocol": protocol, **held_out.as_dict()}
         if self.cross_validation is not None:
             out["cross_validation"] = self.cross_validation.as_dict()
@@ -130,6 +138,8 @@ class ReportData:
         if self.scored:
             out["scored"] = [s.as_dict() for s in self.scored]
         out["starter_tags"] = dict(self.starter_tags)
+        if self.fine_tuning:
+            out["fine_tuning"] = _without_nan(self.fine_tuning)
         out["model"] = _without_nan(self.model)
         return out
 
@@ -211,6 +221,7 @@ def render(
         suspects=suspects,
         unsure=unsure,
         facts=_facts(data.model),
+        tuning=fine_tuning_text(data.fine_tuning),
         check_page=CHECK_PAGE if check_page else None,
     )
 

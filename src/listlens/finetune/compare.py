@@ -1,9 +1,9 @@
 """Which photos fine-tuning may see, and whether what it made is used: decided on listings apart.
 
-Of the labelled photos outside test, a part stays apart, by listing and duplicate group. It says when
-to stop, and whether a head on the new embeddings beats a head on the frozen ones; both are fitted,
-chosen and calibrated by the same recipe on the same folds. The part has two halves, and each is
-judged on the epoch that the other one chose. Photos of test decide nothing.
+Of the labelled photos outside test, a part stays apart, by listing and duplicate group. It says
+when to stop, and whether a head on the new embeddings beats one on the frozen ones; both are
+fitted, chosen and calibrated by the same recipe on the same folds. The part has two halves, and
+each is judged on the epoch that the other one chose. Photos of test decide nothing.
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ class Parts:
     learn: NDArray[np.bool_]
     apart: NDArray[np.bool_]
     halves: NDArray[np.int64]
+
+    def rows(self, keep: NDArray[np.bool_]) -> Parts:
+        """Return these rows only."""
+        return Parts(self.learn[keep], self.apart[keep], self.halves[keep])
 
 
 def part(data: TrainingSet, seed: int = 0) -> Parts:
