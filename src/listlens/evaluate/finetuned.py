@@ -46,12 +46,12 @@ def rows(told: Mapping[str, Any]) -> list[tuple[str, str]]:
             ),
             ("loss, difference", f"{_interval(loss)}; below 0 is better"),
         ]
-    passes = len(training["epochs"]) - 1
+    rounds = len(training["losses"]) - 1
     ended = ", then the time was up" if training["timed_out"] else ""
-    losses = ", ".join(f"{x:.3f}" for x in training["epochs"])
+    losses = ", ".join(f"{x:.3f}" for x in training["losses"])
     lines += [
-        ("passes over the photos", f"{passes}{ended}; the best was pass {training['best_epoch']}"),
-        ("loss of the frozen head, then after each pass", losses),
+        ("rounds over the photos", f"{rounds}{ended}; the best was round {training['best_round']}"),
+        ("loss of the frozen head, then after each round", losses),
         ("time", f"{cost['seconds']:.0f} s"),
     ]
     if "megabytes" in cost:

@@ -3,7 +3,7 @@
 Of the labelled photos outside test, a part stays apart, by listing and duplicate group. It says
 when to stop, and whether a head on the new embeddings beats one on the frozen ones; both are
 fitted, chosen and calibrated by the same recipe on the same folds. The part has two halves, and
-each is judged on the epoch that the other one chose. Photos of test decide nothing.
+each is judged on the round that the other one chose. Photos of test decide nothing.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def compare(
         data: whose targets and groups.
         parts: who stayed apart.
         frozen: from the frozen embeddings; all were trained with the same rows `seen`.
-        tuned: from fine-tuned ones, two: of the epoch that the photos of half 0 chose, and of half
+        tuned: from fine-tuned ones, two: of the round that the photos of half 0 chose, and of half
             1's. Each is judged on the other half.
     """
     targets = encoded(with_learnt(data, frozen.classes))[0]

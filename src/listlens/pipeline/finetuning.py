@@ -139,8 +139,8 @@ def fine_tune_task(
         return FineTuned(report.lost())
     say("embedding with the fine-tuned networks", 0.75)
     networks = {
-        epoch: backbone.with_network(_written(graph, values, backbone.network, folder / f"{epoch}"))
-        for epoch, values in tuned.values.items()
+        turn: backbone.with_network(_written(graph, values, backbone.network, folder / f"{turn}"))
+        for turn, values in tuned.values.items()
     }
     vectors = {e: embed_examples(ready.examples, network) for e, network in networks.items()}
     say("comparing with the frozen head", 0.9)
@@ -151,8 +151,8 @@ def fine_tune_task(
         data = replace(left.data, embeddings=embeddings, seen=seen.learn)
         return train(data, options)
 
-    heads = {epoch: fitted(v[keep]) for epoch, v in vectors.items()}
-    of_halves = [heads[epoch] for epoch in tuned.best_by_half]
+    heads = {turn: fitted(v[keep]) for turn, v in vectors.items()}
+    of_halves = [heads[turn] for turn in tuned.best_by_half]
     found = compare(left.data, seen, fitted(left.data.embeddings), of_halves)
     chosen = networks[tuned.best]
     told = report.compared(found, chosen)
@@ -255,7 +255,7 @@ class _Report:
 
     def lost(self) -> dict[str, Any]:
         """Nothing to compare."""
-        reason = "no pass over the photos lowered the loss on the photos that stayed apart"
+        reason = "no round lowered the loss on the photos that stayed apart"
         return self._told(False, reason, None, {})
 
     def compared(self, found: Comparison, network: EngineBackbone) -> dict[str, Any]:
