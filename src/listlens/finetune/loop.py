@@ -35,6 +35,9 @@ TEMPERATURES = np.geomspace(0.25, 4.0, 17)
 """What logits are multiplied by before rounds are compared: calibration comes later anyway, so an
 epoch shall not lose for being too sure of itself."""
 
+SURE_STEPS = 10
+"""Steps after which the pace is known; until then the time says nothing of how far we are."""
+
 
 @dataclass(frozen=True)
 class FineTuneOptions:
@@ -228,7 +231,9 @@ class _Run:
         timed_out, total = False, self.steps * options.max_rounds
         for turn in range(options.max_rounds):
             for done, (features, rows, others, share) in enumerate(self._batches(turn)):
-                at = max((turn * self.steps + done) / total, self.elapsed / options.seconds)
+                at = (turn * self.steps + done) / total
+                if turn or done >= SURE_STEPS:  # slower than planned: shorten the schedule
+                    at = max(at, self.elapsed / options.seconds)
                 progress(f"fine-tuning, round {turn + 1}", min(at, 1.0))
                 self._step(features, rows, others, share, at)
                 timed_out = self.elapsed > options.seconds
