@@ -22,7 +22,7 @@ from listlens.evaluate.scores import (
 from listlens.evaluate.suspects import Suspect, Unsure, suspects, unsure
 from listlens.learn.trees import shape_of
 from listlens.pipeline.checks import Check, found
-from listlens.pipeline.labelling import label_text
+from listlens.pipeline.labelling import label_in_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -161,7 +161,7 @@ def judge(
             held.probs,
             data.names,
             policy,
-            given=[label_text(kind, p.label) for p in examples.photos],
+            given=[label_in_words(kind, p.label) for p in examples.photos],
             limit=N_UNSURE,
             scale=scale_of(classes) if kind == "score" else (),
         ),
