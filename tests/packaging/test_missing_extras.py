@@ -72,6 +72,12 @@ def use():
     write_pdf(Path('report.pdf'), ReportData(title='shop'))
 """
 
+FINE_TUNE = """
+def use():
+    from listlens.pipeline.finetuning import require_torch
+    require_torch()
+"""
+
 
 def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -93,8 +99,9 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         (["psycopg"], OPEN_POSTGRES, "postgres"),
         (["onnxruntime"], LOAD_ONNXRUNTIME, "onnxruntime"),
         (["typst"], WRITE_PDF, "report"),
+        (["torch"], FINE_TUNE, "finetune"),
     ],
-    ids=["parquet", "xlsx", "xlsx-reader", "postgresql", "onnxruntime", "pdf"],
+    ids=["parquet", "xlsx", "xlsx-reader", "postgresql", "onnxruntime", "pdf", "fine-tuning"],
 )
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, absent, use, extra):
     done = run(use + REPORT, absent, tmp_path)

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from listlens.core.tree import SEPARATOR
 from listlens.core.types import Estimate
+from listlens.evaluate.charts import interval_bar
 from listlens.evaluate.scores import AnyEvaluation
 
 

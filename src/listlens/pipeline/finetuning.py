@@ -93,7 +93,11 @@ def checked_seconds(wanted: bool | float) -> float | None:
 
 def require_torch() -> None:
     """Raise MissingExtraError where PyTorch is not installed."""
-    if importlib.util.find_spec("torch") is None:
+    try:
+        found = importlib.util.find_spec("torch")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
         raise MissingExtraError("fine-tuning", "finetune")
 
 
