@@ -48,7 +48,7 @@ def rows(told: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
     rounds = len(training["losses"]) - 1
     ended = ", then the time was up" if training["timed_out"] else ""
-    losses = ", ".join(f"{x:.3f}" for x in training["losses"])
+    losses = ", ".join(f"{x:.4f}" for x in training["losses"])
     lines += [
         ("rounds over the photos", f"{rounds}{ended}; the best was round {training['best_round']}"),
         ("loss of the frozen head, then after each round", losses),

@@ -46,7 +46,7 @@ class FineTuneOptions:
     Args:
         seconds: the training stops by then and keeps the best.
         max_rounds: at most; a round is a pass over the photos, or several where they are few.
-        least_steps: of a round.
+        stop_steps: of a round.
         patience: rounds without a better one on the photos apart until it ends.
         rate: of the last layer and the head; relative change of a weight in one step.
         decay: what the rate of the first layer that learns is of the last one's.
@@ -57,7 +57,7 @@ class FineTuneOptions:
 
     seconds: float = 240.0
     max_rounds: int = 10
-    least_steps: int = 24
+    stop_steps: int = 24
     patience: int = 3
     rate: float = 2e-3
     decay: float = 0.2
@@ -202,7 +202,7 @@ class _Run:
         self.n = len(material.targets.yes)
         self.size_px = material.apart.shape[1]
         a_pass = max(1, math.ceil(self.n / options.batch))
-        self.n_passes = math.ceil(options.least_steps / a_pass)
+        self.n_passes = math.ceil(options.stop_steps / a_pass)
         self.steps = a_pass * self.n_passes
         weights = torch.from_numpy(start.weights.copy())
         self.scale = weights.square().mean().sqrt().clamp_min(1e-8)
@@ -226,7 +226,9 @@ class _Run:
 
     def all_rounds(self, progress: Progress) -> Tuned:
         """Train until the time, the rounds or the patience are used up."""
-        options, found = self.options, [self._losses_apart()]
+        options, begun = self.options, time.monotonic()
+        found = [self._losses_apart()]
+        stop_s = options.seconds - (time.monotonic() - begun)  # the last round is judged too
         best, kept = (0, 0, 0), {0: self.graph.state()}
         timed_out, total = False, self.steps * options.max_rounds
         for turn in range(options.max_rounds):
@@ -236,7 +238,7 @@ class _Run:
                     at = max(at, self.elapsed / options.seconds)
                 progress(f"fine-tuning, round {turn + 1}", min(at, 1.0))
                 self._step(features, rows, others, share, at)
-                timed_out = self.elapsed > options.seconds
+                timed_out = self.elapsed > stop_s
                 if timed_out:
                     break
             with self.state.averaged():
