@@ -82,12 +82,14 @@ def checked_seconds(wanted: bool | float) -> float | None:
 
     Raises:
         InputError: not above 0.
+        MissingExtraError: PyTorch is not installed.
     """
     if wanted is False:
         return None
     seconds = DEFAULT_SECONDS if wanted is True else float(wanted)
     if not 0 < seconds < float("inf"):
         raise InputError(f"fine-tuning for {seconds:g} s is not possible; give seconds above 0")
+    require_torch()
     return seconds
 
 

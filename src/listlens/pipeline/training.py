@@ -27,7 +27,7 @@ from listlens.pipeline.evaluating import (
     stored_checks,
     summary_of,
 )
-from listlens.pipeline.finetuning import fine_tune_task, require_torch
+from listlens.pipeline.finetuning import checked_seconds, fine_tune_task
 from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.judging import judge
 from listlens.pipeline.label_growth import measure_learning_curve
@@ -57,7 +57,7 @@ def train_task(
     seed: int = 0,
     force: bool = False,
     pdf: bool = False,
-    finetune_s: float | None = None,
+    finetune: bool | float = False,
     earlier_checks: Sequence[Check] = (),
     progress: StepProgress = lambda step, done, total: None,
 ) -> TrainResult:
@@ -73,7 +73,7 @@ def train_task(
         seed: of the splits.
         force: train although nothing changed.
         pdf: write the report as PDF too.
-        finetune_s: try fine-tuning, with this much time for its training in seconds; None: do not.
+        finetune: try fine-tuning; a number is the time for its training, in seconds.
         earlier_checks: findings of the label import, reported with the others.
         progress: called with the step, per cent done and 100.
 
@@ -84,8 +84,7 @@ def train_task(
     """
     if pdf:
         require_typst()
-    if finetune_s is not None:
-        require_torch()
+    finetune_s = checked_seconds(finetune)
     started = time.monotonic()
     progress("checking labels", 0, 100)
     reports.mkdir(parents=True, exist_ok=True)
