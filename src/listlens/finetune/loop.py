@@ -46,7 +46,7 @@ class FineTuneOptions:
     Args:
         seconds: the training stops by then and keeps the best.
         max_rounds: at most; a round is a pass over the photos, or several where they are few.
-        stop_steps: of a round.
+        least_steps: of a round.
         patience: rounds without a better one on the photos apart until it ends.
         rate: of the last layer and the head; relative change of a weight in one step.
         decay: what the rate of the first layer that learns is of the last one's.
@@ -57,7 +57,7 @@ class FineTuneOptions:
 
     seconds: float = 240.0
     max_rounds: int = 10
-    stop_steps: int = 24
+    least_steps: int = 24
     patience: int = 3
     rate: float = 2e-3
     decay: float = 0.2
@@ -202,7 +202,7 @@ class _Run:
         self.n = len(material.targets.yes)
         self.size_px = material.apart.shape[1]
         a_pass = max(1, math.ceil(self.n / options.batch))
-        self.n_passes = math.ceil(options.stop_steps / a_pass)
+        self.n_passes = math.ceil(options.least_steps / a_pass)
         self.steps = a_pass * self.n_passes
         weights = torch.from_numpy(start.weights.copy())
         self.scale = weights.square().mean().sqrt().clamp_min(1e-8)
