@@ -90,6 +90,12 @@ def use():
     convert_keras(Path('weights.hdf5'), Path('out.onnx'))
 """
 
+FINE_TUNE = """
+def use():
+    from listlens.pipeline.finetuning import require_torch
+    require_torch()
+"""
+
 
 def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -111,6 +117,7 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         (["psycopg"], OPEN_POSTGRES, "postgres"),
         (["onnxruntime"], LOAD_ONNXRUNTIME, "onnxruntime"),
         (["typst"], WRITE_PDF, "report"),
+        (["torch"], FINE_TUNE, "finetune"),
         (["rapidocr_onnxruntime"], READ_TEXT, "text"),
         (["yaml"], READ_YAML, "imageatm"),
         (["h5py"], IMPORT_KERAS, "keras"),
@@ -122,15 +129,39 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         "postgresql",
         "onnxruntime",
         "pdf",
+        "fine-tuning",
         "text",
         "imageatm",
         "keras",
     ],
-)
+)  # fmt: skip
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, absent, use, extra):
     done = run(use + REPORT, absent, tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"pip install 'listlens[{extra}]'" in done.stdout
+
+
+def test_opencv_without_its_library_of_the_system_says_how_to_do_without(tmp_path):
+    code = """
+import sys
+
+class Broken:
+    def find_spec(self, name, path=None, target=None):
+        if name == 'cv2':
+            raise ImportError('libGL.so.1: cannot open shared object file')
+        return None
+
+sys.meta_path.insert(0, Broken())
+from listlens.core.errors import ConfigError
+from listlens.images.text import TextReader
+try:
+    TextReader()
+except ConfigError as error:
+    print(error)
+"""
+    done = run(code, [], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "libGL.so.1" in done.stdout and "opencv-python-headless" in done.stdout
 
 
 def test_the_default_install_reads_csv_and_opens_sqlite(tmp_path):
