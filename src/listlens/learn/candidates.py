@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ class TrainOptions:
         sharing: how much a tree's leaves share, to choose from; see `learn.trees.sharing`. 1 and
             0.5 were best on grocery (fine classes .625 against .617 without) and flipkart (log loss
             2.22 against 2.44).
+        discriminants: whether a tree's head may be a linear discriminant, see
+            `learn.discriminant`.
         min_examples: a class with fewer (multi: fewer yes, or fewer no) is set aside.
         min_groups: so is a class whose examples are in fewer groups, since it could not be both
             learnt and held out.
@@ -48,6 +50,7 @@ class TrainOptions:
     class_weight: Literal["auto", "none", "balanced"] = "auto"
     strengths: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
     sharing: tuple[float, ...] = (0.0, 0.5, 1.0)
+    discriminants: bool = True
     min_examples: int = 3
     min_groups: int = 2
 
@@ -68,6 +71,10 @@ class Candidate:
     class_weight: Weighting
     strength: float
     sharing: float = 0.0
+
+    def record(self) -> dict[str, Any]:
+        """What a run notes of it."""
+        return {"C": self.strength, "class_weight": self.class_weight, "sharing": self.sharing}
 
     def path(self, strengths: Sequence[float]) -> list[float]:
         """The strengths on the way to this one."""
