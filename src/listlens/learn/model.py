@@ -272,8 +272,11 @@ def _check(model: Model) -> None:
 
 def _smallest(array: NDArray[np.float32]) -> NDArray[np.floating]:
     """The array in half precision, where that holds every number of it exactly."""
-    half = np.ascontiguousarray(array, np.float16) if array.size > HALF_FROM else array
-    return half if np.array_equal(half, array) else np.ascontiguousarray(array, np.float32)
+    whole = np.ascontiguousarray(array, np.float32)  # safetensors passes over strides
+    if array.size < HALF_FROM or np.abs(whole).max() > np.finfo(np.float16).max:
+        return whole
+    half = whole.astype(np.float16)
+    return half if np.array_equal(half, whole) else whole
 
 
 def _check_kind(model: Model) -> None:

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from listlens.core.errors import TrainingError
 from listlens.core.types import Kind, Policy
 from listlens.learn.calibration import Calibration, fit_calibration
-from listlens.learn.candidates import TrainOptions, scores_of
+from listlens.learn.candidates import TrainOptions, scores_of, strengths_for
 from listlens.learn.dataset import TrainingSet
 from listlens.learn.heads import Floats, Head
 from listlens.learn.large import LargeFit, is_large, train_large
@@ -146,7 +146,8 @@ def _train(
     seen = np.flatnonzero(plan.inner_fold >= 0)
     candidates = all_candidates(targets.rows(seen), options)
     say("choosing the regularisation", 0.05)
-    learner = Learner(data.embeddings, targets, answered, classes, options.strengths)
+    strengths = strengths_for(data.kind, options)
+    learner = Learner(data.embeddings, targets, answered, classes, strengths)
     logits = learner.cross_fit(plan.inner_fold, candidates)
     scores = scores_of(logits[:, seen], targets.rows(seen))
     best = candidates[int(np.argmin(scores))]
