@@ -63,6 +63,9 @@ def train_large(
 ) -> LargeFit:
     """Learn a large tree.
 
+    Unlike in the usual recipe the two settings of the discriminant are chosen on all folds
+    together: two numbers, on thousands of photos. Calibration and threshold of a fold are not.
+
     Args:
         data: as `recipe.train` takes it; weights are not used.
         fold: `(n,)`; rows with -1 are held out from everything, and get their probabilities from
