@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from listlens.core.ports import Backbone, Source
     from listlens.images.files import Limits
     from listlens.labels.files import LabelFile
+    from listlens.learn.model import Model
     from listlens.pipeline.apply import Prediction
     from listlens.pipeline.evaluating import TrainResult
     from listlens.pipeline.ingest import IngestReport
     from listlens.pipeline.labelling import LabelReport
     from listlens.pipeline.models import LiveModel
+    from listlens.pipeline.notebook import PhotoList
+    from listlens.pipeline.reading import PhotoText
     from listlens.pipeline.tagging import TagReport
 
 StepProgress = Callable[[str, int, int | None], None]
@@ -107,13 +110,26 @@ class Project:
         """The backbone that the settings name, loaded on first use."""
         return backbone_of(self.config, self.root)
 
+    @cached_property
+    def backbone_for(self) -> Callable[[Model | None], Backbone]:
+        """What embeds photos for a model: the network that it brings, or the project's backbone."""
+        from listlens.pipeline.brought import Backbones
+
+        return Backbones(self.backbone)
+
     @property
     def limits(self) -> Limits:
         """Bounds for what comes in, from the settings."""
         from listlens.images.files import Limits
 
-        chosen = self.config.limits
-        return replace(Limits(), max_bytes=chosen.max_bytes, max_pixels=chosen.max_pixels)
+        return replace(Limits(), **self.config.limits.model_dump())
+
+    @cached_property
+    def text(self) -> PhotoText:
+        """The text in the photos: `text.read()`, `text.search(words)`, `text.page(path)`."""
+        from listlens.pipeline.reading import PhotoText
+
+        return PhotoText(self.store, self.limits)
 
     # -- photos -----------------------------------------------------------------------------
 
@@ -182,17 +198,10 @@ class Project:
         Returns:
             Counts of what went, or would go.
         """
+        from listlens.pipeline.overview import forgotten
+
         plan = self.store.forgetting.plan(**what)
-        if not dry_run:
-            plan = self.store.forgetting.execute(plan)
-        counts = {name: len(getattr(plan, name)) for name in ("listings", "photos", "contents")}
-        counts |= {
-            "embeddings": plan.n_vectors,
-            "predictions": plan.n_predictions,
-            "annotations": plan.n_annotations,
-            "thumbnails": plan.n_thumbnails,
-        }
-        return {"what": plan.what, "name": plan.name, "dry_run": dry_run, **counts}
+        return forgotten(plan if dry_run else self.store.forgetting.execute(plan), dry_run)
 
     # -- tasks and labels -------------------------------------------------------------------
 
@@ -265,11 +274,13 @@ class Project:
         seed: int = 0,
         force: bool = False,
         pdf: bool = False,
+        finetune: bool | float = False,
         progress: StepProgress = lambda step, done, total: None,
     ) -> TrainResult:
         """Learn a task from its labels; writes a model and a report.
 
         Equal labels, photos and options give back the model that is there, unless `force`.
+        `finetune` tries to train the network too, for 240 s or for the seconds given.
 
         Raises:
             TrainingError: not enough labels; says what is needed.
@@ -288,6 +299,7 @@ class Project:
             seed=seed,
             force=force,
             pdf=pdf,
+            finetune=finetune,
             progress=progress,
         )
 
@@ -322,34 +334,21 @@ class Project:
             starter: the starter tags too.
             progress: called with the task, photos done and their number.
         """
-        from listlens.pipeline.apply import require_same_backbone
         from listlens.pipeline.models import starter_model
-        from listlens.pipeline.tagging import tag
+        from listlens.pipeline.tagging import tag_all
 
         models = self.models(tasks)
         if starter or not models:
             known = [model for model in models if model.task != STARTER]
             models = [*known, starter_model(self.store, self.backbone.space)]
-        for model in models:
-            require_same_backbone(model.space, self.backbone.space)
-        total = sum(1 for _ in self.store.contents.scan())
-        return {
-            model.task: tag(
-                self.store,
-                model.model_id,
-                model.probs,
-                self.backbone.space,
-                lambda done, name=model.task: progress(name, done, total),  # type: ignore[misc]
-            )
-            for model in models
-        }
+        return tag_all(self.store, models, self.backbone_for, self.limits, progress)
 
     def notices(self) -> list[str]:
         """What to know of models that run on another engine than their own."""
         from listlens.pipeline.apply import engine_notice
 
         models = [model.model for model in self.models() if model.model is not None]
-        return [text for m in models if (text := engine_notice(m, self.backbone))]
+        return [text for m in models if (text := engine_notice(m, self.backbone_for(m)))]
 
     def predict(
         self, files: Sequence[str | Path], tasks: Sequence[str] | None = None
@@ -366,7 +365,7 @@ class Project:
         }
         if not models:
             raise NotFoundError("no task has a model yet: listlens train TASK")
-        answers = predict_files(models, self.backbone, self.limits, files)
+        answers = predict_files(models, self.backbone_for, self.limits, files)
         yield from with_places(self.store, live, answers)
 
     def export(self, path: str | Path, *, probs: bool = False) -> int:
@@ -381,14 +380,21 @@ class Project:
 
         return export_embeddings(self.store, self.backbone.space, Path(path))
 
-    def search(self, query: str, limit: int = 20) -> list[dict[str, Any]]:
+    def search(self, query: str, limit: int = 20) -> PhotoList[dict[str, Any]]:
         """Find photos by a tag; see `listlens.pipeline.search.search`."""
+        from listlens.pipeline.notebook import hits
         from listlens.pipeline.search import search
 
-        return search(self.store, self.models(), query, limit)
+        return hits(search(self.store, self.models(), query, limit))
 
     def status(self) -> dict[str, Any]:
         """What the project holds, JSON-able."""
         from listlens.pipeline.overview import overview
 
         return {"project": str(self.root), **overview(self.store, self.tasks())}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what there is, and the first photos."""
+        from listlens.pipeline.notebook import project_html
+
+        return project_html(self.root, self.status(), self.store)

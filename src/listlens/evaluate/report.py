@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from listlens.core.files import whole
-from listlens.core.tree import SEPARATOR
-from listlens.core.types import Estimate, Kind
+from listlens.core.types import Kind
 from listlens.evaluate.advice import Advice, advice, headline
-from listlens.evaluate.charts import interval_bar
 from listlens.evaluate.evaluation import Evaluation
 from listlens.evaluate.figures_by_kind import FIGURES, drawn
+from listlens.evaluate.finetuned import fine_tuning_text
 from listlens.evaluate.hierarchy import Confusion, NodeScore
 from listlens.evaluate.learning_curve import LearningCurve
 from listlens.evaluate.scores import AnyEvaluation, ScoredPhoto, ScoreEvaluation
 from listlens.evaluate.suspects import Suspect, Unsure
+from listlens.evaluate.wording import FILTERS
 from listlens.metrics.classification import largest_confusions, normalised
 
 Pictures = Callable[[str], bytes | None]
@@ -65,6 +64,7 @@ class ReportData:
             those at both ends.
         n_ranked: how many were ranked; as many as `scored` by default.
         starter_tags: word to number of photos, where no label exists.
+        fine_tuning: what `pipeline.finetuning` tells, where it was tried.
         model: facts on how it was made, JSON-able; nested mappings become groups.
         created: time of making, as text.
     """
@@ -84,6 +84,7 @@ class ReportData:
     scored: Sequence[ScoredPhoto] = ()
     n_ranked: int = 0
     starter_tags: Mapping[str, int] = field(default_factory=dict)
+    fine_tuning: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
 
@@ -91,6 +92,11 @@ class ReportData:
     def main(self) -> AnyEvaluation | None:
         """The evaluation that the headline rests on: the test split, or else the folds."""
         return self.test or self.cross_validation
+
+    @property
+    def folds(self) -> str:
+        """What `cross_validation` was held out from."""
+        return "held-out part" if self.fine_tuning.get("chosen") else "grouped 5-fold"
 
     @property
     def classified(self) -> Evaluation | None:
@@ -122,7 +128,7 @@ class ReportData:
             "listings": self.n_listings,
         }
         if self.main is not None:
-            protocol = "own split" if self.test else "grouped 5-fold"
+            protocol = "own split" if self.test else self.folds
             out["test"] = {"protocol": protocol, **self.main.as_dict()}
         if self.cross_validation is not None:
             out["cross_validation"] = self.cross_validation.as_dict()
@@ -138,6 +144,8 @@ class ReportData:
             out["n_scored"] = self.n_scored
             out["scored"] = [s.as_dict() for s in self.scored]
         out["starter_tags"] = dict(self.starter_tags)
+        if self.fine_tuning:
+            out["fine_tuning"] = _without_nan(self.fine_tuning)
         out["model"] = _without_nan(self.model)
         return out
 
@@ -219,6 +227,7 @@ def render(
         suspects=suspects,
         unsure=unsure,
         facts=_facts(data.model),
+        tuning=fine_tuning_text(data.fine_tuning),
         check_page=CHECK_PAGE if check_page else None,
     )
 
@@ -325,54 +334,6 @@ def _data_uri(jpeg: bytes | None) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii") if jpeg else ""
 
 
-def _percent(share: float | Estimate | None, digits: int = 0) -> str:
-    """In percent; what is not quite all or none is not rounded to it."""
-    value = share.value if isinstance(share, Estimate) else share
-    if value is None:
-        return "–"
-    step, text = 10.0**-digits, f"{100 * value:.{digits}f}"
-    if value > 0 and float(text) == 0:
-        text = f"<{step:.{digits}f}"
-    if value < 1 and float(text.lstrip("<")) == 100:
-        text = f">{100 - step:.{digits}f}"
-    return f"{text}\N{NO-BREAK SPACE}%"
-
-
-def _last_name(path: str) -> str:
-    """The last name of a node's path."""
-    return path.rpartition(SEPARATOR)[2]
-
-
-def place_in_words(percentile: float) -> str:
-    """Say a percentile in words, rounded down: nobody is better than all."""
-    below = int(100 * percentile)
-    return f"better than {below}\N{NO-BREAK SPACE}%" if below else "among the lowest"
-
-
-def _headline_number(e: AnyEvaluation) -> str:
-    """Shares that people can count are said in percent."""
-    percent = e.metric in ("accuracy", "macro_ap")
-    return _percent(e.headline, 1) if percent else _number(e.headline, 3)
-
-
-def _number(estimate: Estimate | None, digits: int) -> str:
-    return "–" if estimate is None else f"{estimate.value:.{digits}f}"
-
-
-def _range(estimate: Estimate | None, digits: int) -> str:
-    return "" if estimate is None else f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}"
-
-
-def _between(estimate: Estimate | None) -> str:
-    return "" if estimate is None else f"{100 * estimate.low:.0f}–{100 * estimate.high:.0f}"
-
-
-def _bar(estimate: Estimate | None) -> Markup:
-    if estimate is None:
-        return Markup("")
-    return interval_bar(estimate.value, estimate.low, estimate.high)
-
-
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -382,16 +343,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "percent": _percent,
-        "between": _between,
-        "bar": _bar,
-        "number": _number,
-        "range": _range,
-        "last_name": _last_name,
-        "place": place_in_words,
-        "headline_number": _headline_number,
-    }
+    environment.filters |= FILTERS
     return environment
 
 

@@ -165,6 +165,7 @@ def cross_fit_discriminants(
     fold: NDArray[np.int64],
     shape: Shape,
     settings: Sequence[Setting],
+    base: NDArray[np.bool_] | None = None,
     scaled: bool = True,
 ) -> Floats:
     """Out-of-fold logits `(n_settings, n, k)`, see `candidates.cross_fit`.
@@ -176,7 +177,8 @@ def cross_fit_discriminants(
     logits = np.full((len(settings), *targets.yes.shape), np.nan, np.float32)
     folds = np.unique(fold[fold >= 0]).tolist()
     sums = {f: sums_of(embeddings, nodes, np.flatnonzero(fold == f), shape) for f in folds}
-    everything = added(list(sums.values()))
+    always = [] if base is None else [sums_of(embeddings, nodes, np.flatnonzero(base), shape)]
+    everything = added([*sums.values(), *always])
     for f in folds:
         rest, held = everything.less(sums[f]), np.flatnonzero(fold == f)
         for raw, setting in zip(logits, settings, strict=True):

@@ -73,6 +73,18 @@ def candidate_of(record: Mapping[str, Any]) -> AnyCandidate:
     return logistic
 
 
+def logistic_part(record: Mapping[str, Any]) -> Candidate:
+    """The logistic regression of a candidate that noted this, for those who go on from its loss.
+
+    A discriminant has none; then it is one of middling strength whose leaves share with their
+    parents.
+    """
+    found = candidate_of(record)
+    if isinstance(found, Joint):
+        return found.logistic
+    return found if isinstance(found, Candidate) else Candidate("none", 0.1, 1.0)
+
+
 @dataclass(frozen=True)
 class Learner:
     """One training set, and how candidates are fitted on rows of it.
@@ -83,6 +95,7 @@ class Learner:
         answered: the same in terms of the model; of a tree its nodes `(n,)`.
         classes: of the model.
         strengths: on the way to each logistic candidate.
+        base: `(n,)` rows that every fold learns from, see `TrainingSet.holdable`; None: no row.
     """
 
     embeddings: Floats
@@ -90,6 +103,7 @@ class Learner:
     answered: NDArray[Any]
     classes: tuple[str, ...]
     strengths: tuple[float, ...]
+    base: NDArray[np.bool_] | None = None
 
     def cross_fit(self, fold: NDArray[np.int64], wanted: Sequence[AnyCandidate]) -> Floats:
         """Out-of-fold logits `(n_wanted, n, k)`; rows with fold -1 are left out (NaN)."""
@@ -101,7 +115,9 @@ class Learner:
                 settings += [] if one.discriminant in settings else [one.discriminant]
         logits: dict[AnyCandidate, Floats] = {}
         if logistic:
-            found = cross_fit(self.embeddings, self.targets, fold, logistic, self.classes)
+            found = cross_fit(
+                self.embeddings, self.targets, fold, logistic, self.classes, self.base
+            )
             logits |= dict(zip(logistic, found, strict=True))
         if settings:
             logits |= dict(zip(settings, self._discriminants(fold, settings), strict=True))
@@ -148,5 +164,12 @@ class Learner:
     ) -> Floats:
         shape = shape_of(self.classes)
         return cross_fit_discriminants(
-            self.embeddings, self.answered, self.targets, fold, shape, settings, scaled=scaled
+            self.embeddings,
+            self.answered,
+            self.targets,
+            fold,
+            shape,
+            settings,
+            base=self.base,
+            scaled=scaled,
         )

@@ -47,11 +47,12 @@ class Trained:
         calibration: of the shipped head.
         policy: thresholds for the target, as shipped: chosen on all rows that were trained on, so
             what it makes of them is rosier than what it makes of new photos.
-        protocol: `own split` where a test split was given, else `grouped 5-fold`.
+        protocol: `own split` where a test split was given, else `grouped 5-fold`; see `Plan`.
         split: `(n,)` train, val or test.
         fold: `(n,)` fold of `oof_probs`.
         oof_probs: `(n, k)` float32 (float16 of a large tree, whose test rows are the shipped
-            head's), for every row from a model that saw nothing of its group.
+            head's), for every row from a model that saw nothing of its group; NaN for rows that
+            the embedding was learnt from.
         oof_decided: decisions of `oof_probs`, `(n, k)`, each fold's under the thresholds that the
             other folds choose.
         test_probs: `(n, k)` float32, for test rows from a model that saw train and val only; NaN
@@ -88,7 +89,8 @@ class Trained:
         """Rows `(m,)` with a known answer that the reported numbers rest on, and their probs."""
         known = self.known
         own = self.protocol == "own split"
-        rows = np.flatnonzero(known & (self.split == "test") if own else known)
+        there = self.split == "test" if own else self.fold >= 0
+        rows = np.flatnonzero(known & there)
         return rows, (self.test_probs if own else self.oof_probs)[rows]
 
 
@@ -111,7 +113,7 @@ def train(
     learnt = with_classes(data, usable.classes)
     _require_train_side(learnt)
     plan = plan_split(learnt, _folds_possible(learnt, options.n_folds), options.seed)
-    if is_large(learnt):
+    if is_large(learnt) and learnt.holdable.all():
         found = train_large(learnt, plan.inner_fold, options.target, say)
         return _from_large(found, plan, options.seed)
     with threadpool_limits(limits=1):  # folds run side by side; BLAS threads would fight them
@@ -131,7 +133,7 @@ def _require_train_side(data: TrainingSet) -> None:
 
 def _folds_possible(data: TrainingSet, n_folds: int) -> int:
     """No more folds than groups with a label outside test."""
-    rows = data.labelled & (data.given_split != "test")
+    rows = data.labelled & (data.given_split != "test") & data.holdable
     return max(2, min(n_folds, len(np.unique(data.groups[rows]))))
 
 
@@ -146,8 +148,9 @@ def _train(
     seen = np.flatnonzero(plan.inner_fold >= 0)
     candidates = all_candidates(targets.rows(seen), options)
     say("choosing the regularisation", 0.05)
+    base = ~data.holdable
     strengths = strengths_for(data.kind, options)
-    learner = Learner(data.embeddings, targets, answered, classes, strengths)
+    learner = Learner(data.embeddings, targets, answered, classes, strengths, base)
     logits = learner.cross_fit(plan.inner_fold, candidates)
     scores = scores_of(logits[:, seen], targets.rows(seen))
     best = candidates[int(np.argmin(scores))]
@@ -157,7 +160,7 @@ def _train(
     probs, decided = _honest(logits, judged, plan.inner_fold)
     policy = choose_policy(probs[seen], answered[seen], data.kind, options.target, classes)
     say("fitting the head", 0.7)
-    fitted = np.flatnonzero((plan.inner_fold >= 0) & data.labelled)
+    fitted = np.flatnonzero(((plan.inner_fold >= 0) | base) & data.labelled)
     head = learner.fit(fitted, best, plan.inner_fold)
     test_probs = np.full(probs.shape, np.nan, dtype=np.float32)
     if plan.protocol == "own split":
