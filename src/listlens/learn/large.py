@@ -18,7 +18,6 @@ from listlens.core.types import Policy
 from listlens.learn.calibration import Calibration, fit_calibration
 from listlens.learn.dataset import TrainingSet
 from listlens.learn.discriminant import (
-    SETTINGS,
     Setting,
     Sums,
     added,
@@ -33,6 +32,9 @@ from listlens.learn.trees import Shape, in_leaf_order
 
 MOST_CELLS = 30_000_000
 """Photos times leaves that the usual recipe takes on: 20 candidates' logits of them are 2.4 GB."""
+
+TRIED = [Setting(shrinkage, leaning) for shrinkage in (0.1, 0.6) for leaning in (4.0, 16.0)]
+"""Fewer settings than a small tree tries: each costs a discriminant a fold."""
 
 N_CHOOSING = 4_000
 """Held-out photos that settings, calibration and threshold are chosen on: so few numbers need no
@@ -81,30 +83,30 @@ def train_large(
     say("choosing the regularisation", 0.4)
     labelled = np.flatnonzero((fold >= 0) & (nodes >= 0))
     tried = _Tried(data.embeddings, nodes, fold, shape, labelled)
-    scores, logits = tried.scores(everything, sums, SETTINGS)
+    scores, logits = tried.scores(everything, sums, TRIED)
     best = int(scores.argmin())
     say("fitting the head", 0.7)
-    head = _halved(discriminant(everything, shape.tree, SETTINGS[best]))
+    head = _halved(discriminant(everything, shape.tree, TRIED[best]))
     say("out-of-fold probabilities", 0.75)
     probs = np.zeros((len(nodes), len(shape.tree.leaves)), np.float16)
     decided = Decided(np.zeros(probs.shape, np.bool_), np.zeros(probs.shape, np.bool_))
     for f in folds:
         # Calibration and threshold of a fold are those of the other folds.
         judge = tried.judge(logits, target, without=f)
-        mine = discriminant(everything.less(sums[f]), shape.tree, SETTINGS[best])
+        mine = discriminant(everything.less(sums[f]), shape.tree, TRIED[best])
         judge.answer(mine, data.embeddings, np.flatnonzero(fold == f), probs, decided)
     shipped = tried.judge(logits, target)
     shipped.answer(head, data.embeddings, np.flatnonzero(fold < 0), probs, decided)
     return LargeFit(
         shipped.classes, nodes, head, shipped.calibration, shipped.policy, probs, decided,
         {
-            **SETTINGS[best].record(),
+            **TRIED[best].record(),
             "n_folds": len(folds),
             "n_train": len(labelled),
             "target": target,
             "tried": [
                 {**setting.record(), "loss": round(float(score), 6)}
-                for setting, score in zip(SETTINGS, scores, strict=True)
+                for setting, score in zip(TRIED, scores, strict=True)
             ],
         },
     )  # fmt: skip
