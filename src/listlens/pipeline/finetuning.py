@@ -148,8 +148,10 @@ def fine_tune_task(
     networks = {
         turn: backbone.with_network(_written(graph, values, backbone.network, folder / f"{turn}"))
         for turn, values in tuned.values.items()
+        if turn > 0
     }
-    vectors = {e: embed_examples(ready.examples, network) for e, network in networks.items()}
+    vectors = {0: ready.examples.data.embeddings}  # before the first round it is the frozen one
+    vectors |= {turn: embed_examples(ready.examples, n) for turn, n in networks.items()}
     say("comparing with the frozen head", 0.9)
     keep: NDArray[np.bool_] = np.isfinite([v[:, 0] for v in vectors.values()]).min(axis=0)
     left, seen = ready.examples.rows(keep), ready.parts.rows(keep)
@@ -160,7 +162,7 @@ def fine_tune_task(
 
     heads = {turn: fitted(v[keep]) for turn, v in vectors.items()}
     of_halves = [heads[turn] for turn in tuned.best_by_half]
-    found = compare(left.data, seen, fitted(left.data.embeddings), of_halves)
+    found = compare(left.data, seen, heads[0], of_halves)
     chosen = networks[tuned.best]
     told = report.compared(found, chosen)
     if not found.chosen:
