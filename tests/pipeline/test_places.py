@@ -23,7 +23,7 @@ def store(n: int, attributes: dict[str, dict[str, Any]] | None = None) -> Any:
     ]
     return SimpleNamespace(
         photos=SimpleNamespace(
-            scan=lambda status: iter(photos), attributes=lambda: (attributes or {}).items()
+            scan=lambda status: iter(photos), attributes=lambda: list((attributes or {}).items())
         ),
         contents=SimpleNamespace(get=lambda ids: {i: SimpleNamespace(measures=None) for i in ids}),
     )
