@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from listlens.images.files import Limits
     from listlens.labels.files import LabelFile
     from listlens.pipeline.apply import Prediction
+    from listlens.pipeline.explanations import ExplainResult
     from listlens.pipeline.ingest import IngestReport
     from listlens.pipeline.labelling import LabelReport
     from listlens.pipeline.models import LiveModel
@@ -287,6 +288,24 @@ class Project:
         found = self.store.labels.task(task)
         reports = self.root / "reports" / folder_name(found)
         return evaluate_task(self.store, self.root, found, self.backbone, reports=reports, pdf=pdf)
+
+    def explain(
+        self, task: str, photos: Sequence[str | Path] = (), **options: Any
+    ) -> ExplainResult:
+        """Explain a task's answers for photos; without photos, what each class looks for.
+
+        Args:
+            task: its name.
+            photos: files, or ids of photos of the project.
+            options: name, method, seed, out, progress; see
+                `listlens.pipeline.explanations.explain_task`.
+        """
+        from listlens.pipeline.explanations import explain_task
+
+        found = self.store.labels.task(task)
+        return explain_task(
+            self.store, self.root, found, self.backbone, self.limits, photos, **options
+        )
 
     # -- using ------------------------------------------------------------------------------
 

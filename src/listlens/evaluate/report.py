@@ -188,12 +188,12 @@ def render(
 ) -> str:
     """Return the HTML of the report; see write_report. `check_page`: link to it."""
     classified, rated = data.classified, data.rated
-    suspects = [(s, _data_uri(thumbnail(s.image))) for s in data.suspects[:SHOWN_SUSPECTS]]
+    suspects = [(s, data_uri(thumbnail(s.image))) for s in data.suspects[:SHOWN_SUSPECTS]]
     unsure = [
-        (u, _data_uri(thumbnail(u.image)), _data_uri(heatmap(u.image)))
+        (u, data_uri(thumbnail(u.image)), data_uri(heatmap(u.image)))
         for u in data.unsure[:SHOWN_UNSURE]
     ]
-    template = _environment().get_template("report.html")
+    template = environment().get_template("report.html")
     return template.render(
         d=data,
         main=data.main,
@@ -283,8 +283,8 @@ def _places(scored: Sequence[ScoredPhoto], thumbnail: Pictures) -> dict[str, Any
     n_worst = min(SHOWN_PLACES, len(scored) - n_best)
     best, worst = scored[:n_best], scored[len(scored) - n_worst :][::-1]
     return {
-        "best": [(p, _data_uri(thumbnail(p.image))) for p in best],
-        "worst": [(p, _data_uri(thumbnail(p.image))) for p in worst],
+        "best": [(p, data_uri(thumbnail(p.image))) for p in best],
+        "worst": [(p, data_uri(thumbnail(p.image))) for p in worst],
         "n_categories": len({p.category for p in scored} - {""}),
     }
 
@@ -303,7 +303,8 @@ def _facts(model: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
     return lines
 
 
-def _data_uri(jpeg: bytes | None) -> str:
+def data_uri(jpeg: bytes | None) -> str:
+    """Return a JPEG as an address that a page can hold, empty where there is none."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii") if jpeg else ""
 
 
@@ -356,7 +357,8 @@ def _bar(estimate: Estimate | None) -> Markup:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the templates of the pages, with the filters that write numbers."""
     environment = Environment(
         loader=PackageLoader("listlens.evaluate", "templates"),
         autoescape=True,
