@@ -115,9 +115,7 @@ def _photo(
     }
 
 
-def curve_figure(
-    name: str, axis: str, curves: Mapping[str, Sequence[float]], kind: str
-) -> Markup:
+def curve_figure(name: str, axis: str, curves: Mapping[str, Sequence[float]], kind: str) -> Markup:
     """Draw a deletion or insertion curve beside the mean of maps that know nothing."""
     own, chance = curves[name], curves[f"{name} by chance"]
     x = share_axis(f"share of the photo {axis}")

@@ -81,7 +81,8 @@ def most_liked(
         Liked(content_id=8, contribution=1.0)
     """
     k = len(directions)
-    ids, values = np.zeros((k, 0), np.int64), np.zeros((k, 0))
+    ids: NDArray[np.int64] = np.zeros((k, 0), np.int64)
+    values: Floats = np.zeros((k, 0))
     total, count = np.zeros(k), 0
     for block_ids, embeddings in blocks:
         found = directions @ embeddings.astype(np.float64).T
@@ -90,7 +91,8 @@ def most_liked(
         values = np.hstack([values, found])
         ids = np.hstack([ids, np.broadcast_to(block_ids, (k, len(block_ids)))])
         best = np.argsort(-values, axis=1, kind="stable")[:, :n]
-        ids, values = (np.take_along_axis(array, best, axis=1) for array in (ids, values))
+        ids = np.take_along_axis(ids, best, axis=1)
+        values = np.take_along_axis(values, best, axis=1)
     centred = values - (total / max(count, 1))[:, None]
     return [
         [Liked(int(i), float(v)) for i, v in zip(*row, strict=True)]

@@ -65,7 +65,7 @@ class Target:
 
         Args:
             weights: `(k, d)` of the head, times the slope of the calibration.
-            probs: `(k,)` of the photo; they weigh the leaves under a node, and the steps of a scale.
+            probs: `(k,)` of the photo; they weigh the leaves under a node, or a scale's steps.
 
         Source:
             Of a softmax, `dp_i/dz_j = p_i (1[i = j] - p_j)`.

@@ -135,4 +135,6 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"{folder} cannot be made a folder: {error}. Name another --out.") from error
+        raise StoreError(
+            f"{folder} cannot be made a folder: {error}. Name another --out."
+        ) from error
