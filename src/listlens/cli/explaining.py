@@ -13,6 +13,7 @@ from listlens.cli.output import ExitCode, JsonOption, ProjectOption, progress, s
 def register(app: typer.Typer) -> None:
     """Add these commands to the application."""
     app.command()(explain)
+    app.command()(compare)
 
 
 def explain(
@@ -69,3 +70,30 @@ def explain(
     show(result.as_dict(), result.text(), as_json=as_json)
     if result.n_failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def compare(
+    task: Annotated[str, typer.Argument(help="The task whose models to compare.")],
+    models: Annotated[
+        tuple[int, int] | None,
+        typer.Option(help="Two versions, the earlier first; default: the newest and the one before."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the page; default: reports/TASK.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Makes the interval repeatable.")] = 0,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two models of a task on the same photos, and show what flips both ways.
+
+    Each photo is answered by copies of the models that had not seen it. Writes compare.html and
+    compare.json.
+
+    Example: listlens compare room --models 1 2
+    """
+    import listlens.project
+
+    with listlens.project.open(project) as opened:
+        result = opened.compare(task, models or (), out=out, seed=seed)
+    show(result.as_dict(), result.text(), as_json=as_json)

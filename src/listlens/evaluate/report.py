@@ -61,7 +61,9 @@ class ReportData:
         unsure: photos the model is least sure of.
         learning_curve: what more labels would bring.
         set_aside: class to the reason why it was not learnt.
-        scored: photos of a score task in the order of their places, the best first.
+        scored: photos of a score task in the order of their places, the best first; of very many
+            those at both ends.
+        n_ranked: how many were ranked; as many as `scored` by default.
         starter_tags: word to number of photos, where no label exists.
         model: facts on how it was made, JSON-able; nested mappings become groups.
         created: time of making, as text.
@@ -80,6 +82,7 @@ class ReportData:
     learning_curve: LearningCurve | None = None
     set_aside: Mapping[str, str] = field(default_factory=dict)
     scored: Sequence[ScoredPhoto] = ()
+    n_ranked: int = 0
     starter_tags: Mapping[str, int] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
@@ -99,6 +102,11 @@ class ReportData:
         """The same where the task asks for a score."""
         return self.main if isinstance(self.main, ScoreEvaluation) else None
 
+    @property
+    def n_scored(self) -> int:
+        """Photos that were ranked."""
+        return self.n_ranked or len(self.scored)
+
     def as_dict(self) -> dict[str, Any]:
         """Return what report.json holds; `test` and the like are absent, not null, when unknown.
 
@@ -113,10 +121,9 @@ class ReportData:
             "photos": self.n_photos,
             "listings": self.n_listings,
         }
-        held_out = self.test or self.cross_validation
-        if held_out is not None:
+        if self.main is not None:
             protocol = "own split" if self.test else "grouped 5-fold"
-            out["test"] = {"protocol": protocol, **held_out.as_dict()}
+            out["test"] = {"protocol": protocol, **self.main.as_dict()}
         if self.cross_validation is not None:
             out["cross_validation"] = self.cross_validation.as_dict()
         out["suspect_labels"] = [s.as_dict() for s in self.suspects]
@@ -128,6 +135,7 @@ class ReportData:
         }
         out["set_aside"] = dict(self.set_aside)
         if self.scored:
+            out["n_scored"] = self.n_scored
             out["scored"] = [s.as_dict() for s in self.scored]
         out["starter_tags"] = dict(self.starter_tags)
         out["model"] = _without_nan(self.model)
@@ -279,14 +287,30 @@ def _nodes(e: Evaluation | None) -> tuple[Sequence[NodeScore], Sequence[NodeScor
 
 def _places(scored: Sequence[ScoredPhoto], thumbnail: Pictures) -> dict[str, Any]:
     """The best and the worst photos with their pictures; each photo is shown once."""
-    n_best = min(SHOWN_PLACES, (len(scored) + 1) // 2)
-    n_worst = min(SHOWN_PLACES, len(scored) - n_best)
-    best, worst = scored[:n_best], scored[len(scored) - n_worst :][::-1]
+    best, worst = ends(scored)
     return {
+<<<<<<< HEAD
         "best": [(p, data_uri(thumbnail(p.image))) for p in best],
         "worst": [(p, data_uri(thumbnail(p.image))) for p in worst],
         "n_categories": len({p.category for p in scored} - {""}),
+=======
+        "best": [(p, _data_uri(thumbnail(p.image))) for p in best],
+        "worst": [(p, _data_uri(thumbnail(p.image))) for p in worst],
+        "n_categories": n_categories(scored),
+>>>>>>> kinds
     }
+
+
+def ends(scored: Sequence[ScoredPhoto]) -> tuple[Sequence[ScoredPhoto], Sequence[ScoredPhoto]]:
+    """Return the best and the worst photos that are shown, the worst first; each photo once."""
+    n_best = min(SHOWN_PLACES, (len(scored) + 1) // 2)
+    n_worst = min(SHOWN_PLACES, len(scored) - n_best)
+    return scored[:n_best], scored[len(scored) - n_worst :][::-1]
+
+
+def n_categories(scored: Sequence[ScoredPhoto]) -> int:
+    """Return how many categories photos are compared within; 0: all with all."""
+    return len({p.category for p in scored} - {""})
 
 
 def _facts(model: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
@@ -326,7 +350,7 @@ def _last_name(path: str) -> str:
     return path.rpartition(SEPARATOR)[2]
 
 
-def _place(percentile: float) -> str:
+def place_in_words(percentile: float) -> str:
     """Say a percentile in words, rounded down: nobody is better than all."""
     below = int(100 * percentile)
     return f"better than {below}\N{NO-BREAK SPACE}%" if below else "among the lowest"
@@ -373,7 +397,7 @@ def environment() -> Environment:
         "number": _number,
         "range": _range,
         "last_name": _last_name,
-        "place": _place,
+        "place": place_in_words,
         "headline_number": _headline_number,
     }
     return environment

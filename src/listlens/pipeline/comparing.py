@@ -16,6 +16,7 @@ from listlens.learn.model import Model
 from listlens.learn.policies import answers
 from listlens.pipeline.dataset import Examples, build_examples
 from listlens.pipeline.heldout import Heldout
+from listlens.pipeline.model_saving import folder_name
 from listlens.pipeline.models import todays_classes
 
 if TYPE_CHECKING:
@@ -65,10 +66,9 @@ def compare_models(
     root: Path,
     task: Task,
     backbone: Backbone,
-    *,
     versions: Sequence[int] = (),
+    *,
     out: str | Path | None = None,
-    folder: Path,
     seed: int = 0,
 ) -> CompareResult:
     """Compare two models of a task, and write a page and JSON of it.
@@ -82,8 +82,7 @@ def compare_models(
         task: whose models.
         backbone: the project's.
         versions: of the two models, the earlier first; by default the newest and the one before.
-        out: folder for compare.html and compare.json; default `folder`.
-        folder: of the task's reports.
+        out: folder for compare.html and compare.json; default ``reports/TASK``.
         seed: of the bootstrap.
 
     Raises:
@@ -116,7 +115,7 @@ def compare_models(
         **found.as_dict(),
         "created": [r.created_at.isoformat() if r.created_at else None for r in records],
     }
-    place = Path(out) if out is not None else folder
+    place = Path(out) if out is not None else root / "reports" / folder_name(task)
     place.mkdir(parents=True, exist_ok=True)
     by_name = {p.photo.photo_id: p.photo.sha256 for p in examples.photos}
 

@@ -13,7 +13,7 @@ from listlens.evaluate.explain_page import lead, write_explanations, write_looke
 from listlens.pipeline.explaining import explain_photos
 from listlens.pipeline.looking import what_classes_look_for
 from listlens.pipeline.models import LiveModel, live_model
-from listlens.pipeline.training import folder_name
+from listlens.pipeline.model_saving import folder_name
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone
