@@ -187,14 +187,7 @@ class Project:
         plan = self.store.forgetting.plan(**what)
         if not dry_run:
             plan = self.store.forgetting.execute(plan)
-        counts = {name: len(getattr(plan, name)) for name in ("listings", "photos", "contents")}
-        counts |= {
-            "embeddings": plan.n_vectors,
-            "predictions": plan.n_predictions,
-            "annotations": plan.n_annotations,
-            "thumbnails": plan.n_thumbnails,
-        }
-        return {"what": plan.what, "name": plan.name, "dry_run": dry_run, **counts}
+        return {"what": plan.what, "name": plan.name, "dry_run": dry_run, **plan.counts()}
 
     # -- tasks and labels -------------------------------------------------------------------
 
@@ -302,29 +295,19 @@ class Project:
         reports = self.root / "reports" / folder_name(found)
         return evaluate_task(self.store, self.root, found, self.backbone, reports=reports, pdf=pdf)
 
-    def explain(
-        self, task: str, photos: Sequence[str | Path] = (), **options: Any
-    ) -> ExplainResult:
-        """Explain a task's answers for photos; without photos, what each class looks for.
-
-        Args:
-            task: its name.
-            photos: files, or ids of photos of the project.
-            options: see `listlens.pipeline.explanations.explain_task`.
-        """
+    def explain(self, task: str, photos: Sequence[str | Path] = (), **how: Any) -> ExplainResult:
+        """Explain answers; see `listlens.pipeline.explanations.explain_task`."""
         from listlens.pipeline.explanations import explain_task
 
-        found = self.store.labels.task(task)
-        return explain_task(
-            self.store, self.root, found, self.backbone, self.limits, photos, **options
-        )
+        found, backbone = self.store.labels.task(task), self.backbone
+        return explain_task(self.store, self.root, found, backbone, self.limits, photos, **how)
 
-    def compare(self, task: str, versions: Sequence[int] = (), **options: Any) -> CompareResult:
+    def compare(self, task: str, versions: Sequence[int] = (), **how: Any) -> CompareResult:
         """Compare two models of a task; see `listlens.pipeline.comparing.compare_models`."""
         from listlens.pipeline.comparing import compare_models
 
         found = self.store.labels.task(task)
-        return compare_models(self.store, self.root, found, self.backbone, versions, **options)
+        return compare_models(self.store, self.root, found, self.backbone, versions, **how)
 
     # -- using ------------------------------------------------------------------------------
 

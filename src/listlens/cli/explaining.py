@@ -76,7 +76,7 @@ def compare(
     task: Annotated[str, typer.Argument(help="The task whose models to compare.")],
     models: Annotated[
         tuple[int, int] | None,
-        typer.Option(help="Two versions, the earlier first; default: the newest and the one before."),
+        typer.Option(help="Two versions, the earlier first; default: the two newest."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the page; default: reports/TASK.")

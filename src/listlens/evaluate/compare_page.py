@@ -9,7 +9,7 @@ from typing import Any
 
 from listlens.core.files import whole
 from listlens.evaluate.comparison import Comparison, Flip
-from listlens.evaluate.report import data_uri, environment
+from listlens.evaluate.pages import data_uri, environment
 
 NAMES = {
     "accuracy": "Accuracy",

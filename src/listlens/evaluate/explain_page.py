@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from listlens.core.files import whole
 from listlens.evaluate.charts import line, number_axis, plot, share_axis
-from listlens.evaluate.report import data_uri, environment
+from listlens.evaluate.pages import data_uri, environment
 
 METHODS = {
     "cam": "class activation",

@@ -21,14 +21,8 @@ from listlens.core.errors import MissingExtraError
 from listlens.core.files import whole
 from listlens.evaluate.advice import advice, headline
 from listlens.evaluate.figures_by_kind import drawn
-from listlens.evaluate.report import (
-    SHOWN_SUSPECTS,
-    SHOWN_UNSURE,
-    ReportData,
-    ends,
-    n_categories,
-    place_in_words,
-)
+from listlens.evaluate.pages import place_in_words
+from listlens.evaluate.report import SHOWN_SUSPECTS, SHOWN_UNSURE, ReportData, ends, n_categories
 
 Pictures = Callable[[str], bytes | None]
 

@@ -12,8 +12,8 @@ from listlens.core.types import STARTER
 from listlens.evaluate.explain_page import lead, write_explanations, write_looked_for
 from listlens.pipeline.explaining import explain_photos
 from listlens.pipeline.looking import what_classes_look_for
-from listlens.pipeline.models import LiveModel, live_model
 from listlens.pipeline.model_saving import folder_name
+from listlens.pipeline.models import LiveModel, live_model
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone

@@ -60,6 +60,18 @@ class ForgetPlan:
     n_annotations: int
     n_thumbnails: int
 
+    def counts(self) -> dict[str, int]:
+        """What goes, or went, in numbers."""
+        return {
+            "listings": len(self.listings),
+            "photos": len(self.photos),
+            "contents": len(self.contents),
+            "embeddings": self.n_vectors,
+            "predictions": self.n_predictions,
+            "annotations": self.n_annotations,
+            "thumbnails": self.n_thumbnails,
+        }
+
 
 class _DryRun(Exception):
     """Undoes the transaction of a plan."""
