@@ -286,28 +286,24 @@ class Project:
             progress=progress,
         )
 
-    def evaluate(self, task: str, *, pdf: bool = False) -> TrainResult:
-        """Judge a task's model by the labels as they are now, and write its report again."""
+    def evaluate(self, task: str, **how: Any) -> TrainResult:
+        """Judge a model by today's labels; see `listlens.pipeline.evaluating.evaluate_task`."""
         from listlens.pipeline.evaluating import evaluate_task
-        from listlens.pipeline.model_saving import folder_name
 
         found = self.store.labels.task(task)
-        reports = self.root / "reports" / folder_name(found)
-        return evaluate_task(self.store, self.root, found, self.backbone, reports=reports, pdf=pdf)
+        return evaluate_task(self.store, self.root, found, self.backbone, limits=self.limits, **how)
 
     def explain(self, task: str, photos: Sequence[str | Path] = (), **how: Any) -> ExplainResult:
         """Explain answers; see `listlens.pipeline.explanations.explain_task`."""
         from listlens.pipeline.explanations import explain_task
 
-        found, backbone = self.store.labels.task(task), self.backbone
-        return explain_task(self.store, self.root, found, backbone, self.limits, photos, **how)
+        return explain_task(self.store, self.root, task, self.backbone, self.limits, photos, **how)
 
     def compare(self, task: str, versions: Sequence[int] = (), **how: Any) -> CompareResult:
         """Compare two models of a task; see `listlens.pipeline.comparing.compare_models`."""
         from listlens.pipeline.comparing import compare_models
 
-        found = self.store.labels.task(task)
-        return compare_models(self.store, self.root, found, self.backbone, versions, **how)
+        return compare_models(self.store, self.root, task, self.backbone, versions, **how)
 
     # -- using ------------------------------------------------------------------------------
 

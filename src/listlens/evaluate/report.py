@@ -17,6 +17,7 @@ from listlens.evaluate.figures_by_kind import FIGURES, drawn
 from listlens.evaluate.hierarchy import Confusion, NodeScore
 from listlens.evaluate.learning_curve import LearningCurve
 from listlens.evaluate.pages import data_uri, environment
+from listlens.evaluate.robustness import Robustness
 from listlens.evaluate.scores import AnyEvaluation, ScoredPhoto, ScoreEvaluation
 from listlens.evaluate.suspects import Suspect, Unsure
 from listlens.metrics.classification import largest_confusions, normalised
@@ -58,6 +59,7 @@ class ReportData:
         scored: photos of a score task in the order of their places, the best first; of very many
             those at both ends.
         n_ranked: how many were ranked; as many as `scored` by default.
+        robustness: what is left of the answers when photos are changed.
         starter_tags: word to number of photos, where no label exists.
         model: facts on how it was made, JSON-able; nested mappings become groups.
         created: time of making, as text.
@@ -77,6 +79,7 @@ class ReportData:
     set_aside: Mapping[str, str] = field(default_factory=dict)
     scored: Sequence[ScoredPhoto] = ()
     n_ranked: int = 0
+    robustness: Robustness | None = None
     starter_tags: Mapping[str, int] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
@@ -131,6 +134,8 @@ class ReportData:
         if self.scored:
             out["n_scored"] = self.n_scored
             out["scored"] = [s.as_dict() for s in self.scored]
+        if self.robustness is not None:
+            out["robustness"] = self.robustness.as_dict()
         out["starter_tags"] = dict(self.starter_tags)
         out["model"] = _without_nan(self.model)
         return out

@@ -64,7 +64,7 @@ class CompareResult:
 def compare_models(
     store: Store,
     root: Path,
-    task: Task,
+    task_name: str,
     backbone: Backbone,
     versions: Sequence[int] = (),
     *,
@@ -79,7 +79,7 @@ def compare_models(
     Args:
         store: photos, labels, models.
         root: the project's folder.
-        task: whose models.
+        task_name: whose models.
         backbone: the project's.
         versions: of the two models, the earlier first; by default the newest and the one before.
         out: folder for compare.html and compare.json; default ``reports/TASK``.
@@ -90,6 +90,7 @@ def compare_models(
         InputError: not two different versions.
         TrainingError: no labelled photo that neither model was trained on.
     """
+    task = store.labels.task(task_name)
     records = _records(store, task, versions)
     examples = build_examples(store, task, backbone.space)
     read = [_Read.of(store, root, task, record, examples) for record in records]

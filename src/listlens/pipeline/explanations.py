@@ -66,7 +66,7 @@ class ExplainResult:
 def explain_task(
     store: Store,
     root: Path,
-    task: Task,
+    task_name: str,
     backbone: Backbone,
     limits: Limits,
     photos: Sequence[str | Path] = (),
@@ -82,7 +82,7 @@ def explain_task(
     Args:
         store: photos, labels, models.
         root: the project's folder.
-        task: what to explain.
+        task_name: what to explain.
         backbone: the project's.
         limits: bounds for the photos.
         photos: files, or ids of photos of the project; none: what each class looks for.
@@ -97,6 +97,7 @@ def explain_task(
         InputError: an unknown method, or `cam` for a backbone without feature maps.
         StoreError: OUT cannot be made.
     """
+    task = store.labels.task(task_name)
     live = _required(store, root, task)
     folder = Path(out) if out is not None else root / "reports" / folder_name(task)
     facts: dict[str, Any] = {"task": task.name, "kind": live.kind, "version": live.version}

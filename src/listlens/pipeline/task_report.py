@@ -20,6 +20,7 @@ from listlens.pipeline.places import place_photos
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone
+    from listlens.evaluate.robustness import Robustness
     from listlens.evaluate.scores import ScoredPhoto
     from listlens.learn.model import Model
     from listlens.pipeline.checks import Check
@@ -45,6 +46,7 @@ def write_task_report(
     checks: Sequence[Check],
     reports: Path,
     pdf: bool = False,
+    robustness: Robustness | None = None,
 ) -> dict[str, str]:
     """Write report.html, report.json and perhaps report.pdf; return name to path."""
     html, as_json = reports / "report.html", reports / "report.json"
