@@ -105,7 +105,8 @@ def held_out(out: Path, label: str, n: int) -> Iterator[tuple[Asked, np.ndarray]
     with listlens.open(out) as project:
         task = project.store.labels.task(label)
         (live,) = project.models([label])
-        asked = asked_of(live, project.backbone)
+        assert live.model is not None
+        asked = asked_of(live.model, live.classes, project.backbone)
         record = project.store.models.latest(task.task_id)
         assert record is not None
         known = Heldout.of(out / record.folder)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from listlens.core.types import Kind, Task
     from listlens.images.files import Limits
     from listlens.images.prepare import Prepared
+    from listlens.learn.model import Model
     from listlens.learn.policies import Decision
     from listlens.pipeline.models import LiveModel
     from listlens.store.open import Store
@@ -76,17 +77,20 @@ class _Ready:
     prepared: Prepared | PhotoError
 
 
-def asked_of(live: LiveModel, backbone: Backbone) -> Asked:
-    """Return a live model as explanations ask it.
+def asked_of(model: Model, classes: tuple[str, ...], backbone: Backbone) -> Asked:
+    """Return a model as explanations ask it.
+
+    Args:
+        model: of any kind.
+        classes: its own, by today's names.
+        backbone: must be the model's.
 
     Raises:
         ModelError: the model was trained on another backbone.
     """
-    model = live.model
-    assert model is not None  # the starter tags are no task that can be explained
     require_same_backbone(model.space, backbone.space)
-    slopes = model.calibration.slope[:, None]
-    return Asked(backbone, live.kind, live.classes, live.probs, model.head.weights * slopes)
+    weights = model.head.weights * model.calibration.slope[:, None]
+    return Asked(backbone, model.kind, classes, model.probs, weights)
 
 
 def explain_photos(
@@ -124,7 +128,8 @@ def explain_photos(
         ModelError: the model was trained on another backbone.
     """
     check_method(method)
-    asked = asked_of(live, backbone)
+    assert live.model is not None  # starter tags are no task that can be explained
+    asked = asked_of(live.model, live.classes, backbone)
     if name is not None:
         target_of(live.kind, live.classes, name, np.full(len(live.classes), 1 / len(live.classes)))
     read = [_read(store, photo, backbone, limits) for photo in photos]

@@ -77,7 +77,8 @@ def what_classes_look_for(
         NotFoundError: the model has no such class.
         ModelError: the model was trained on another backbone.
     """
-    asked = asked_of(live, backbone)
+    assert live.model is not None  # starter tags are no task that can be explained
+    asked = asked_of(live.model, live.classes, backbone)
     all_of = directions(live.kind, live.classes, asked.weights)
     labelled = labelled_photos(store, task)
     given = {p.photo.content_id: label_text(live.kind, p.label) for p in labelled}
