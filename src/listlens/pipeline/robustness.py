@@ -42,7 +42,7 @@ WORK_PX = 512
 of a distortion follow: a blur of 2 px is another blur on a photo twice as large."""
 
 N_PARTS = 5
-"""Without a test split, the head is fitted again this often, each time without a part's listings."""
+"""Without a test split the head is fitted again this often, each time without a part's listings."""
 
 TEST = "of the test split"
 LEFT_OUT = "each answered by a head fitted again without its listing"
@@ -135,7 +135,10 @@ def measure_robustness(
 
         with worker_pool() as pool:
             inputs = list(pool.map(prepared, range(len(pixels))))
-        probs = unseen.probs(embed_all(backbone, inputs))
+        embeddings = embed_all(backbone, inputs)
+        probs = np.empty((len(rows), len(classes)), np.float32)
+        for some, unseen in judges:
+            probs[some] = unseen.probs(embeddings[some])
         return Side(version, classes, probs, answers(probs, policy, data.kind, model.classes).given)
 
     clean = side(0, lambda i: pixels[i])
