@@ -254,7 +254,7 @@ def test_changed_photos_are_asked_about_again_and_reported(cli: Cli, home: Path,
     assert "without its listing" in told["protocol"]
     names = [c["name"] for c in told["changes"]]
     assert len(names) == 22
-    assert {"darker", "banner", "second object", "rotated"} <= set(names)
+    assert {"darker", "under a banner", "with a second object", "rotated"} <= set(names)
     for change in told["changes"]:
         assert change["drop"]["value"] == pytest.approx(
             told["clean"]["value"] - change["value"]["value"], abs=2e-6

@@ -73,10 +73,10 @@ class Robustness:
         worst = sorted(lost, key=_drop, reverse=True)
         mild = [c.name for c in worst if c.strength == "mild"]
         first = worst[0]
-        said = f"What hurts most is {first.name} ({first.how}): {_drop(first):.3f} less."
+        said = f"Worst are photos {first.name} ({first.how}): {_drop(first):.3f} less."
         if mild:
-            return f"{said} Even mildly changed, photos are answered worse when {listed(mild)}."
-        return f"{said} Mild changes do not make the answers surely worse."
+            return f"{said} A mild change is enough where they are {listed(mild)}."
+        return f"{said} No mild change makes the answers surely worse."
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able form."""

@@ -58,27 +58,29 @@ class Condition:
 
     Args:
         name: as the report says it.
+        how: how much, with a place for the amount.
         distortion: in `images.distortions`, or empty for an addition.
         shares: what an addition covers, mild and strong.
     """
 
     name: str
+    how: str
     distortion: str = ""
     shares: tuple[float, float] = (0.0, 0.0)
 
 
 CONDITIONS = (
-    Condition("darker", "under_exposure"),
-    Condition("brighter", "over_exposure"),
-    Condition("colour cast", "colour_cast"),
-    Condition("out of focus", "gaussian_blur"),
-    Condition("moved", "motion_blur"),
-    Condition("JPEG", "jpeg"),
-    Condition("low resolution", "upscaling"),
-    Condition("cropped", "crop"),
-    Condition("rotated", "tilt"),
-    Condition("banner", shares=(0.12, 0.3)),
-    Condition("second object", shares=(0.1, 0.25)),
+    Condition("darker", "{:g} stops", "under_exposure"),
+    Condition("brighter", "{:g} stops", "over_exposure"),
+    Condition("colour cast", "{:g} stops", "colour_cast"),
+    Condition("out of focus", "{:g} px of 512", "gaussian_blur"),
+    Condition("moved", "{:g} px of 512", "motion_blur"),
+    Condition("JPEG", "quality {:g}", "jpeg"),
+    Condition("of low resolution", "{:g} times fewer px a side", "upscaling"),
+    Condition("cropped", "{:.0%} of each side", "crop"),
+    Condition("rotated", "{:g} degrees", "tilt"),
+    Condition("under a banner", "{:.0%} of the height", shares=(0.12, 0.3)),
+    Condition("with a second object", "{:.0%} of the area", shares=(0.1, 0.25)),
 )
 
 
@@ -223,15 +225,14 @@ def _changed(
     if condition.distortion:
         return distort(own, condition.distortion, level, seed + i)
     share = condition.shares[level == STRONG]
-    if condition.name == "banner":
+    if "height" in condition.how:
         return with_banner(own, share, seed + i)
     return with_second(own, pixels[(i + len(pixels) // 2) % len(pixels)], share, seed + i)
 
 
 def _how(condition: Condition, level: int) -> str:
     """How much, in words."""
-    if condition.distortion:
-        distortion = DISTORTIONS[condition.distortion]
-        return f"{distortion.levels[level - 1]:g} {distortion.unit}"
-    share = condition.shares[level == STRONG]
-    return f"{share:.0%} of the {'height' if condition.name == 'banner' else 'area'}"
+    if not condition.distortion:
+        return condition.how.format(condition.shares[level == STRONG])
+    amount = DISTORTIONS[condition.distortion].levels[level - 1]
+    return condition.how.format(100 - amount if condition.distortion == "jpeg" else amount)
