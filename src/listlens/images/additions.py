@@ -33,14 +33,14 @@ def with_banner(pixels: Pixels, share: float, seed: int = 0) -> Pixels:
     bar = max(1, round(height * share))
     top = 0 if rng.random() < 0.5 else height - bar
     colour = _COLOURS[rng.integers(len(_COLOURS))]
-    image = Image.fromarray(pixels)
-    pen = ImageDraw.Draw(image)
-    pen.rectangle((0, top, width - 1, top + bar - 1), fill=colour)
+    image = Image.new("RGB", (width, bar), colour)
     ink = (20, 20, 20) if sum(colour) > 400 else (255, 255, 255)
     text = "   ".join(rng.permutation(WORDS)[:3])
     font = ImageFont.load_default(max(6.0, min(0.6 * bar, 1.6 * width / len(text))))
-    pen.text((width / 2, top + bar / 2), text, ink, font, anchor="mm")
-    return np.asarray(image)
+    ImageDraw.Draw(image).text((width / 2, bar / 2), text, ink, font, anchor="mm")
+    made = pixels.copy()
+    made[top : top + bar] = np.asarray(image)
+    return made
 
 
 def with_second(pixels: Pixels, other: Pixels, share: float, seed: int = 0) -> Pixels:
