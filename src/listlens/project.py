@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from listlens.core.config import CONFIG_NAME, Config, load_config
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from listlens.pipeline.ingest import IngestReport
     from listlens.pipeline.labelling import LabelReport
     from listlens.pipeline.models import LiveModel
+    from listlens.pipeline.notebook import PhotoList
+    from listlens.pipeline.reading import PhotoText
     from listlens.pipeline.tagging import TagReport
 
 StepProgress = Callable[[str, int, int | None], None]
@@ -96,12 +97,7 @@ class Project:
     def __enter__(self) -> Project:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @cached_property
@@ -116,6 +112,13 @@ class Project:
 
         chosen = self.config.limits
         return replace(Limits(), max_bytes=chosen.max_bytes, max_pixels=chosen.max_pixels)
+
+    @cached_property
+    def text(self) -> PhotoText:
+        """The text in the photos: `text.read()`, `text.search(words)`, `text.page(path)`."""
+        from listlens.pipeline.reading import PhotoText
+
+        return PhotoText(self.store, self.limits)
 
     # -- photos -----------------------------------------------------------------------------
 
@@ -184,10 +187,10 @@ class Project:
         Returns:
             Counts of what went, or would go.
         """
+        from listlens.pipeline.overview import forgotten
+
         plan = self.store.forgetting.plan(**what)
-        if not dry_run:
-            plan = self.store.forgetting.execute(plan)
-        return {"what": plan.what, "name": plan.name, "dry_run": dry_run, **plan.counts()}
+        return forgotten(plan if dry_run else self.store.forgetting.execute(plan), dry_run)
 
     # -- tasks and labels -------------------------------------------------------------------
 
@@ -327,27 +330,14 @@ class Project:
             starter: the starter tags too.
             progress: called with the task, photos done and their number.
         """
-        from listlens.pipeline.apply import require_same_backbone
         from listlens.pipeline.models import starter_model
-        from listlens.pipeline.tagging import tag
+        from listlens.pipeline.tagging import tag_all
 
         models = self.models(tasks)
         if starter or not models:
             known = [model for model in models if model.task != STARTER]
             models = [*known, starter_model(self.store, self.backbone.space)]
-        for model in models:
-            require_same_backbone(model.space, self.backbone.space)
-        total = sum(1 for _ in self.store.contents.scan())
-        return {
-            model.task: tag(
-                self.store,
-                model.model_id,
-                model.probs,
-                self.backbone.space,
-                lambda done, name=model.task: progress(name, done, total),  # type: ignore[misc]
-            )
-            for model in models
-        }
+        return tag_all(self.store, models, self.backbone.space, progress)
 
     def notices(self) -> list[str]:
         """What to know of models that run on another engine than their own."""
@@ -386,14 +376,21 @@ class Project:
 
         return export_embeddings(self.store, self.backbone.space, Path(path))
 
-    def search(self, query: str, limit: int = 20) -> list[dict[str, Any]]:
+    def search(self, query: str, limit: int = 20) -> PhotoList[dict[str, Any]]:
         """Find photos by a tag; see `listlens.pipeline.search.search`."""
+        from listlens.pipeline.notebook import hits
         from listlens.pipeline.search import search
 
-        return search(self.store, self.models(), query, limit)
+        return hits(search(self.store, self.models(), query, limit))
 
     def status(self) -> dict[str, Any]:
         """What the project holds, JSON-able."""
         from listlens.pipeline.overview import overview
 
         return {"project": str(self.root), **overview(self.store, self.tasks())}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what there is, and the first photos."""
+        from listlens.pipeline.notebook import project_html
+
+        return project_html(self.root, self.status(), self.store)

@@ -176,6 +176,11 @@ class Model:
         _write_whole(folder, content)
         return folder_hash(folder)
 
+    @property
+    def card(self) -> str:
+        """What it is, in words: the README of its folder."""
+        return card_text(self._meta())
+
     def _meta(self) -> dict[str, Any]:
         return {
             "format": FORMAT,

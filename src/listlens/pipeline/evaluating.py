@@ -71,6 +71,12 @@ class TrainResult:
         lines += self.summary["lines"]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same, and the confusion matrix."""
+        from listlens.pipeline.notebook import train_html
+
+        return train_html(self)
+
 
 def evaluate_task(
     store: Store,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from listlens.core.types import Status
-from listlens.pipeline.apply import embed_files
+from listlens.pipeline.apply import embed_files, require_same_backbone
 from listlens.pipeline.contents import CHUNK_FILES, batched, worker_pool
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from listlens.core.ports import Backbone
     from listlens.core.types import EmbeddingSpace
     from listlens.images.decode import Limits
+    from listlens.pipeline.models import LiveModel
     from listlens.store.open import Store
 
 PREDICT_BLOCK = 4096
@@ -62,6 +63,32 @@ def tag(
         predicted += len(ready)
         progress(predicted + already + without)
     return TagReport(predicted, already, without)
+
+
+def tag_all(
+    store: Store,
+    models: Sequence[LiveModel],
+    space: EmbeddingSpace,
+    progress: Callable[[str, int, int | None], None] = lambda step, done, total: None,
+) -> dict[str, TagReport]:
+    """`tag` for several models, by their tasks.
+
+    Raises:
+        ModelError: a model was trained on another backbone; nothing is answered then.
+    """
+    for model in models:
+        require_same_backbone(model.space, space)
+    total = sum(1 for _ in store.contents.scan())
+    return {
+        model.task: tag(
+            store,
+            model.model_id,
+            model.probs,
+            space,
+            lambda done, name=model.task: progress(name, done, total),  # type: ignore[misc]
+        )
+        for model in models
+    }
 
 
 def _usable(store: Store):  # type: ignore[no-untyped-def]
