@@ -1,9 +1,8 @@
 """Whether heat-maps are to be believed: deletion and insertion against maps that know nothing.
 
-For each backbone kind and task: `auto` in a temporary project on part of a photo set, then for
-held-out photos each method's map, its deletion and insertion area, and how far both are better than
-the mean over random maps of equal smoothness, with 95 % intervals (bootstrap over listings; one
-photo a listing). Needs LISTLENS_DATA. Run: python benchmarks/explain.py [--photos 40] [--only TASK]
+For each backbone kind and task: `auto` in a temporary project on part of a photo set, then for one
+photo a listing each method's map, its deletion and insertion area, and how far both are better than
+the mean over random maps of equal smoothness, with 95 % intervals (bootstrap over the photos). Needs LISTLENS_DATA. Run: python benchmarks/explain.py [--photos 40] [--only TASK]
 """
 
 from __future__ import annotations
@@ -99,9 +98,8 @@ def project_of(case: Case, folder: Path, data: Path) -> Path:
     return out
 
 
-def held_out(out: Path, label: str, n: int) -> Iterator[tuple[Asked, np.ndarray]]:
-    """Yield photos, one a listing, each with the model. Five folds: the shipped model saw them all,
-    which does not matter here: it is the model that is explained."""
+def explained(out: Path, label: str, n: int) -> Iterator[tuple[Asked, np.ndarray]]:
+    """Yield photos, one a listing, each with the model, whether it was trained on them or not."""
     with listlens.open(out) as project:
         task = project.store.labels.task(label)
         (live,) = project.models([label])
@@ -161,7 +159,7 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as folder:
             out = project_of(case, Path(folder), data)
-            photos = held_out(out, case.label, chosen.photos)
+            photos = explained(out, case.label, chosen.photos)
             found = np.stack([measured(asked, pixels, case.methods, seed)
                               for seed, (asked, pixels) in enumerate(photos)])  # fmt: skip
         for j, method in enumerate(case.methods):
