@@ -2,7 +2,8 @@
 
 For each backbone kind and task: `auto` in a temporary project on part of a photo set, then for one
 photo a listing each method's map, its deletion and insertion area, and how far both are better than
-the mean over random maps of equal smoothness, with 95 % intervals (bootstrap over the photos). Needs LISTLENS_DATA. Run: python benchmarks/explain.py [--photos 40] [--only TASK]
+the mean over random maps of equal smoothness, with 95 % intervals (bootstrap over the photos).
+Needs LISTLENS_DATA. Run: python benchmarks/explain.py [--photos 40] [--only houses]
 """
 
 from __future__ import annotations

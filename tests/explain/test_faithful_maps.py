@@ -56,8 +56,8 @@ def test_what_the_map_marks_is_what_the_answer_rests_on(
     classes = tuple(sorted(set(rooms)))
     truth = np.array([classes.index(room) for room in rooms])
     embeddings = backbone.embed(pixels).astype(np.float32)
-    head = fit(embeddings[:N_TRAIN], encode(truth[:N_TRAIN], 4, "single"), [0.03])
-    plainly = identity(4)
+    head = fit(embeddings[:N_TRAIN], encode(truth[:N_TRAIN], len(classes), "single"), [0.03])
+    plainly = identity(len(classes))
 
     def probs(vectors: np.ndarray) -> np.ndarray:
         return plainly.probs(head.logits(vectors), "single")

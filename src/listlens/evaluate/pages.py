@@ -19,7 +19,7 @@ def data_uri(jpeg: bytes | None) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii") if jpeg else ""
 
 
-def _percent(share: float | Estimate | None, digits: int = 0) -> str:
+def percent(share: float | Estimate | None, digits: int = 0) -> str:
     """In percent; what is not quite all or none is not rounded to it."""
     value = share.value if isinstance(share, Estimate) else share
     if value is None:
@@ -45,8 +45,8 @@ def place_in_words(percentile: float) -> str:
 
 def _headline_number(e: AnyEvaluation) -> str:
     """Shares that people can count are said in percent."""
-    percent = e.metric in ("accuracy", "macro_ap")
-    return _percent(e.headline, 1) if percent else _number(e.headline, 3)
+    share = e.metric in ("accuracy", "macro_ap")
+    return percent(e.headline, 1) if share else _number(e.headline, 3)
 
 
 def _number(estimate: Estimate | None, digits: int) -> str:
@@ -57,7 +57,8 @@ def _range(estimate: Estimate | None, digits: int) -> str:
     return "" if estimate is None else f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}"
 
 
-def _between(estimate: Estimate | None) -> str:
+def between(estimate: Estimate | None) -> str:
+    """Return the ends of an interval in percent, such as 40–60."""
     return "" if estimate is None else f"{100 * estimate.low:.0f}–{100 * estimate.high:.0f}"
 
 
@@ -78,8 +79,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "percent": _percent,
-        "between": _between,
+        "percent": percent,
+        "between": between,
         "bar": _bar,
         "number": _number,
         "range": _range,
