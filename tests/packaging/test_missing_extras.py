@@ -116,6 +116,29 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, absen
     assert f"pip install 'listlens[{extra}]'" in done.stdout
 
 
+def test_opencv_without_its_library_of_the_system_says_how_to_do_without(tmp_path):
+    code = """
+import sys
+
+class Broken:
+    def find_spec(self, name, path=None, target=None):
+        if name == 'cv2':
+            raise ImportError('libGL.so.1: cannot open shared object file')
+        return None
+
+sys.meta_path.insert(0, Broken())
+from listlens.core.errors import ConfigError
+from listlens.images.text import TextReader
+try:
+    TextReader()
+except ConfigError as error:
+    print(error)
+"""
+    done = run(code, [], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "libGL.so.1" in done.stdout and "opencv-python-headless" in done.stdout
+
+
 def test_the_default_install_reads_csv_and_opens_sqlite(tmp_path):
     code = """
 from pathlib import Path

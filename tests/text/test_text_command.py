@@ -46,6 +46,7 @@ def test_what_was_forgotten_is_not_found_and_not_shown(cli, project: Path):
     assert cli("search", "--words", "99", "-p", project, "--json").json["photos"] == []
 
 
+@pytest.mark.slow
 def test_a_file_that_is_gone_or_changed_is_said_and_tried_again(cli, project: Path):
     (project.parent / "photos" / "a" / "plain.jpg").unlink()
     ran = cli("text", "-p", project, "--json")
