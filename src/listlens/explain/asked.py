@@ -30,8 +30,7 @@ METHODS = ("auto", "cam", "rise", "occlusion", "shapley")
 """Ways to a heat-map. `auto`: class activation where the backbone has a feature map, else RISE."""
 
 N_RISE = 500
-"""Half-covered photos that RISE asks about: 2 s on two cores. See docs/explain.md for what more or
-fewer give."""
+"""Half-covered photos that RISE asks about: about 2 s on two idle cores."""
 
 N_OCCLUSION = 14
 """Windows a side, each a seventh of the photo wide: 197 photos."""
