@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from listlens.core.ports import Backbone, Source
     from listlens.images.files import Limits
     from listlens.labels.files import LabelFile
+    from listlens.learn.model import Model
     from listlens.pipeline.apply import Prediction
     from listlens.pipeline.comparing import CompareResult
     from listlens.pipeline.evaluating import TrainResult
@@ -105,13 +106,19 @@ class Project:
         """The backbone that the settings name, loaded on first use."""
         return backbone_of(self.config, self.root)
 
+    @cached_property
+    def backbone_for(self) -> Callable[[Model | None], Backbone]:
+        """What embeds photos for a model: the network that it brings, or the project's backbone."""
+        from listlens.pipeline.brought import Backbones
+
+        return Backbones(self.backbone)
+
     @property
     def limits(self) -> Limits:
         """Bounds for what comes in, from the settings."""
         from listlens.images.files import Limits
 
-        chosen = self.config.limits
-        return replace(Limits(), max_bytes=chosen.max_bytes, max_pixels=chosen.max_pixels)
+        return replace(Limits(), **self.config.limits.model_dump())
 
     @cached_property
     def text(self) -> PhotoText:
@@ -263,11 +270,13 @@ class Project:
         seed: int = 0,
         force: bool = False,
         pdf: bool = False,
+        finetune: bool | float = False,
         progress: StepProgress = lambda step, done, total: None,
     ) -> TrainResult:
         """Learn a task from its labels; writes a model and a report.
 
         Equal labels, photos and options give back the model that is there, unless `force`.
+        `finetune` tries to train the network too, for 240 s or for the seconds given.
 
         Raises:
             TrainingError: not enough labels; says what is needed.
@@ -276,18 +285,11 @@ class Project:
         from listlens.pipeline.training import train_task
 
         found = self.store.labels.task(task)
+        reports = self.root / "reports" / folder_name(found)
         return train_task(
-            self.store,
-            self.root,
-            found,
-            self.backbone,
-            reports=self.root / "reports" / folder_name(found),
-            target=target,
-            seed=seed,
-            force=force,
-            pdf=pdf,
-            progress=progress,
-        )
+            self.store, self.root, found, self.backbone, reports=reports, target=target, seed=seed,
+            force=force, pdf=pdf, finetune=finetune, progress=progress,
+        )  # fmt: skip
 
     def evaluate(self, task: str, **how: Any) -> TrainResult:
         """Judge a model by today's labels; see `listlens.pipeline.evaluating.evaluate_task`."""
@@ -337,14 +339,14 @@ class Project:
         if starter or not models:
             known = [model for model in models if model.task != STARTER]
             models = [*known, starter_model(self.store, self.backbone.space)]
-        return tag_all(self.store, models, self.backbone.space, progress)
+        return tag_all(self.store, models, self.backbone_for, self.limits, progress)
 
     def notices(self) -> list[str]:
         """What to know of models that run on another engine than their own."""
         from listlens.pipeline.apply import engine_notice
 
         models = [model.model for model in self.models() if model.model is not None]
-        return [text for m in models if (text := engine_notice(m, self.backbone))]
+        return [text for m in models if (text := engine_notice(m, self.backbone_for(m)))]
 
     def predict(
         self, files: Sequence[str | Path], tasks: Sequence[str] | None = None
@@ -361,7 +363,7 @@ class Project:
         }
         if not models:
             raise NotFoundError("no task has a model yet: listlens train TASK")
-        answers = predict_files(models, self.backbone, self.limits, files)
+        answers = predict_files(models, self.backbone_for, self.limits, files)
         yield from with_places(self.store, live, answers)
 
     def export(self, path: str | Path, *, probs: bool = False) -> int:

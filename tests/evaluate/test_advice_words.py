@@ -14,8 +14,8 @@ from listlens.core.types import Estimate, Policy
 from listlens.evaluate.advice import advice, headline, interval, of_hundred
 from listlens.evaluate.evaluation import Evaluation, Predicted, evaluate
 from listlens.evaluate.learning_curve import CurvePoint, judge
-from listlens.evaluate.pages import between, percent
 from listlens.evaluate.report import ReportData, render
+from listlens.evaluate.wording import between, percent
 
 CLASSES = ("bath", "bed", "yard")
 

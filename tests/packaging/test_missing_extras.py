@@ -84,6 +84,12 @@ def use():
     read_job(Path('config.yml'))
 """
 
+FINE_TUNE = """
+def use():
+    from listlens.pipeline.finetuning import require_torch
+    require_torch()
+"""
+
 
 def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -105,11 +111,22 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         (["psycopg"], OPEN_POSTGRES, "postgres"),
         (["onnxruntime"], LOAD_ONNXRUNTIME, "onnxruntime"),
         (["typst"], WRITE_PDF, "report"),
+        (["torch"], FINE_TUNE, "finetune"),
         (["rapidocr_onnxruntime"], READ_TEXT, "text"),
         (["yaml"], READ_YAML, "imageatm"),
     ],
-    ids=["parquet", "xlsx", "xlsx-reader", "postgresql", "onnxruntime", "pdf", "text", "imageatm"],
-)
+    ids=[
+        "parquet",
+        "xlsx",
+        "xlsx-reader",
+        "postgresql",
+        "onnxruntime",
+        "pdf",
+        "fine-tuning",
+        "text",
+        "imageatm",
+    ],
+)  # fmt: skip
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, absent, use, extra):
     done = run(use + REPORT, absent, tmp_path)
     assert done.returncode == 0, done.stderr

@@ -245,13 +245,28 @@ def train(
         bool, typer.Option("--force", help="Train although nothing changed since the last model.")
     ] = False,
     pdf: PdfOption = False,
+    finetune: Annotated[
+        bool,
+        typer.Option(
+            "--finetune",
+            help="Train the network too, and use it where it wins on listings that it never saw. "
+            "Takes minutes.",
+        ),
+    ] = False,
+    finetune_seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="The same with another time for its training than 240 s.", show_default=False
+        ),
+    ] = None,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
     """Learn a task from its labels; writes a model and a report.
 
     No choice is needed: the head, its regularisation, calibration and thresholds are chosen on
-    listings held out from training. Takes seconds, since photos were embedded by `ingest`.
+    listings held out from training. Takes seconds, since photos were embedded by `ingest`;
+    fine-tuning takes minutes and needs PyTorch (pip install 'listlens[finetune]').
     """
     import listlens.project
 
@@ -265,6 +280,7 @@ def train(
             seed=seed,
             force=force,
             pdf=pdf,
+            finetune=finetune if finetune_seconds is None else finetune_seconds,
             progress=lambda step, done, total: update(done, total, step),
         )
     show(result.as_dict(), result.text(), as_json=as_json)

@@ -21,8 +21,15 @@ from listlens.core.errors import MissingExtraError
 from listlens.core.files import whole
 from listlens.evaluate.advice import advice, headline
 from listlens.evaluate.figures_by_kind import drawn
-from listlens.evaluate.pages import place_in_words
-from listlens.evaluate.report import SHOWN_SUSPECTS, SHOWN_UNSURE, ReportData, ends, n_categories
+from listlens.evaluate.finetuned import fine_tuning_text
+from listlens.evaluate.report import (
+    SHOWN_SUSPECTS,
+    SHOWN_UNSURE,
+    ReportData,
+    ends,
+    n_categories,
+)
+from listlens.evaluate.wording import place_in_words
 
 Pictures = Callable[[str], bytes | None]
 
@@ -168,6 +175,7 @@ def _content(
             name: _add(folder, on_paper(str(svg)), "svg")
             for name, svg in drawn(data.main, data.learning_curve).items()
         },
+        "tuning": fine_tuning_text(data.fine_tuning),
         "facts": list(_facts(report["model"])),
     }
 

@@ -14,6 +14,7 @@ from listlens.core.types import Kind
 from listlens.evaluate.advice import Advice, advice, headline
 from listlens.evaluate.evaluation import Evaluation
 from listlens.evaluate.figures_by_kind import FIGURES, drawn
+from listlens.evaluate.finetuned import fine_tuning_text
 from listlens.evaluate.hierarchy import Confusion, NodeScore
 from listlens.evaluate.learning_curve import LearningCurve
 from listlens.evaluate.pages import data_uri, environment
@@ -61,6 +62,7 @@ class ReportData:
         n_ranked: how many were ranked; as many as `scored` by default.
         robustness: what is left of the answers when photos are changed.
         starter_tags: word to number of photos, where no label exists.
+        fine_tuning: what `pipeline.finetuning` tells, where it was tried.
         model: facts on how it was made, JSON-able; nested mappings become groups.
         created: time of making, as text.
     """
@@ -81,6 +83,7 @@ class ReportData:
     n_ranked: int = 0
     robustness: Robustness | None = None
     starter_tags: Mapping[str, int] = field(default_factory=dict)
+    fine_tuning: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
 
@@ -88,6 +91,11 @@ class ReportData:
     def main(self) -> AnyEvaluation | None:
         """The evaluation that the headline rests on: the test split, or else the folds."""
         return self.test or self.cross_validation
+
+    @property
+    def folds(self) -> str:
+        """What `cross_validation` was held out from."""
+        return "held-out part" if self.fine_tuning.get("chosen") else "grouped 5-fold"
 
     @property
     def classified(self) -> Evaluation | None:
@@ -119,7 +127,7 @@ class ReportData:
             "listings": self.n_listings,
         }
         if self.main is not None:
-            protocol = "own split" if self.test else "grouped 5-fold"
+            protocol = "own split" if self.test else self.folds
             out["test"] = {"protocol": protocol, **self.main.as_dict()}
         if self.cross_validation is not None:
             out["cross_validation"] = self.cross_validation.as_dict()
@@ -137,6 +145,8 @@ class ReportData:
         if self.robustness is not None:
             out["robustness"] = self.robustness.as_dict()
         out["starter_tags"] = dict(self.starter_tags)
+        if self.fine_tuning:
+            out["fine_tuning"] = _without_nan(self.fine_tuning)
         out["model"] = _without_nan(self.model)
         return out
 
@@ -218,6 +228,7 @@ def render(
         suspects=suspects,
         unsure=unsure,
         facts=_facts(data.model),
+        tuning=fine_tuning_text(data.fine_tuning),
         check_page=CHECK_PAGE if check_page else None,
     )
 

@@ -124,7 +124,7 @@ class TrainableGraph:
         part.graph.output.append(
             helper.make_tensor_value_info(self.cut, onnx.TensorProto.FLOAT, ["N", *self.cut_shape])
         )
-        return part.SerializeToString(deterministic=True)
+        return bytes(part.SerializeToString(deterministic=True))
 
     def forward(self, x: Tensor, values: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return embeddings `(n, d)` of what stands at the cut (photos where there is none).
@@ -176,7 +176,7 @@ class TrainableGraph:
             getattr(graph, field).extend(chosen)
         del graph.value_info[:]
         onnx.checker.check_model(made, full_check=True)
-        return made.SerializeToString(deterministic=True)
+        return bytes(made.SerializeToString(deterministic=True))
 
     def _folded(self, steps: list[Step]) -> list[Step]:
         """Compute what depends on constants alone, once."""
@@ -209,8 +209,16 @@ class TrainableGraph:
                     found.append((live[0], shape))
         if not found:
             return self.image
-        cut, self.cut_shape = min(found, key=lambda item: item[1][0])
+        cut, shape = min(found, key=lambda item: item[1][0])
+        if 2 * self._n_weights(self._behind(cut)) < self._n_weights(self.steps):
+            return self.image  # a small network: too little of it would learn
+        self.cut_shape = shape
         return cut
+
+    def _n_weights(self, steps: list[Step]) -> int:
+        """Numbers in the kernels of these steps."""
+        names = {s.inputs[i] for s in steps for i in WEIGHTED.get(s.op, ()) if i < len(s.inputs)}
+        return sum(self.constants[name].numel() for name in names if name in self.constants)
 
     def _behind(self, cut: str) -> list[Step]:
         """The steps that depend on the cut."""

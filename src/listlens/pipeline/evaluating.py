@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from listlens.core.errors import NotFoundError
+from listlens.evaluate.finetuned import verdict
 from listlens.evaluate.learning_curve import LearningCurve
 from listlens.evaluate.pdf import require_typst
 from listlens.images.decode import Limits
 from listlens.learn.model import Model
 from listlens.learn.policies import answers
+from listlens.pipeline.brought import backbone_for, examples_in
 from listlens.pipeline.checks import Check, write_checks
 from listlens.pipeline.dataset import build_examples
 from listlens.pipeline.heldout import Heldout
@@ -121,7 +123,9 @@ def evaluate_task(
     model = Model.load(folder, record.sha256)
     examples = build_examples(store, task, backbone.space)
     policy = store.models.policy(record.model_id)[1]
-    probs = model.probs(examples.data.embeddings)
+    backbone = backbone_for(model, backbone)
+    examples, embeddings = examples_in(store, examples, model, backbone)
+    probs = model.probs(embeddings)
     heldout = Heldout.of(folder).extended(
         [p.photo.photo_pk for p in examples.photos],
         probs,
@@ -147,20 +151,24 @@ def evaluate_task(
         task.name,
         task.kind,
         record.version,
-        _summary(judged, model, changed),
+        summary_of(judged, model, changed),
         checks,
         files,
         seconds=time.monotonic() - started,
     )
 
 
-def _summary(judged: Judged, model: Model, changed: Robustness | None) -> dict[str, Any]:
-    """The headline numbers, with what changed photos do to them."""
+def summary_of(judged: Judged, model: Model, changed: Robustness | None = None) -> dict[str, Any]:
+    """The headline numbers with sentences, what fine-tuning and changed photos came to."""
     summary = judged.summary(model.training.get("set_aside", {}))
-    if changed is None:
-        return summary
-    lines = [*summary["lines"], f"Changed photos: {changed.sentence}"]
-    return {**summary, "robustness": changed.as_dict(), "lines": lines}
+    told = model.training.get("fine_tuning")
+    if told:
+        summary["lines"].append(verdict(told))
+        summary["fine_tuning"] = told
+    if changed is not None:
+        summary["lines"].append(f"Changed photos: {changed.sentence}")
+        summary["robustness"] = changed.as_dict()
+    return summary
 
 
 def outcome_of(store: Store, task: Task, record: ModelView) -> dict[str, Any]:

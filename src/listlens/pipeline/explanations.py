@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from listlens.core.errors import NotFoundError, StoreError
 from listlens.core.types import STARTER
 from listlens.evaluate.explain_page import lead, write_explanations, write_looked_for
+from listlens.pipeline.brought import backbone_for
 from listlens.pipeline.explaining import explain_photos
 from listlens.pipeline.looking import what_classes_look_for
 from listlens.pipeline.model_saving import folder_name
@@ -83,7 +84,7 @@ def explain_task(
         store: photos, labels, models.
         root: the project's folder.
         task_name: what to explain.
-        backbone: the project's.
+        backbone: the project's; a model that brings a network of its own is asked with that.
         limits: bounds for the photos.
         photos: files, or ids of photos of the project; none: what each class looks for.
         name: class or node to explain; None for the model's own answer, or all classes.
@@ -99,6 +100,7 @@ def explain_task(
     """
     task = store.labels.task(task_name)
     live = _required(store, root, task)
+    backbone = backbone_for(live.model, backbone)
     folder = Path(out) if out is not None else root / "reports" / folder_name(task)
     facts: dict[str, Any] = {"task": task.name, "kind": live.kind, "version": live.version}
     if photos:

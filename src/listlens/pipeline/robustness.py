@@ -182,8 +182,8 @@ def _fitted_again(
     Empty where the head cannot be fitted again as it was.
     """
     data, training = examples.data, model.training
-    if "C" not in training:
-        return []
+    if "C" not in training or model.own_backbone is not None:
+        return []  # a network that learnt has seen the photos, whatever head is put on it
     wanted, _, learnt = encoded(
         data if data.kind in ("tree", "score") else with_classes(data, classes)
     )

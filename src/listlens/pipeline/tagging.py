@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from listlens.core.ports import Backbone
     from listlens.core.types import EmbeddingSpace
     from listlens.images.decode import Limits
+    from listlens.learn.model import Model
     from listlens.pipeline.models import LiveModel
     from listlens.store.open import Store
 
@@ -31,6 +32,39 @@ class TagReport:
     predicted: int
     already: int
     without_embedding: int
+
+
+def tag_all(
+    store: Store,
+    models: Sequence[LiveModel],
+    backbone_for: Callable[[Model | None], Backbone],
+    limits: Limits,
+    progress: Callable[[str, int, int | None], None] = lambda task, done, total: None,
+) -> dict[str, TagReport]:
+    """Tag with each model, task to report; photos are embedded first for one with its own network.
+
+    Raises:
+        ModelError: a model was trained on another backbone than there is.
+    """
+
+    def say(what: str, total: int | None) -> Callable[[int], None]:
+        return lambda done: progress(what, done, total)
+
+    for model in models:
+        require_same_backbone(model.space, backbone_for(model.model).space)
+    total, reports = sum(1 for _ in store.contents.scan()), {}
+    for model in models:
+        backbone = backbone_for(model.model)
+        if model.model is not None and model.model.own_backbone is not None:
+            embed_missing(store, backbone, limits, say(f"embedding for {model.task}", None))
+        reports[model.task] = tag(
+            store,
+            model.model_id,
+            model.probs,
+            backbone.space,
+            say(model.task, total),
+        )
+    return reports
 
 
 def tag(
@@ -63,32 +97,6 @@ def tag(
         predicted += len(ready)
         progress(predicted + already + without)
     return TagReport(predicted, already, without)
-
-
-def tag_all(
-    store: Store,
-    models: Sequence[LiveModel],
-    space: EmbeddingSpace,
-    progress: Callable[[str, int, int | None], None] = lambda step, done, total: None,
-) -> dict[str, TagReport]:
-    """`tag` for several models, by their tasks.
-
-    Raises:
-        ModelError: a model was trained on another backbone; nothing is answered then.
-    """
-    for model in models:
-        require_same_backbone(model.space, space)
-    total = sum(1 for _ in store.contents.scan())
-    return {
-        model.task: tag(
-            store,
-            model.model_id,
-            model.probs,
-            space,
-            lambda done, name=model.task: progress(name, done, total),  # type: ignore[misc]
-        )
-        for model in models
-    }
 
 
 def _usable(store: Store):  # type: ignore[no-untyped-def]

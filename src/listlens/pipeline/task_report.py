@@ -71,6 +71,7 @@ def write_task_report(
         learning_curve=judged.curve,
         set_aside=dict(model.training.get("set_aside", {})),
         scored=scored,
+        fine_tuning=model.training.get("fine_tuning", {}),
         n_ranked=len(placed),
         robustness=robustness,
         model=_facts(model, record) | {"labels": examples.fingerprint},
@@ -97,7 +98,7 @@ def _facts(model: Model, record: ModelView) -> dict[str, Any]:
         "fingerprint": model.fingerprint,
         "created": model.created,
         "policy": _policy(model),
-        **dict(model.training),
+        **{k: v for k, v in model.training.items() if k != "fine_tuning"},
     }  # fmt: skip
 
 
