@@ -9,6 +9,7 @@ import typer
 
 from listlens.cli.output import JsonOption, ProjectOption, progress, show, table
 from listlens.cli.photos import pairs
+from listlens.core.errors import InputError
 
 KindOption = Annotated[
     str | None,
@@ -154,6 +155,12 @@ def add(
             "taken from the labels.",
         ),
     ] = None,
+    nodes: Annotated[
+        Path | None,
+        typer.Option(
+            help="tree: a table with the columns class and parent, empty for a class at the top."
+        ),
+    ] = None,
     scale: ScaleOption = "",
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
@@ -163,9 +170,15 @@ def add(
     Example: listlens task add season --class winter --class other
     """
     import listlens.project
+    from listlens.pipeline.declared import nodes_in
 
+    given = tuple(classes or ())
+    if nodes is not None:
+        if kind != "tree":
+            raise InputError(f"--nodes goes with --kind tree, and the kind is {kind}.")
+        given += nodes_in(nodes)
     with listlens.project.open(project) as opened:
-        task = opened.add_task(name, kind, tuple(classes or ()), scale)
+        task = opened.add_task(name, kind, given, scale)
     result = {"name": task.name, "kind": task.kind, "classes": [c.name for c in task.classes]}
     show(result, f"Added task {name}. Next: listlens labels import {name} FILE", as_json=as_json)
 

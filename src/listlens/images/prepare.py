@@ -31,6 +31,8 @@ class Prepared:
         format: ``JPEG``, ``PNG``, ... as found in the bytes.
         width_px: of the full photo, upright.
         height_px: of the full photo, upright.
+        view: the photo as one looks at it, `(h, w, 3)` uint8 RGB, upright; None where not asked
+            for.
     """
 
     pixels: NDArray[np.uint8]
@@ -39,6 +41,7 @@ class Prepared:
     format: str
     width_px: int
     height_px: int
+    view: NDArray[np.uint8] | None = None
 
 
 def prepare(
@@ -48,6 +51,7 @@ def prepare(
     limits: Limits = DEFAULT_LIMITS,
     thumbnail_px: int = 0,
     measure: bool = True,
+    view_px: int = 0,
 ) -> Prepared:
     """Decode once, and derive everything from that.
 
@@ -57,6 +61,7 @@ def prepare(
         limits: what one photo may cost.
         thumbnail_px: long side of the thumbnail; 0 for none. Never larger than the photo.
         measure: whether to measure.
+        view_px: short side of the view, which is never larger than the photo; 0 for none.
 
     Raises:
         PhotoError: with the reason; nothing else, whatever the bytes.
@@ -76,6 +81,7 @@ def prepare(
         format=decoded.format,
         width_px=decoded.width_px,
         height_px=decoded.height_px,
+        view=_view(decoded, view_px) if view_px else None,
     )
 
 
@@ -105,6 +111,13 @@ def _input(decoded: Decoded, preprocessing: Preprocessing) -> NDArray[np.uint8]:
         pixels = pixels[top : top + side, left : left + side]
     size = preprocessing.size_px
     return decoded.finished(resize(pixels, size, size, preprocessing.interpolation))
+
+
+def _view(decoded: Decoded, short_px: int) -> NDArray[np.uint8]:
+    height, width, _ = decoded.pixels.shape
+    scale = min(1.0, short_px / min(height, width))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    return decoded.finished(resize(decoded.pixels, *size, "box") if scale < 1 else decoded.pixels)
 
 
 def _within(decoded: Decoded, long_px: int) -> tuple[int, int]:

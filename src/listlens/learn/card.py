@@ -59,7 +59,7 @@ def card_text(meta: Mapping[str, Any]) -> str:
         lines.append(f"- Thresholds chosen for {meta['policy']['target']}.")
     if training:
         lines.append(
-            f"- Trained on {training.get('n_train', '?')} photos, C {training.get('C', '?')}, "
+            f"- Trained on {training.get('n_train', '?')} photos, {_setting(training)}, "
             f"judged by {training.get('protocol', '?')}."
         )
     for name, why in training.get("set_aside", {}).items():
@@ -147,6 +147,23 @@ def _answers(kind: str, classes: Sequence[str]) -> str:
         )
     answers = "one class of" if kind == "single" else "any number of"
     return f"Gives a photo {answers} {len(classes)}: {shown}."
+
+
+def _setting(training: Mapping[str, Any]) -> str:
+    """The kind of head and its regularisation."""
+    discriminant = (
+        f"linear discriminant (shrinkage {training.get('shrinkage')}, leaning "
+        f"{training.get('leaning')})"
+    )
+    head = training.get("head", "logistic")
+    if head == "discriminant":
+        return discriminant
+    logistic = f"C {training.get('C', '?')}"
+    return (
+        f"mean of {discriminant} and logistic regression, {logistic}"
+        if head == "joint"
+        else (logistic)
+    )
 
 
 def _number(value: Any) -> str:
