@@ -75,7 +75,8 @@ def with_box(photo: bytes, box: tuple[float, float, float, float]) -> bytes:
     """
     image = _opened(photo)
     width, height = image.size
-    at = [box[0] * width, box[1] * height, box[2] * width - 1, box[3] * height - 1]
+    left, top = box[0] * width, box[1] * height
+    at = [left, top, max(left, box[2] * width - 1), max(top, box[3] * height - 1)]
     pen = ImageDraw.Draw(image)
     thick = max(2, round(max(image.size) / 100))
     pen.rectangle(at, outline=(0, 0, 0), width=thick + 2)
