@@ -15,6 +15,8 @@ from listlens.images.files import DEFAULT_LIMITS, Limits
 from listlens.images.measures import Measures, measure_photo
 from listlens.images.resize import resize
 
+Pixels = NDArray[np.uint8]
+
 _THUMBNAIL_QUALITY = 80
 
 
@@ -83,6 +85,22 @@ def prepare(
     )
 
 
+def upright_pixels(data: bytes, long_px: int, *, limits: Limits = DEFAULT_LIMITS) -> Pixels:
+    """Decode a photo to `(h, w, 3)` uint8 sRGB, upright, its long side at most this.
+
+    Raises:
+        PhotoError: with the reason; nothing else, whatever the bytes.
+    """
+    decoded = decode(data, reduced_px=long_px, limits=limits)
+    return decoded.finished(resize(decoded.pixels, *_within(decoded, long_px), "bilinear"))
+
+
+def input_of(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
+    """Return the backbone's input of a photo that was decoded before, `(h, w, 3)` uint8 upright."""
+    height, width, _ = pixels.shape
+    return _input(Decoded(pixels, 1, None, "", width, height), preprocessing)
+
+
 def _input(decoded: Decoded, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """Resize, then finish: the result is 10 times smaller."""
     pixels = decoded.pixels
@@ -102,11 +120,15 @@ def _view(decoded: Decoded, short_px: int) -> NDArray[np.uint8]:
     return decoded.finished(resize(decoded.pixels, *size, "box") if scale < 1 else decoded.pixels)
 
 
-def _thumbnail(decoded: Decoded, long_px: int) -> bytes:
+def _within(decoded: Decoded, long_px: int) -> tuple[int, int]:
+    """Height and width with the long side at most this; never larger than decoded."""
     height, width, _ = decoded.pixels.shape
     scale = min(1.0, long_px / max(height, width))
-    size = max(1, round(height * scale)), max(1, round(width * scale))
-    small = decoded.finished(resize(decoded.pixels, *size, "bilinear"))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _thumbnail(decoded: Decoded, long_px: int) -> bytes:
+    small = decoded.finished(resize(decoded.pixels, *_within(decoded, long_px), "bilinear"))
     stream = io.BytesIO()
     Image.fromarray(small).save(stream, "JPEG", quality=_THUMBNAIL_QUALITY)
     return stream.getvalue()
