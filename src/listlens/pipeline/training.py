@@ -84,7 +84,7 @@ def train_task(
     """
     if pdf:
         require_typst()
-    finetune_s = checked_seconds(finetune)
+    finetune_s, options = checked_seconds(finetune), TrainOptions(seed=seed, target=target)
     started = time.monotonic()
     progress("checking labels", 0, 100)
     reports.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def train_task(
         result = _kept(store, root, task, backbone, reports, kept, examples, earlier_checks, pdf)
         return replace(result, reused=True, seconds=time.monotonic() - started)
     run_id = store.models.record_run(task.task_id, config, examples.fingerprint, seed)
-    options, aside = TrainOptions(seed=seed, target=target), tempfile.TemporaryDirectory()
+    aside = tempfile.TemporaryDirectory()
     try:
         learnt = _learn(store, examples, backbone, options, finetune_s, aside.name, progress)
         checks = [*before, *learnt.checks]
