@@ -128,7 +128,8 @@ def auto(
         progress: called with the step, what is done, and the total or None.
 
     Raises:
-        InputError, ConfigError, LabelError, TrainingError: what is wrong, what is allowed, what to do.
+        InputError, ConfigError, LabelError, TrainingError: what is wrong, what is allowed, and
+            what to do.
     """
     parse_target(target)  # refused before photos are read, which takes long
     if pdf:

@@ -29,7 +29,7 @@ EPSILON = 1e-3
 """Keras' default of BatchNormalization."""
 NORMS = ("gamma", "beta", "moving_mean", "moving_variance")
 MOST_CHANNELS = 2048
-"""Twice those of the network at full width; a file may claim any shape, and memory is not endless."""
+"""Twice those of the network at full width: a file may claim any shape, memory holds few."""
 
 
 def convert_keras(weights: Path, out: Path) -> dict[str, Any]:
