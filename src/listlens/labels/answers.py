@@ -158,6 +158,8 @@ def is_between_steps(scale: Sequence[str], value: Any) -> bool:
 
 def _number(value: Any) -> float | str | None:
     """A finite number, None where there is none, or what is wrong."""
+    if isinstance(value, (list, dict)):
+        return f"{value!r} is not a number"
     text = id_text(value)
     if not text:
         return None
