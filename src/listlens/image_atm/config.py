@@ -87,7 +87,8 @@ def read_job(path: Path) -> Job:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotFoundError(f"there is no configuration file {path}.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError, yaml.YAMLError, RecursionError) as error:
+        # PyYAML lets errors of int() and of dates through, such as of 2020-99-99.
         raise ConfigError(f"{path} cannot be read: {error}. It must be YAML in UTF-8.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} is no Image ATM configuration. Allowed keys: {', '.join(_TOP)}.")
