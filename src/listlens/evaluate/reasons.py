@@ -85,7 +85,6 @@ def reasons(measured: Floats, scores: Floats) -> list[tuple[str, ...]]:
             place = percentile(column[low], column[known])
             for i, share in zip(low.tolist(), place.tolist(), strict=True):
                 if share < WORST:
-                    better = int(100 * (1 - share) + 1e-9)  # 1 - 0.07 is a little less than 0.93
-                    text = f"{measure.worse} than {better} % of your photos"
+                    text = f"{measure.worse} than {int(100 * (1 - share))} % of your photos"
                     found[i].append((share, text))
     return [tuple(text for _, text in sorted(one)[:MOST]) for one in found]
