@@ -222,8 +222,8 @@ def test_the_page_of_classes_says_what_a_direction_is(kind, words, tmp_path) -> 
         {"image": "a", "listing_id": "L", "contribution": -1.25, "label": None, "box": None},
         {"image": "b", "listing_id": "L", "contribution": 2.0, "label": "bed", "box": [0, 0, 1, 1]},
     ]
-    facts = {"task": "t", "kind": kind, "version": 1, "n_classes": 12345,
-             "classes": [{"name": "bed", "photos": photos}, {"name": "bath", "photos": []}]}  # fmt: skip
+    classes = [{"name": "bed", "photos": photos}, {"name": "bath", "photos": []}]
+    facts = {"task": "t", "kind": kind, "version": 1, "n_classes": 12345, "classes": classes}
     write_looked_for(tmp_path / "classes.html", facts, [[None, b"jpeg"], []])
     html = (tmp_path / "classes.html").read_text("utf-8")
     assert f"one direction for each {words}" in html
