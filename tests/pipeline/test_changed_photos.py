@@ -145,6 +145,22 @@ def test_a_network_that_learnt_from_the_photos_is_said_to_have_seen_them(files) 
     assert asked(files, change=own).protocol == SEEN
 
 
+def test_a_tree_is_asked_again_by_the_head_that_it_has_whichever_that_is(files) -> None:
+    setting = {"shrinkage": 0.3, "leaning": 16.0}
+    found = []
+    for head in ("logistic", "discriminant", "joint"):
+
+        def noted(model: Model, head: str = head) -> Model:
+            own = {k: v for k, v in model.training.items() if k != "C" or head != "discriminant"}
+            return replace(model, training={**own, **setting, "head": head})
+
+        found.append(asked(files, "tree", change=noted))
+    assert [one.protocol for one in found] == [LEFT_OUT] * 3
+    assert all(one.clean.value > 0.8 for one in found)
+    values = [tuple(change.value.value for change in one.changes) for one in found]
+    assert len(set(values)) == 3
+
+
 def test_files_that_are_gone_or_broken_are_left_out(files, tmp_path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(files[0].read_bytes()[:100])
