@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -19,16 +20,18 @@ import pytest
 
 from listlens.backbones.registry import load_backbone
 from listlens.backbones.timm_network import require_timm
-from listlens.core.errors import ConfigError, InputError, ListlensError, NotFoundError
+from listlens.core.errors import ConfigError, InputError, ListlensError
 from listlens.images.prepare import prepare
 
 Cli = Callable[..., Any]
 
-try:
-    timm: Any = require_timm()
-    REASON = ""
-except ListlensError as error:
-    timm, REASON = None, f"timm cannot be imported here: {error}"
+timm: Any = None
+REASON = "timm is not installed: pip install 'listlens[timm]'"
+if importlib.util.find_spec("timm"):
+    try:
+        timm = require_timm()
+    except ListlensError as error:
+        REASON = str(error)
 
 needs_timm = pytest.mark.skipif(timm is None, reason=REASON)
 
@@ -97,3 +100,112 @@ def test_an_exported_network_embeds_photos_as_timm_does(
     if feature_map:
         maps = backbone.feature_maps(pixels)
         np.testing.assert_allclose(maps.mean((2, 3)), want, atol=1e-3 * np.abs(want).max())
+
+
+@needs_timm
+@pytest.mark.slow
+def test_the_same_weights_give_the_same_bytes_and_a_size_of_ones_own(
+    tmp_path: Path, cli: Cli
+) -> None:
+    weights = write_weights(tmp_path / "mine.pth", "test_resnet", num_classes=3)
+    digests = set()
+    for out in (tmp_path / "a.onnx", tmp_path / "nets" / "b.onnx"):
+        args = ("--weights", weights, "--out", out, "--size", 96)
+        ran = cli("backbone", "export", "test_resnet", *args)
+        assert ran.code == 0, ran.err
+        assert "not stated; see where the weights come from" in ran.out
+        assert f'name = "{out.as_posix()}"' in ran.out
+        assert str(Path(__file__).parents[2]).encode() not in out.read_bytes()
+        digests.add(hashlib.sha256(out.read_bytes()).hexdigest())
+    assert len(digests) == 1
+    told = json.loads((tmp_path / "a.onnx.json").read_text(encoding="utf-8"))
+    assert told["size_px"] == 96
+    assert told["source"].startswith("timm ") and "mine.pth" in told["source"]
+    assert load_backbone(str(tmp_path / "a.onnx"), n_threads=1).preprocessing.size_px == 96
+
+
+@needs_timm
+def test_an_unknown_name_is_refused_with_the_nearest_ones(cli: Cli) -> None:
+    ran = cli("backbone", "export", "resnett18")
+    assert ran.code == 2
+    assert "has no network 'resnett18'. Did you mean 'resnet18'" in ran.err
+    ran = cli("backbone", "export", "resnet18.a1_in2k")
+    assert ran.code == 2
+    assert "Did you mean 'a1_in1k'?" in ran.err
+
+
+@needs_timm
+def test_a_hub_that_cannot_be_reached_says_which_file_to_bring(tmp_path: Path) -> None:
+    hub = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", "from listlens.cli import main; main()", "backbone", "export",
+         "resnet18.a1_in1k"],
+        env={**os.environ, **hub}, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 5, done.stderr
+    assert "http://127.0.0.1:9/timm/resnet18.a1_in1k/resolve/main/model.safetensors" in done.stderr
+    assert "backbone export resnet18.a1_in1k --weights model.safetensors" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - started < 90
+
+
+@needs_timm
+def test_weights_that_do_not_fit_are_refused_and_nothing_is_written(
+    tmp_path: Path, cli: Cli
+) -> None:
+    other = write_weights(tmp_path / "other.safetensors", "test_vit")
+    (tmp_path / "damaged.safetensors").write_bytes(b"no weights")
+    (tmp_path / "code.pth").write_bytes(pickle.dumps(print))
+    out = tmp_path / "net.onnx"
+    for file, code, words in [
+        (other, 2, "other.safetensors does not fit test_resnet at 160 px"),
+        (tmp_path / "damaged.safetensors", 2, "cannot be read as weights"),
+        (tmp_path / "code.pth", 2, "a pickle may run any code"),
+        (tmp_path / "absent.pth", 3, "is not there"),
+        (tmp_path / "code.onnx", 2, "Allowed: .safetensors, .pth, .pt, .bin"),
+    ]:
+        ran = cli("backbone", "export", "test_resnet", "--weights", file, "--out", out)
+        assert (ran.code, words in ran.err) == (code, True), ran.err
+    for size in (4, 4096):
+        ran = cli("backbone", "export", "test_resnet", "--weights", other, "--size", size)
+        assert ran.code == 2 and "Allowed: 16 to 2048" in ran.err
+    assert not out.exists()
+
+
+def test_a_file_that_could_not_be_named_in_the_settings_is_refused(cli: Cli) -> None:
+    ran = cli("backbone", "export", "resnet18", "--out", "resnet18.bin")
+    assert ran.code == 2
+    assert "must end in .onnx" in ran.err
+
+
+class Broken:
+    """Makes one package fail while it is imported, as compiled parts that do not fit do."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == self.name:
+            raise RuntimeError("operator torchvision::nms does not exist")
+
+
+def test_a_broken_installation_names_the_import_that_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken("torch"), *sys.meta_path])
+    with pytest.raises(
+        ConfigError, match=r"import torch failed \(RuntimeError: operator"
+    ) as caught:
+        require_timm()
+    assert "--force-reinstall torch torchvision timm" in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["source", "licence"])
+def test_where_a_network_comes_from_is_text(key: str, tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"")
+    told = {"size_px": 32, "embedding": "e", key: 7}
+    (tmp_path / "net.onnx.json").write_text(json.dumps(told))
+    with pytest.raises(InputError, match=f"{key} is 7. Allowed: text"):
+        load_backbone(str(tmp_path / "net.onnx"))

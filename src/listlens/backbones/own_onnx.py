@@ -28,6 +28,9 @@ from listlens.core.types import Preprocessing
 
 REQUIRED = ("size_px", "embedding")
 ALLOWED = (*REQUIRED, "mean", "std", "fit", "interpolation", "feature_map", "source", "licence")
+TEXTS = {"embedding": "an output's name", "feature_map": "an output's name"} | dict.fromkeys(
+    ("source", "licence"), "text"
+)
 CHOICES = {"fit": ("squash", "crop"), "interpolation": ("bicubic", "bilinear", "box")}
 
 
@@ -99,12 +102,9 @@ def described_by(text: bytes, sidecar: Path) -> dict[str, Any]:
             raise InputError(f"{sidecar}: {key} is {described[key]!r}. Allowed: {choices}.")
     if type(described["size_px"]) is not int or not 16 <= described["size_px"] <= 2048:
         raise InputError(f"{sidecar}: size_px is {described['size_px']!r}. Allowed: 16 to 2048.")
-    for key in ("embedding", "feature_map"):
+    for key, allowed in TEXTS.items():
         if not isinstance(described.get(key, ""), str):
-            raise InputError(f"{sidecar}: {key} is {described[key]!r}. Allowed: an output's name.")
-    for key in ("source", "licence"):
-        if not isinstance(described.get(key, ""), str):
-            raise InputError(f"{sidecar}: {key} is {described[key]!r}. Allowed: text.")
+            raise InputError(f"{sidecar}: {key} is {described[key]!r}. Allowed: {allowed}.")
     return described
 
 

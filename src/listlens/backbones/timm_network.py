@@ -168,10 +168,13 @@ def downloaded(name: str, config: Any) -> Path:
         InputError: there is no such file, or the hub does not give it to just anybody.
         DownloadError: the hub cannot be reached.
     """
-    own = f"or give a file of your own: listlens backbone export {name} --weights FILE"
+    own = f"listlens backbone export {name} --weights FILE"
     if not config.hf_hub_id:
-        place = f" at the hub; they are at {config.url}. Fetch them there," if config.url else ","
-        raise InputError(f"timm has no weights for {name}{place} {own}")
+        if config.url:
+            raise InputError(
+                f"the hub has no weights of {name}. Fetch them from {config.url}, and: {own}"
+            )
+        raise InputError(f"timm has no weights for {name}. Give your own: {own}")
     from huggingface_hub import hf_hub_download, hf_hub_url
 
     repository, _, revision = config.hf_hub_id.partition("@")
@@ -186,8 +189,8 @@ def downloaded(name: str, config: Any) -> Path:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in (401, 403, 404):
             raise InputError(
-                f"the hub does not give {address} (HTTP {status}). Sign in there if it asks for "
-                f"that, {own}"
+                f"the hub does not give {address} (HTTP {status}). If the page asks for a log-in, "
+                f"fetch the file there, and: {own}"
             ) from error
         raise DownloadError(
             f"the weights of {name} cannot be fetched from {address} ({first_line(cause)}). "
@@ -217,9 +220,9 @@ def read_weights(path: Path) -> State:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each format raises its own kinds
         raise InputError(
-            f"{path} cannot be read as weights ({type(error).__name__}: {first_line(error)}). It "
-            "must hold tensors and nothing else, since a pickle may run any code. Save it again "
-            "where you trust it: safetensors.torch.save_file(model.state_dict(), FILE)"
+            f"{path} cannot be read as weights ({type(error).__name__}). It must be whole, and "
+            "hold tensors and nothing else, since a pickle may run any code. Save it again where "
+            "you trust it: safetensors.torch.save_file(model.state_dict(), FILE)"
         ) from error
     for key in WRAPPERS:
         if isinstance(found, dict) and isinstance(found.get(key), dict):
@@ -249,7 +252,8 @@ def built(timm: Any, name: str, config: Any, state: State, size_px: int, path: P
             if n_classes:
                 model.reset_classifier(0)
         except Exception as error:  # whatever a network's own code raises
-            problems.append(" ".join(str(error).split())[:400])
+            said = " ".join(str(error).split())
+            problems.append(said if len(said) < 300 else f"{said[:300]} ...")
             continue
         return model.eval()
     raise InputError(
