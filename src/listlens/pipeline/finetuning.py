@@ -24,8 +24,9 @@ from listlens.backbones.registry import usable_cores
 from listlens.core.errors import InputError, MissingExtraError
 from listlens.finetune.augment import Augmentation
 from listlens.finetune.compare import Comparison, compare, with_learnt
-from listlens.learn.candidates import Candidate, TrainOptions, mix_of, weighted
+from listlens.learn.candidates import TrainOptions, mix_of, weighted
 from listlens.learn.heads import fit
+from listlens.learn.learner import logistic_part
 from listlens.learn.model import BACKBONE
 from listlens.learn.recipe import encoded, train
 from listlens.pipeline.finetune_photos import Ready, embed_examples, read_photos
@@ -212,7 +213,7 @@ def _start(
 ) -> tuple[Head, Targets]:
     """The head on the frozen embeddings of the photos to learn from, and their targets."""
     told, rows = frozen.selection, np.flatnonzero(ready.parts.learn)
-    chosen = Candidate(told["class_weight"], float(told["C"]), told.get("sharing", 0.0))
+    chosen = logistic_part(told)
     wanted = weighted(targets.rows(rows), chosen)
     way = chosen.path(options.strengths)
     mix = mix_of(ready.examples.data.kind, frozen.classes, chosen)
