@@ -125,6 +125,29 @@ def test_the_same_weights_give_the_same_bytes_and_a_size_of_ones_own(
 
 
 @needs_timm
+@pytest.mark.slow
+def test_a_project_learns_and_fine_tunes_on_an_exported_network(
+    new_shop: Callable[..., Any], tmp_path: Path, cli: Cli
+) -> None:
+    shop, home = new_shop(tmp_path / "shop", n_listings=80, seed=100), tmp_path / "home"
+    assert cli("init", home).code == 0
+    weights = write_weights(tmp_path / "w.safetensors", "test_resnet")
+    out = home / "net.onnx"
+    assert cli("backbone", "export", "test_resnet", "--weights", weights, "--out", out).code == 0
+    settings = home / "listlens.toml"
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(text.replace('"efficientnet-lite0"', '"net.onnx"'), encoding="utf-8")
+    assert cli("ingest", shop.photos, "-p", home, "--json").json["embedded"] == 240
+    assert cli("task", "add", "shape", "-p", home).code == 0
+    assert cli("labels", "import", "shape", shop.labels, "-p", home).code == 0
+    assert cli("train", "shape", "-p", home).code == 0
+    assert cli("tag", "-p", home).code == 0
+    ran = cli("train", "shape", "--finetune-seconds", "5", "-p", home, "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["summary"]["fine_tuning"]["training"]["losses"]
+
+
+@needs_timm
 def test_an_unknown_name_is_refused_with_the_nearest_ones(cli: Cli) -> None:
     ran = cli("backbone", "export", "resnett18")
     assert ran.code == 2

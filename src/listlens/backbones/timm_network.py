@@ -126,7 +126,7 @@ def broken(package: str, error: Exception) -> ConfigError:
     )
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return what an error says, cut to a line."""
     return next(iter(str(error).strip().splitlines()), "no reason given")[:300]
 
