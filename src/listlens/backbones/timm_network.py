@@ -83,7 +83,7 @@ def load_timm(name: str, weights: Path | None = None, size_px: int | None = None
     state = read_weights(path)
     model = built(timm, name, config, state, size, path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    origin = f"{config.hf_hub_id}" if weights is None else path.name
+    origin = config.hf_hub_id if weights is None else path.name
     return Loaded(
         model,
         size,
