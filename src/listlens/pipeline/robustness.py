@@ -15,9 +15,8 @@ from listlens.evaluate.robustness import Changed, Robustness
 from listlens.images.additions import with_banner, with_second
 from listlens.images.distortions import DISTORTIONS, distort
 from listlens.images.prepare import input_of, upright_pixels
-from listlens.learn.candidates import Candidate, mix_of, weighted
 from listlens.learn.dataset import known_rows
-from listlens.learn.heads import fit
+from listlens.learn.learner import Learner, candidate_of, logistic_part
 from listlens.learn.policies import answers
 from listlens.learn.recipe import encoded
 from listlens.learn.usable import with_classes
@@ -182,27 +181,25 @@ def _fitted_again(
     Empty where the head cannot be fitted again as it was.
     """
     data, training = examples.data, model.training
-    if "C" not in training or model.own_backbone is not None:
+    if model.own_backbone is not None or not {"C", "head"} & set(training):
         return []  # a network that learnt has seen the photos, whatever head is put on it
-    wanted, _, learnt = encoded(
+    wanted, answered, learnt = encoded(
         data if data.kind in ("tree", "score") else with_classes(data, classes)
     )
     if learnt != classes:
         return []
-    candidate = Candidate(
-        training.get("class_weight", "none"), float(training["C"]), training.get("sharing", 0.0)
-    )
-    mix = mix_of(data.kind, classes, candidate)
+    best, strengths = candidate_of(training), (logistic_part(training).strength,)
+    learner = Learner(data.embeddings, wanted, answered, classes, strengths)
+    own = np.unique(data.groups, return_inverse=True)[1] % N_PARTS
     groups = data.groups[rows]
     part = np.unique(groups, return_inverse=True)[1] % N_PARTS
     judges = []
     for n in np.unique(part).tolist():
         some = np.flatnonzero(part == n)
-        inside = np.flatnonzero(~np.isin(data.groups, groups[some]) & wanted.known)
-        if not len(inside):
+        inside = ~np.isin(data.groups, groups[some]) & wanted.known
+        if not inside.any():
             return []
-        targets = weighted(wanted.rows(inside), candidate)
-        head = fit(data.embeddings[inside], targets, [candidate.strength], mix)
+        head = learner.fit(np.flatnonzero(inside), best, np.where(inside, own, -1))
         judges.append((some, replace(model, head=head)))
     return judges
 
