@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from listlens.core.errors import LabelError, suggest
 from listlens.core.scale import scale_of
@@ -183,11 +184,12 @@ def votes_of_pairs(
     return found
 
 
-def _placed(strength: np.ndarray[Any, Any], steps: Sequence[float]) -> np.ndarray[Any, Any]:
+def _placed(strength: NDArray[np.float64], steps: Sequence[float]) -> NDArray[np.float64]:
     """Where strengths `(n,)` stand on the scale, in hundredths of its smallest step."""
     low, high = steps[0], steps[-1]
     spread = float(strength.std())
     unit = (strength - strength.mean()) / spread if spread > 1e-9 else np.zeros(len(strength))
     place = (low + high) / 2 + unit * (high - low) / DEVIATIONS
     fine = min(np.diff(steps)) / 100
-    return np.clip(low + np.round((place - low) / fine) * fine, low, high)
+    found: NDArray[np.float64] = np.clip(low + np.round((place - low) / fine) * fine, low, high)
+    return found

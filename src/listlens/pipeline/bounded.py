@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 MOST_WHOLE = 2_000_000
 """Photos times classes up to which held-out answers are kept whole: 24 MB."""
 
-N_KEPT = 16
-"""Likeliest classes kept a photo: 10 MB for 150,000 photos."""
+N_KEPT = 10
+"""Likeliest classes kept a photo: 6 MB for 150,000 photos."""
 
 _CELLS = 1 << 22  # probabilities looked at once
 
@@ -82,10 +82,11 @@ def bounded_marks(marks: NDArray[np.bool_], name: str) -> dict[str, NDArray[Any]
     """
     bits = np.packbits(marks, axis=1)
     if not bits.size:
-        return {f"{name}_bits": bits, f"{name}_row": np.zeros(len(bits), np.int32)}
+        return {f"{name}_bits": bits, f"{name}_row": np.zeros(len(bits), np.uint16)}
     whole = np.ascontiguousarray(bits).view(f"V{bits.shape[1]}").reshape(-1)
     _, first, row = np.unique(whole, return_index=True, return_inverse=True)
-    return {f"{name}_bits": bits[first], f"{name}_row": row.reshape(-1).astype(np.int32)}
+    small = np.uint16 if len(first) <= np.iinfo(np.uint16).max else np.uint32
+    return {f"{name}_bits": bits[first], f"{name}_row": row.reshape(-1).astype(small)}
 
 
 def whole_marks(arrays: Mapping[str, NDArray[Any]], name: str, n_classes: int) -> NDArray[np.bool_]:
