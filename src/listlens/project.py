@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from listlens.pipeline.pairs import AnyLabelFile
     from listlens.pipeline.reading import PhotoText
     from listlens.pipeline.tagging import TagReport
+    from listlens.pipeline.tree_proposal import TreeProposal
 
 StepProgress = Callable[[str, int, int | None], None]
 """Called with the step, what is done and the total (None: not known)."""
@@ -249,6 +250,19 @@ class Project:
         from listlens.pipeline.export import export_labels
 
         return export_labels(self.store, self.store.labels.task(task), Path(path))
+
+    def propose_tree(self, task: str, path: str | Path, n_levels: int = 2) -> TreeProposal:
+        """Propose a category tree of a trained task's classes, as a table for a person to edit.
+
+        Args:
+            task: of one class a photo, with a model.
+            path: file to write: .csv, .jsonl or .parquet, as `listlens task add --nodes` reads it.
+            n_levels: levels of groups, above the classes.
+        """
+        from listlens.pipeline.tree_proposal import propose_tree
+
+        found = self.store.labels.task(task)
+        return propose_tree(self.store, self.root, found, Path(path), n_levels)
 
     # -- learning ---------------------------------------------------------------------------
 

@@ -199,6 +199,31 @@ def list_tasks(project: ProjectOption = Path(), as_json: JsonOption = False) -> 
     show({"tasks": result}, text, as_json=as_json)
 
 
+@task_app.command("propose-tree")
+def propose_tree(
+    task: Annotated[str, typer.Argument(help="A task of kind single that has a model.")],
+    out: Annotated[Path, typer.Option(help="Table to write: .csv, .jsonl or .parquet.")] = Path(
+        "tree.csv"
+    ),
+    levels: Annotated[int, typer.Option(help="Levels of groups above the classes: 1 to 4.")] = 2,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Propose a category tree of a task's flat classes, for a person to edit.
+
+    Classes that look alike and that the model takes for each other stand together. The table has
+    the columns class and parent: rename groups, move classes, then `task add NAME --kind tree
+    --nodes FILE` and `labels import NAME LABELS` with the flat labels.
+
+    Example: listlens task propose-tree room --out tree.csv
+    """
+    import listlens.project
+
+    with listlens.project.open(project) as opened:
+        proposal = opened.propose_tree(task, out, levels)
+    show(proposal.as_dict(), proposal.text(), as_json=as_json)
+
+
 @labels_app.command("import")
 def import_labels(
     task: Annotated[str, typer.Argument(help="The task that the labels answer.")],

@@ -6,10 +6,11 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from listlens.core.errors import LabelError, suggest
-from listlens.core.tree import Tree
+from listlens.core.tree import SEPARATOR, Tree
 from listlens.core.types import Answer, Kind, Reason, RejectedRow, Status
 from listlens.labels.consensus import consensus
 from listlens.labels.files import LabelFile, LabelRow, Unlabelled
@@ -68,9 +69,10 @@ def import_labels(
     place = printable(os.path.abspath(file.path))  # noqa: PTH100  links stay as they are
     name = annotator or f"{FILE}{place}"
     photos = Photos(store)
-    allowed = None
+    allowed, short = None, {}
     if closed:
         allowed = {alias for c in task.classes for alias in (c.name, *c.aliases)}
+        short = _nodes_by_name(task) if task.kind == "tree" else {}
     else:
         _add_classes(store, task, file, photos)
     annotator_id = store.labels.annotator(name)
@@ -81,7 +83,7 @@ def import_labels(
         before = Said(store, task) if others else before
     said: dict[int, Answer] = {}
     contents: set[int] = set()
-    for batch in batched(_answers(file, photos, allowed, said, report), ROWS_AT_ONCE):
+    for batch in batched(_answers(file, photos, allowed, short, said, report), ROWS_AT_ONCE):
         rows = []
         for photo, row in batch:
             contents.add(photo.content_id or 0)
@@ -224,15 +226,35 @@ def _check_nodes(file: LabelFile, task: Task, names: Counter[str]) -> None:
         )
 
 
+def _nodes_by_name(task: Task) -> dict[str, str]:
+    """The nodes of a tree by their own names, where these are unique: flat labels fit it so."""
+    named: dict[str, list[str]] = defaultdict(list)
+    for c in task.classes:
+        named[c.name.rpartition(SEPARATOR)[2]].append(c.name)
+    return {name: paths[0] for name, paths in named.items() if len(paths) == 1}
+
+
+def _in_full(
+    rows: Iterator[LabelRow | Unlabelled | RejectedRow], short: dict[str, str]
+) -> Iterator[LabelRow | Unlabelled | RejectedRow]:
+    """The same rows, with the paths of nodes that are named alone."""
+    for row in rows:
+        if isinstance(row, LabelRow) and row.answer.yes and row.answer.yes[0] in short:
+            yield replace(row, answer=Answer((short[row.answer.yes[0]],)))
+        else:
+            yield row
+
+
 def _answers(
     file: LabelFile,
     photos: Photos,
     allowed: set[str] | None,
+    short: dict[str, str],
     said: dict[int, Answer],
     report: LabelReport,
 ) -> Iterator[tuple[PhotoView, LabelRow]]:
     """Yield each usable answer with its photo, and put the others in the report."""
-    for row in file.rows():
+    for row in _in_full(file.rows(), short):
         report.rows += 1
         if isinstance(row, RejectedRow):
             report.bad_rows.append(f"{row.at}: {row.detail}")
