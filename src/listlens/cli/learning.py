@@ -334,6 +334,14 @@ def train(
 
 def evaluate(
     task: Annotated[str, typer.Argument(help="The task whose model to evaluate.")],
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness",
+            help="Also ask about up to 200 held-out photos made darker, blurred, cropped, rotated, "
+            "written over and so on; takes a minute or two.",
+        ),
+    ] = False,
     pdf: PdfOption = False,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
@@ -345,6 +353,14 @@ def evaluate(
     """
     import listlens.project
 
-    with listlens.project.open(project) as opened:
-        result = opened.evaluate(task, pdf=pdf)
+    with (
+        listlens.project.open(project) as opened,
+        progress(f"evaluate {task}", quiet=as_json or not robustness) as update,
+    ):
+        result = opened.evaluate(
+            task,
+            pdf=pdf,
+            robustness=robustness,
+            progress=lambda done, total: update(done, total, "changing photos"),
+        )
     show(result.as_dict(), result.text(), as_json=as_json)
