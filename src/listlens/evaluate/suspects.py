@@ -186,7 +186,7 @@ def _two_likeliest(probs: NDArray[np.floating]) -> NDArray[np.int64]:
     """Columns `(n, 2)` of each row's largest two (the one there is), the largest first."""
     step = max(1, _CELLS // max(1, probs.shape[1]))
     found = [
-        np.argsort(-probs[start : start + step], axis=1, kind="stable")[:, :2]
+        np.argsort(-probs[start : start + step], axis=1, kind="stable")[:, :2].copy()
         for start in range(0, max(1, len(probs)), step)
     ]
     return np.concatenate(found)
