@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from listlens.core.errors import NotFoundError
 from listlens.evaluate.finetuned import verdict
 from listlens.evaluate.learning_curve import LearningCurve
@@ -125,12 +127,12 @@ def evaluate_task(
     policy = store.models.policy(record.model_id)[1]
     backbone = backbone_for(model, backbone)
     examples, embeddings = examples_in(store, examples, model, backbone)
-    probs = model.probs(embeddings)
-    heldout = Heldout.of(folder).extended(
-        [p.photo.photo_pk for p in examples.photos],
-        probs,
-        answers(probs, policy, task.kind, model.classes),
-    )
+    heldout = Heldout.of(folder)
+    pks = [p.photo.photo_pk for p in examples.photos]
+    later = np.flatnonzero(heldout.rows_of(pks) < 0)
+    probs = model.probs(embeddings[later])
+    decided = answers(probs, policy, task.kind, model.classes)
+    heldout = heldout.extended([pks[i] for i in later], probs, decided)
     classes = todays_classes(task, model)
     outcome = outcome_of(store, task, record)
     judged = judge(examples, heldout, classes, policy, _curve(outcome))

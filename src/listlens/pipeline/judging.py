@@ -135,11 +135,10 @@ def judge(
     kind, data = examples.data.kind, examples.data
     rows = heldout.rows_of([p.photo.photo_pk for p in examples.photos])
     given = in_classes(kind, data.classes, classes, examples.given)
-    split = heldout.split[rows]
-    held = _predicted(examples, classes, given, policy,
-                      heldout.probs[rows], heldout.decided.rows(rows))  # fmt: skip
-    folds = _predicted(examples, classes, given, policy,
-                       heldout.oof_probs[rows], heldout.oof_decided.rows(rows))  # fmt: skip
+    heldout = heldout.at(rows)
+    split = heldout.split
+    held = _predicted(examples, classes, given, policy, heldout.probs, heldout.decided)
+    folds = _predicted(examples, classes, given, policy, heldout.oof_probs, heldout.oof_decided)
     known = known_rows(kind, given)
     new, test = split == "new", split == "test"
     if not (known & ~new).any():
@@ -149,7 +148,7 @@ def judge(
         )
     seen = np.isin(data.groups, data.groups[~new & ~test])
     since = new & known & ~seen
-    counted = heldout.counts(rows) & ~new
+    counted = heldout.counts & ~new
     return Judged(
         test=_test(held, split, data.groups) if (test & known).any() else None,
         cross_validation=_evaluated(folds.rows(counted)),
@@ -177,7 +176,7 @@ def _predicted(
     classes: tuple[str, ...],
     given: NDArray[Any],
     policy: Policy,
-    probs: NDArray[np.float32],
+    probs: NDArray[np.floating],
     decided: Decided,
 ) -> Predicted | PredictedScores:
     """Probabilities beside the labels, in the form that the kind is evaluated in."""

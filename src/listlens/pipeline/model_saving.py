@@ -75,7 +75,7 @@ def save_model(
     aside = home / f".{uuid4().hex}"
     try:
         digest = model.save(aside)
-        heldout.save(aside)
+        heldout.save(aside, model.kind)
         _export_graph(model, aside / ONNX_FILE, backbone)
         version = store.models.next_version(task.task_id)
         while True:
