@@ -1,0 +1,400 @@
+"""Search within a budget: whatever beats the default clearly on held-out photos, in time.
+
+The default is always among what is tried, and stays unless a trial has a lower loss by more than
+the standard error of the paired difference between groups, and no lower score. What is reported for
+an own test split is of photos that nothing here has seen; without one, each fold is judged by the
+trial, the setting, the calibration and the thresholds that the other folds choose by models that
+have not seen it (nested cross-validation).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
+from threadpoolctl import threadpool_limits
+
+from listlens.learn.calibration import fit_calibration
+from listlens.learn.candidates import Candidate, TrainOptions
+from listlens.learn.dataset import TrainingSet
+from listlens.learn.heads import Floats, Head
+from listlens.learn.objectives import Targets
+from listlens.learn.policies import choose_policy
+from listlens.learn.recipe import (
+    Judged,
+    Trained,
+    encoded,
+    honest,
+    planned,
+    train,
+)
+from listlens.learn.split import Plan
+from listlens.learn.trials import (
+    Fitter,
+    Outcome,
+    OutOfTime,
+    Views,
+    average,
+    chosen,
+    discriminant,
+    logistic,
+    row_losses,
+    seen_by,
+)
+
+Progress = Callable[[str, float], None]
+
+Maker = Callable[[float], Floats | None]
+"""Seconds left, to the embeddings `(n, d)` of the same photos in another space; None: no time."""
+
+STEPS_AROUND = 2
+"""Strengths on either side of the default's best that other spaces try."""
+
+MOST_CELLS = 150_000_000
+"""Logits held at once (600 MB): beyond, nothing is searched and the default is kept."""
+
+STORED = "stored"
+"""Name of the space that the photos are embedded in already."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One line of the record.
+
+    Args:
+        space: whose embeddings.
+        head: kind of head.
+        outcome: `kept`, `default`, `not clearly better` or `no time`.
+        loss: mean on held-out photos, tempered; NaN where it did not finish.
+        score: accuracy, or macro average precision (multi), alike; NaN for other kinds.
+        gain: how much lower the loss is than the default's.
+        error: standard error of the gain.
+        seconds: that it took.
+    """
+
+    space: str
+    head: str
+    outcome: str
+    loss: float = float("nan")
+    score: float = float("nan")
+    gain: float = 0.0
+    error: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search gives.
+
+    Args:
+        trained: the default's, or what is better.
+        space: name of the space that its head is on; `stored` where it is the photos' own.
+        tried: in the order they were tried.
+        budget_s: what was allowed.
+        seconds: what it took.
+    """
+
+    trained: Trained
+    space: str
+    tried: tuple[Tried, ...]
+    budget_s: float
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able, for the run and report.json."""
+        rows = [
+            {k: _plain(v) for k, v in asdict(row).items()} for row in self.tried
+        ]
+        return {
+            "budget_s": round(self.budget_s, 1),
+            "seconds": round(self.seconds, 1),
+            "space": self.space,
+            "tried": rows,
+        }
+
+
+@dataclass
+class _Search:
+    """The state of one search: what is compared, on what, until when."""
+
+    data: TrainingSet
+    plan: Plan
+    default: Trained
+    options: TrainOptions
+    deadline: float
+    spaces: dict[str, Floats]
+    outcomes: list[Outcome] = field(default_factory=list)
+    tried: list[Tried] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.targets, self.answered, self.classes = encoded(self.data)
+        nested = self.plan.protocol != "own split"
+        self.views = Views(self.plan.inner_fold, self.data.labelled, nested)
+        selection = self.default.selection
+        best = Candidate(
+            selection["class_weight"], selection["C"], selection.get("sharing", 0.0)
+        )
+        strengths = self.options.strengths
+        at = strengths.index(best.strength)
+        near = strengths[max(0, at - STEPS_AROUND) : at + STEPS_AROUND + 1]
+        self.candidates = [replace(best, strength=c) for c in near]
+
+    def fitter(self, space: str, head: str) -> Fitter:
+        x = self.spaces[space]
+        if head == "discriminant":
+            return discriminant(x, self.targets)
+        rows = self.plan.inner_fold >= 0
+        return logistic(x, self.targets, self.candidates, self.classes, rows)
+
+    def try_one(self, space: str, head: str) -> Outcome | None:
+        """Run a trial; None where time is up."""
+        started = time.monotonic()
+        x, k = self.spaces[space], len(self.classes)
+        try:
+            logits = seen_by(self.fitter(space, head), x, self.views, k, self.deadline)
+        except OutOfTime:
+            self.tried.append(Tried(space, head, "no time", seconds=time.monotonic() - started))
+            return None
+        outcome = chosen(logits, self.targets, self.views, space, head)
+        self.note(outcome, time.monotonic() - started)
+        return outcome
+
+    def note(self, outcome: Outcome, seconds: float) -> None:
+        """Compare an outcome with the default, which is the first."""
+        self.outcomes.append(outcome)
+        rows = self.views.inner(0)
+        gain, error, score = self.compared(outcome, 0)
+        loss = float(row_losses(outcome.logits[0], self.targets, rows).mean())
+        word = "default" if len(self.outcomes) == 1 else "not clearly better"
+        self.tried.append(
+            Tried(outcome.space, outcome.head, word, loss, score, gain, error, seconds)
+        )
+
+    def compared(self, outcome: Outcome, view: int) -> tuple[float, float, float]:
+        """Gain over the default in a view, its standard error, and the outcome's score there."""
+        rows = self.views.inner(view)
+        first = row_losses(self.outcomes[0].logits[view], self.targets, rows)
+        ours = row_losses(outcome.logits[view], self.targets, rows)
+        gain, error = paired(first - ours, self.data.groups[rows])
+        return gain, error, score_of(outcome.logits[view][rows], self.answered[rows], self.data.kind)
+
+    def best(self, view: int) -> int:
+        """Index of the outcome that a view keeps: 0, the default, unless one is clearly better."""
+        found, lead = 0, 0.0
+        score = self.compared(self.outcomes[0], view)[2]
+        for i, outcome in enumerate(self.outcomes[1:], 1):
+            gain, error, reached = self.compared(outcome, view)
+            lower = reached < score  # False where the kind has no score (NaN)
+            if gain > max(error, lead) and not lower:
+                found, lead = i, gain
+        return found
+
+
+def search(
+    data: TrainingSet,
+    budget_s: float,
+    spaces: Sequence[tuple[str, Maker]] = (),
+    options: TrainOptions | None = None,
+    progress: Progress | None = None,
+) -> Found:
+    """Train the default, and then try what may be better until the time is up.
+
+    Args:
+        data: as for `recipe.train`, embeddings of the stored space.
+        budget_s: seconds; the default is trained even where that takes longer.
+        spaces: names of other spaces and how to embed the same photos in them, by promise.
+        options: see `TrainOptions`.
+        progress: called with a phrase and the share of the budget used.
+
+    Raises:
+        TrainingError: as `recipe.train`.
+    """
+    started = time.monotonic()
+    deadline = started + budget_s
+    options = options or TrainOptions()
+
+    def say(phrase: str) -> None:
+        if progress is not None:
+            progress(phrase, min(1.0, (time.monotonic() - started) / budget_s))
+
+    say("training the default")
+    default = train(data, options)
+    learnt, plan = planned(data, options)
+    state = _Search(learnt, plan, default, options, deadline, {STORED: learnt.embeddings})
+    with threadpool_limits(limits=1):  # folds run side by side; BLAS threads would fight them
+        if _cells(state) <= MOST_CELLS:
+            _try_all(state, spaces, say)
+        best = state.best(0) if state.outcomes else 0
+        trained = _trained(state, best) if best else default
+    space = state.outcomes[best].space if best else STORED
+    return Found(trained, space, _record(state, best), budget_s, time.monotonic() - started)
+
+
+def _cells(state: _Search) -> int:
+    n, k = len(state.data.names), len(state.classes)
+    return n * k * state.views.n * (2 * STEPS_AROUND + 1)
+
+
+def _try_all(
+    state: _Search, spaces: Sequence[tuple[str, Maker]], say: Callable[[str], None]
+) -> None:
+    """Try every head in every space, in order, as far as time allows."""
+    if state.try_one(STORED, "logistic") is None:
+        return
+    _try_rest(state, STORED, state.outcomes[0], say)
+    for name, make in spaces:
+        say(f"embedding: {name}")
+        started = time.monotonic()
+        left = state.deadline - started
+        made = make(left) if left > 0 else None
+        if made is None:
+            state.tried.append(
+                Tried(name, "any", "no time", seconds=time.monotonic() - started)
+            )
+            continue
+        state.spaces[name] = made
+        say(f"logistic: {name}")
+        first = state.try_one(name, "logistic")
+        if first is not None:
+            _try_rest(state, name, first, say)
+
+
+def _try_rest(state: _Search, space: str, first: Outcome, say: Callable[[str], None]) -> None:
+    """Discriminant heads and their mean with the logistic ones, where a photo has one class."""
+    if state.data.kind != "single":
+        return
+    say(f"discriminant: {space}")
+    second = state.try_one(space, "discriminant")
+    if second is not None:
+        state.note(average(first, second), 0.0)
+
+
+def _record(state: _Search, best: int) -> tuple[Tried, ...]:
+    """The lines, the one that is kept marked."""
+    kept = state.outcomes[best] if state.outcomes else None
+    return tuple(
+        replace(row, outcome="kept")
+        if kept is not None and best and (row.space, row.head) == (kept.space, kept.head)
+        else row
+        for row in state.tried
+    )
+
+
+def paired(difference: NDArray[np.float64], groups: NDArray[np.int64]) -> tuple[float, float]:
+    """Mean of a difference `(n,)` and its standard error, between groups.
+
+    Source: the linearised variance of a ratio over clusters, Cochran, "Sampling techniques" (1977),
+    equation 9.35 without the finite-population term.
+    """
+    member = np.unique(groups, return_inverse=True)[1]
+    n_groups, n = int(member.max()) + 1, len(difference)
+    mean = float(difference.mean())
+    off = np.bincount(member, difference - mean)
+    spread = float(np.square(off).sum()) * n_groups / max(n_groups - 1, 1)
+    return mean, float(np.sqrt(spread)) / n
+
+
+def score_of(logits: Floats, answered: NDArray[Any], kind: str) -> float:
+    """Accuracy (single), macro average precision (multi); NaN for other kinds."""
+    if kind == "single":
+        return float((logits.argmax(axis=1) == answered).mean())
+    if kind != "multi":
+        return float("nan")
+    found = []
+    for column in range(logits.shape[1]):
+        known = answered[:, column] >= 0
+        told = answered[known, column]
+        if told.size and told.min() < told.max():
+            found.append(average_precision_score(told, logits[known, column]))
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _trained(state: _Search, best: int) -> Trained:
+    """What `recipe.train` gives, for the outcome that is kept."""
+    outcome, plan, data = state.outcomes[best], state.plan, state.data
+    judged = Judged(state.targets, state.answered, state.classes, state.options.target)
+    seen = np.flatnonzero(plan.inner_fold >= 0)
+    final = outcome.logits[0]
+    calibration = fit_calibration(final[seen], state.targets.rows(seen))
+    if state.views.nested:
+        per_fold = [state.outcomes[state.best(f + 1)].logits[f + 1] for f in state.views.folds]
+        probs, decided = honest(lambda f, others: per_fold[f], judged, plan.inner_fold)
+    else:
+        probs, decided = honest(lambda f, others: final, judged, plan.inner_fold)
+    policy = choose_policy(
+        probs[seen], state.answered[seen], data.kind, state.options.target, state.classes
+    )
+    fitted = np.flatnonzero((plan.inner_fold >= 0) & data.labelled)
+    head = _fit(state, outcome, fitted)
+    test_probs = np.full(probs.shape, np.nan, dtype=np.float32)
+    if plan.protocol == "own split":
+        test = plan.split == "test"
+        made = head.logits(state.spaces[outcome.space][test])
+        test_probs[test] = calibration.probs(made, data.kind)
+        again = _out_of_fold(state, outcome)
+        probs, decided = honest(lambda f, others: again, judged, plan.fold)
+    return replace(
+        state.default,
+        head=head,
+        calibration=calibration,
+        policy=policy,
+        oof_probs=probs,
+        oof_decided=decided,
+        test_probs=test_probs,
+        selection=state.default.selection | {"head": outcome.head, "space": outcome.space},
+    )
+
+
+def _fit(state: _Search, outcome: Outcome, rows: NDArray[np.int64]) -> Head:
+    """The head of an outcome, tempered, trained on some rows."""
+    if outcome.parts:
+        one, other = (_fit(state, part, rows) for part in outcome.parts)
+        return Head((one.weights + other.weights) / 2, (one.bias + other.bias) / 2)
+    head = state.fitter(outcome.space, outcome.head)(rows)[outcome.setting]
+    factor = np.float32(outcome.factor)
+    return Head(head.weights * factor, head.bias * factor)
+
+
+def _out_of_fold(state: _Search, outcome: Outcome) -> Floats:
+    """Logits for every row by models that left out its fold, test included, in one setting."""
+    fold, x = state.plan.fold, state.spaces[outcome.space]
+    logits = np.full((len(fold), len(state.classes)), np.nan, np.float32)
+    for f in np.unique(fold):
+        rows = np.flatnonzero((fold != f) & state.data.labelled)
+        held = np.flatnonzero(fold == f)
+        logits[held] = _fit(state, outcome, rows).logits(x[held])
+    return logits
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as JSON can hold them."""
+    if isinstance(value, float):
+        return round(value, 6) if np.isfinite(value) else None
+    return value
+
+
+def summary(found: Mapping[str, Any]) -> str:
+    """One sentence for a person, from `Found.as_dict`.
+
+    Example:
+        >>> row = {"space": "stored", "head": "logistic", "outcome": "default", "seconds": 2.0}
+        >>> summary({"budget_s": 60.0, "seconds": 12.3, "space": "stored", "tried": [row]})
+        'Search: 1 of 1 trials in 12 s of 60; nothing was clearly better than the default.'
+    """
+    rows = found["tried"]
+    done = [row for row in rows if row["outcome"] != "no time"]
+    kept = next((row for row in rows if row["outcome"] == "kept"), None)
+    what = (
+        "nothing was clearly better than the default"
+        if kept is None
+        else f"kept the {kept['head']} head on {kept['space']} embeddings"
+    )
+    return (
+        f"Search: {len(done)} of {len(rows)} trials in {found['seconds']:.0f} s of "
+        f"{found['budget_s']:.0f}; {what}."
+    )
