@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from listlens import project as projects
 from listlens.core.config import CONFIG_NAME
-from listlens.core.errors import ConfigError, InputError
+from listlens.core.errors import ConfigError, InputError, suggest
+from listlens.core.scale import parse_scale
 from listlens.core.types import Kind
 from listlens.evaluate.pdf import require_typst
 from listlens.images.report import link_to_report
 from listlens.labels.files import LabelFile, read_labels
+from listlens.pipeline.declared import steps_of
 from listlens.pipeline.models import can_give_starter_tags, starter_model
 from listlens.pipeline.predictions_file import write_predictions
 from listlens.pipeline.starter_report import write_starter_report
@@ -26,9 +28,12 @@ from listlens.sources.paths import printable
 if TYPE_CHECKING:
     from listlens.core.ports import Source
     from listlens.core.types import Task
+    from listlens.pipeline.evaluating import TrainResult
     from listlens.pipeline.ingest import IngestReport
-    from listlens.pipeline.training import TrainResult
     from listlens.project import Project, StepProgress
+
+SEVERAL_COLUMNS = {"tree": "category", "score": "score"}
+"""What the task is called where its labels stand in several columns."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,9 @@ def auto(
     *,
     out: str | Path = "listlens-out",
     kind: str | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
+    separator: str | None = None,
+    scale: str = "",
     group: str | None = None,
     unlisted: str = "no",
     mapping: Mapping[str, str] | None = None,
@@ -99,8 +106,12 @@ def auto(
             file or Image ATM's samples.json inside `photos` are the labels, and a plain folder
             gets checks and starter tags.
         out: the project's folder; made where it is absent.
-        kind: ``single`` or ``multi``; guessed from the labels by default.
-        label: the label column.
+        kind: ``single``, ``multi``, ``tree`` or ``score``; ``single`` or ``multi`` is guessed from
+            the labels by default.
+        label: the label column; tree: or the columns of its levels, from the top; score: or the
+            columns with the votes of each step.
+        separator: tree: between the levels of a path in one column; ``>`` by default.
+        scale: score: ``LOW:HIGH`` or ``LOW:HIGH:STEP``, such as ``1:5``.
         group: column of what must stay on one side of a split, besides the listing.
         unlisted: `multi`: what a class means that a label does not mention, ``no`` or ``unknown``.
         mapping: our column name to the label file's.
@@ -118,9 +129,8 @@ def auto(
     photos, out = Path(photos), Path(out).resolve()
     if not photos.is_dir():
         raise ConfigError(f"there is no folder of photos {printable(photos)}.")
-    file = _label_file(
-        photos, labels, kind=kind, label=label, group=group, unlisted=unlisted, mapping=mapping
-    )
+    reading = {"kind": kind, "unlisted": unlisted, "separator": separator, "scale": scale}
+    file = _label_file(photos, labels, **reading, label=label, group=group, mapping=mapping)
     exists = (out / CONFIG_NAME).is_file()
     with projects.open(out) if exists else init(out) as project:
         source = _source(photos, labels, file, mapping, out)
@@ -135,7 +145,9 @@ def auto(
             starter = starter_model(project.store, project.backbone.space)
             files |= write_starter_report(project.store, starter, out, pdf=pdf)
         else:
-            trained = _learn(project, file, target=target, seed=seed, pdf=pdf, progress=progress)
+            trained = _learn(
+                project, file, scale, target=target, seed=seed, pdf=pdf, progress=progress
+            )
             project.tag(
                 [trained.task],
                 starter=can_give_starter_tags(project.backbone.space),
@@ -150,18 +162,30 @@ def auto(
 
 
 def _label_file(
-    photos: Path, labels: str | Path | None, *, kind: str | None, unlisted: str, **options: Any
+    photos: Path,
+    labels: str | Path | None,
+    *,
+    kind: str | None,
+    unlisted: str | None,
+    separator: str | None,
+    scale: str | None,
+    **options: Any,
 ) -> LabelFile | None:
     """Open the labels, wherever they are; None for a plain folder."""
-    if kind not in (None, "single", "multi"):
-        raise InputError(f"no kind {kind!r}; allowed: single, multi.")
+    if kind not in (None, *get_args(Kind)):
+        raise InputError(f"no kind {kind!r}. {suggest(str(kind), get_args(Kind))}")
+    for option, value, needed in (("separator", separator, "tree"), ("scale", scale, "score")):
+        if value and kind != needed:
+            raise InputError(f"--{option} goes with --kind {needed}; the kind is {kind or 'open'}.")
     if unlisted not in ("no", "unknown"):
         raise InputError(f"--unlisted is {unlisted!r}; allowed: no, unknown.")
     path = Path(labels) if labels is not None else photos
     known = metadata_files(photos) or image_atm_samples(photos) or is_image_folder(photos)
     if labels is None and not known:
         return None
-    return read_labels(path, kind=kind, unlisted=unlisted, **options)  # type: ignore[arg-type]
+    options |= {"unlisted": unlisted, "separator": separator}
+    steps = parse_scale(scale) if scale else ()
+    return read_labels(path, kind=kind, scale=steps, **options)  # type: ignore[arg-type]
 
 
 def _source(
@@ -174,13 +198,15 @@ def _source(
     """The folder as it is laid out; with a label file, under the listings that the file says."""
     if labels is None or file is None:
         return open_source(photos, skip=[out])
-    own = [file.columns[role] for role in ("label", "group", "split") if role in file.columns]
+    roles = ("label", "group", "split", "count", "deviation")
+    own = [*file.labels, *(file.columns[role] for role in roles if role in file.columns)]
     return open_source(photos, Path(labels), mapping, rest=True, skip=[out], not_attributes=own)
 
 
 def _learn(
     project: Project,
     file: LabelFile,
+    scale: str,
     *,
     target: str,
     seed: int,
@@ -190,7 +216,7 @@ def _learn(
     """Import the labels and train; the task is named after the label column."""
     from listlens.pipeline.training import train_task
 
-    task = _task(project, file)
+    task = _task(project, file, scale)
     imported = project.import_label_file(task, file, sole=True)
     task = project.store.labels.task(task.name)
     return train_task(
@@ -207,9 +233,11 @@ def _learn(
     )
 
 
-def _task(project: Project, file: LabelFile) -> Task:
+def _task(project: Project, file: LabelFile, scale: str) -> Task:
     """The task of these labels, made on first use."""
     name = file.columns.get("label", "label")
+    if len(file.labels) > 1:
+        name = SEVERAL_COLUMNS[file.kind]
     for task in project.tasks():
         if task.name == name:
             if task.kind != file.kind:
@@ -217,6 +245,6 @@ def _task(project: Project, file: LabelFile) -> Task:
                     f"task {name!r} in {project.root} is {task.kind}, the labels are {file.kind}. "
                     "Use another --out, or say --kind."
                 )
+            steps_of(task, scale)  # refuses another scale than the task's
             return task
-    kind: Kind = file.kind
-    return project.add_task(name, kind)
+    return project.add_task(name, file.kind, scale=scale)

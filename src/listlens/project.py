@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from listlens.images.files import Limits
     from listlens.labels.files import LabelFile
     from listlens.pipeline.apply import Prediction
+    from listlens.pipeline.evaluating import TrainResult
     from listlens.pipeline.ingest import IngestReport
     from listlens.pipeline.labelling import LabelReport
     from listlens.pipeline.models import LiveModel
     from listlens.pipeline.tagging import TagReport
-    from listlens.pipeline.training import TrainResult
 
 StepProgress = Callable[[str, int, int | None], None]
 """Called with the step, what is done and the total (None: not known)."""
@@ -200,15 +200,22 @@ class Project:
         """The project's tasks with their classes; without the built-in starter tags."""
         return [task for task in self.store.labels.tasks() if task.name != STARTER]
 
-    def add_task(self, name: str, kind: str, classes: Sequence[str] = ()) -> Task:
+    def add_task(self, name: str, kind: str, classes: Sequence[str] = (), scale: str = "") -> Task:
         """Add a question, to `listlens.toml` and to the store.
+
+        Args:
+            name: of the task.
+            kind: ``single``, ``multi``, ``tree`` or ``score``.
+            classes: possible answers, of a tree paths such as ``Fruit > Apple``; empty where
+                labels bring them.
+            scale: of a score, such as ``1:5``.
 
         Raises:
             InputError: a name that is taken or kept for the starter tags, or another kind.
         """
         from listlens.pipeline.declared import add_task
 
-        task = add_task(self.store, self.config, self.root, name, kind, classes)
+        task = add_task(self.store, self.config, self.root, name, kind, classes, scale)
         self.config = load_config(self.root / CONFIG_NAME)
         return task
 
@@ -221,12 +228,15 @@ class Project:
             task: its name.
             path: the file.
             annotator: the person whose answers these are; by default the file speaks for itself.
-            options: label, mapping, unlisted, group; see `listlens.labels.files.read_labels`.
+            options: label, mapping, unlisted, group, separator; see
+                `listlens.labels.files.read_labels`. And scale, which must be the task's own.
         """
         from listlens.labels.files import read_labels
+        from listlens.pipeline.declared import steps_of
 
         found = self.store.labels.task(task)
-        file = read_labels(Path(path), kind=found.kind, **options)
+        steps = steps_of(found, options.pop("scale", ""))
+        file = read_labels(Path(path), kind=found.kind, scale=steps, **options)
         return self.import_label_file(found, file, annotator)
 
     def import_label_file(
@@ -264,7 +274,8 @@ class Project:
         Raises:
             TrainingError: not enough labels; says what is needed.
         """
-        from listlens.pipeline.training import folder_name, train_task
+        from listlens.pipeline.model_saving import folder_name
+        from listlens.pipeline.training import train_task
 
         found = self.store.labels.task(task)
         return train_task(
@@ -282,7 +293,8 @@ class Project:
 
     def evaluate(self, task: str, *, pdf: bool = False) -> TrainResult:
         """Judge a task's model by the labels as they are now, and write its report again."""
-        from listlens.pipeline.training import evaluate_task, folder_name
+        from listlens.pipeline.evaluating import evaluate_task
+        from listlens.pipeline.model_saving import folder_name
 
         found = self.store.labels.task(task)
         reports = self.root / "reports" / folder_name(found)
@@ -344,15 +356,18 @@ class Project:
     ) -> Iterator[tuple[str, Prediction]]:
         """Answer for files that need not be in the project; yields (task, prediction)."""
         from listlens.pipeline.apply import predict_files
+        from listlens.pipeline.places import with_places
 
+        live = self.models(tasks)
         models = {
             m.task: replace(m.model, classes=m.classes, policy=m.policy)
-            for m in self.models(tasks)
+            for m in live
             if m.model is not None
         }
         if not models:
             raise NotFoundError("no task has a model yet: listlens train TASK")
-        yield from predict_files(models, self.backbone, self.limits, files)
+        answers = predict_files(models, self.backbone, self.limits, files)
+        yield from with_places(self.store, live, answers)
 
     def export(self, path: str | Path, *, probs: bool = False) -> int:
         """Write every photo with every task's answer; return the number of rows."""

@@ -21,7 +21,8 @@ from listlens.learn.dataset import TrainingSet
 from listlens.learn.policies import answers, named
 from listlens.learn.recipe import Trained, TrainOptions, train
 from listlens.pipeline.heldout import FILE, Heldout
-from listlens.pipeline.judging import Judged, judge, measure_learning_curve
+from listlens.pipeline.judging import Judged, judge
+from listlens.pipeline.label_growth import measure_learning_curve
 
 Cli = Callable[..., Any]
 DIM = 24

@@ -13,11 +13,23 @@ from listlens.cli.photos import pairs
 KindOption = Annotated[
     str | None,
     typer.Option(
-        help="single: one class a photo; multi: any number. Default: seen from the labels."
+        help="single: one class a photo; multi: any number; tree: a node of a category tree; "
+        "score: votes on a scale. Default: single or multi, seen from the labels."
     ),
 ]
 LabelOption = Annotated[
-    str | None, typer.Option(help="Column with the labels; default: label or labels.")
+    list[str] | None,
+    typer.Option(
+        help="Column with the labels; default: label or labels. Repeat it for a tree with a column "
+        "a level, from the top down, and for a score with a column of votes a step."
+    ),
+]
+SeparatorOption = Annotated[
+    str | None,
+    typer.Option(help="tree: what stands between the levels of a path in one column; default: >."),
+]
+ScaleOption = Annotated[
+    str, typer.Option(help="score: LOW:HIGH or LOW:HIGH:STEP, such as 1:5 or 0:1:0.1.")
 ]
 GroupOption = Annotated[
     str | None,
@@ -39,7 +51,12 @@ AnnotatorOption = Annotated[
     ),
 ]
 MapOption = Annotated[
-    list[str] | None, typer.Option("--map", help="OURS=THEIRS names a column of the label file.")
+    list[str] | None,
+    typer.Option(
+        "--map",
+        help="OURS=THEIRS names a column of the label file: image, listing_id, split, group, and "
+        "for a score count (number of votes) and deviation (their standard deviation).",
+    ),
 ]
 TargetOption = Annotated[
     str,
@@ -79,6 +96,8 @@ def auto(
     ),
     kind: KindOption = None,
     label: LabelOption = None,
+    separator: SeparatorOption = None,
+    scale: ScaleOption = "",
     group: GroupOption = None,
     unlisted: UnlistedOption = "no",
     mapping: MapOption = None,
@@ -104,6 +123,8 @@ def auto(
             out=out,
             kind=kind,
             label=label,
+            separator=separator,
+            scale=scale,
             group=group,
             unlisted=unlisted,
             mapping=pairs(mapping),
@@ -119,12 +140,21 @@ def auto(
 def add(
     name: Annotated[str, typer.Argument(help="Name of the task, such as room.")],
     kind: Annotated[
-        str, typer.Option(help="single: one class a photo; multi: any number.")
+        str,
+        typer.Option(
+            help="single: one class a photo; multi: any number; tree: a node of a category tree; "
+            "score: votes on a scale."
+        ),
     ] = "single",
     classes: Annotated[
         list[str] | None,
-        typer.Option("--class", help="A possible answer; repeat it. None: taken from the labels."),
+        typer.Option(
+            "--class",
+            help="A possible answer, of a tree a path such as 'Fruit > Apple'; repeat it. None: "
+            "taken from the labels.",
+        ),
     ] = None,
+    scale: ScaleOption = "",
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -135,7 +165,7 @@ def add(
     import listlens.project
 
     with listlens.project.open(project) as opened:
-        task = opened.add_task(name, kind, tuple(classes or ()))
+        task = opened.add_task(name, kind, tuple(classes or ()), scale)
     result = {"name": task.name, "kind": task.kind, "classes": [c.name for c in task.classes]}
     show(result, f"Added task {name}. Next: listlens labels import {name} FILE", as_json=as_json)
 
@@ -160,6 +190,8 @@ def import_labels(
     task: Annotated[str, typer.Argument(help="The task that the labels answer.")],
     path: Annotated[Path, typer.Argument(help="Table with image and label (or labels).")],
     label: LabelOption = None,
+    separator: SeparatorOption = None,
+    scale: ScaleOption = "",
     group: GroupOption = None,
     unlisted: UnlistedOption = "no",
     annotator: AnnotatorOption = None,
@@ -169,8 +201,9 @@ def import_labels(
 ) -> None:
     """Import a label file; the same file again changes only what changed in it.
 
-    Several labels are separated by | or are a JSON list; -class means no. Rows that fit no photo
-    or no class are listed, and the rest is imported.
+    Several labels are separated by | or are a JSON list; -class means no. The levels of a tree are
+    one column a level or a path; a score is a number, or a JSON list or object of votes. Rows that
+    fit no photo or no class are listed, and the rest is imported.
     """
     import listlens.project
 
@@ -180,6 +213,8 @@ def import_labels(
             path,
             annotator=annotator,
             label=label,
+            separator=separator,
+            scale=scale,
             group=group,
             unlisted=unlisted,
             mapping=pairs(mapping),

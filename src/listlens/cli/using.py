@@ -101,14 +101,23 @@ def predict(
             if prediction.image not in failed:  # it fails for every task alike
                 print(f"{prediction.image}: {prediction.reason.value}: {prediction.detail}")
         else:
-            answer = ", ".join(prediction.classes) or "none"
-            sure = "" if prediction.probability is None else f" {prediction.probability:.2f}"
-            look = " (a person should look)" if prediction.review else ""
-            print(f"{prediction.image}: {name}: {answer}{sure}{look}")
+            print(f"{prediction.image}: {name}: {_said(prediction)}")
         if prediction.reason is not None:
             failed.add(prediction.image)
     if failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _said(prediction: Prediction) -> str:
+    """An answer in words; of a score first its place, since scores bunch in the middle."""
+    if prediction.score is not None:
+        place = ""
+        if prediction.percentile is not None:
+            place = f"better than {int(100 * prediction.percentile)} % of the shop, "
+        return f"{place}{prediction.score:.2f} ± {prediction.spread:.2f}"
+    answer = ", ".join(prediction.classes) or "none"
+    sure = "" if prediction.probability is None else f" {prediction.probability:.2f}"
+    return f"{answer}{sure}{' (a person should look)' if prediction.review else ''}"
 
 
 def _predictions(

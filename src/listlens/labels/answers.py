@@ -75,7 +75,8 @@ class Reading:
             return "a level of a tree is a text"
         names = [id_text(value) for value in values]
         if len(values) == 1:
-            mark = self.separator
+            # What we write ourselves has spaces around the mark, and names may hold it without.
+            mark = SEPARATOR if SEPARATOR in names[0] and self.separator == MARK else self.separator
             names = [part.strip() for part in names[0].split(mark)] if names[0] else [""]
             if len(names) > 1 and not all(names):
                 return f"{names} has a level without a name"

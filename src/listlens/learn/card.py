@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+MOST_NAMED = 200
+"""Classes that the card names; `model.json` has them all."""
 
 
 def preprocessing_sentence(preprocessing: Mapping[str, Any]) -> str:
@@ -33,11 +36,10 @@ def card_text(meta: Mapping[str, Any]) -> str:
     """
     space, training = meta["space"], meta["training"]
     created = f" at {meta['created']}" if meta["created"] else ""
-    answers = "one class of" if meta["kind"] == "single" else "any number of"
     lines = [
         f"# {meta['task'] or 'Model'}",
         "",
-        f"Gives a photo {answers} {len(meta['classes'])}: {', '.join(meta['classes'])}.",
+        _answers(meta["kind"], meta["classes"]),
         "",
         f"- Made by listlens {meta['listlens']}{created}; "
         f"taxonomy version {meta['taxonomy_version']}.",
@@ -46,10 +48,11 @@ def card_text(meta: Mapping[str, Any]) -> str:
         f"on {space['engine']} {space['precision']} embeddings of length {space['dim']}, float16.",
         "- Head: `logits = embedding @ weights.T + bias` (standardisation is folded into both), "
         "then `logits * slope + offset`, then "
-        f"{'softmax' if meta['kind'] == 'single' else 'sigmoid'}, then mixed with "
+        f"{'sigmoid' if meta['kind'] == 'multi' else 'softmax'}, then mixed with "
         f"{meta['probability_floor']:g} of the uniform distribution.",
-        f"- Thresholds chosen for {meta['policy']['target']}.",
     ]
+    if meta["kind"] != "score":
+        lines.append(f"- Thresholds chosen for {meta['policy']['target']}.")
     if training:
         lines.append(
             f"- Trained on {training.get('n_train', '?')} photos, C {training.get('C', '?')}, "
@@ -60,6 +63,21 @@ def card_text(meta: Mapping[str, Any]) -> str:
     for name, value in meta["metrics"].items():
         lines.append(f"- {name}: {_number(value)}")
     return "\n".join(lines) + "\n"
+
+
+def _answers(kind: str, classes: Sequence[str]) -> str:
+    """What the model says of a photo; of very many classes the first."""
+    if kind == "score":
+        steps = ", ".join(classes)
+        return f"Gives a photo the share of votes that each step would get: {steps}."
+    shown = ", ".join(classes[:MOST_NAMED]) + (", ..." if len(classes) > MOST_NAMED else "")
+    if kind == "tree":
+        return (
+            f"Gives a photo a node of a tree with {len(classes)} leaves, as deep as the allowed "
+            f"error permits; a node's probability is the sum of its leaves'. The leaves: {shown}."
+        )
+    answers = "one class of" if kind == "single" else "any number of"
+    return f"Gives a photo {answers} {len(classes)}: {shown}."
 
 
 def _number(value: Any) -> str:

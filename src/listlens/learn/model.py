@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 
 from listlens._version import __version__
 from listlens.core.errors import ModelError
+from listlens.core.scale import scale_of
 from listlens.core.types import EmbeddingSpace, Kind, Policy, Preprocessing
 from listlens.learn.calibration import FLOOR, Calibration
 from listlens.learn.card import card_text
 from listlens.learn.heads import Head
 from listlens.learn.policies import Decision, decide
 from listlens.learn.recipe import Trained
+from listlens.learn.trees import shape_of
 
 FORMAT = 1
 FILES = ("model.json", "head.safetensors", "README.md")
@@ -39,7 +41,8 @@ class Model:
 
     Args:
         kind: of the task.
-        classes: names, in the order of the probabilities.
+        classes: names, in the order of the probabilities; tree: the paths of its leaves; score: the
+            steps of the scale.
         class_ids: permanent ids of the classes, in the same order.
         head: on raw embeddings; standardisation is folded in.
         calibration: of the head's logits.
@@ -255,6 +258,7 @@ def _check(model: Model) -> None:
         raise ModelError(f"{k} classes with {len(model.class_ids)} ids; both must be equally many")
     if len(model.policy.thresholds) != k:
         raise ModelError(f"{len(model.policy.thresholds)} thresholds for {k} classes")
+    _check_kind(model)
     shapes = {"weights": (k, d), "bias": (k,), "slope": (k,), "offset": (k,)}
     found = (model.head.weights, model.head.bias, model.calibration.slope, model.calibration.offset)
     for (name, shape), array in zip(shapes.items(), found, strict=True):
@@ -262,6 +266,17 @@ def _check(model: Model) -> None:
             raise ModelError(f"{name} is {array.dtype} {array.shape}; needs float32 {shape}")
         if not np.isfinite(array).all():
             raise ModelError(f"{name} holds a number that is not finite")
+
+
+def _check_kind(model: Model) -> None:
+    """Raise ModelError where the classes are no leaves of a tree, or no steps of a scale."""
+    try:
+        if model.kind == "tree":
+            shape_of(model.classes)
+        elif model.kind == "score":
+            scale_of(model.classes)
+    except ValueError as error:  # InputError is one too
+        raise ModelError(f"the classes do not fit a {model.kind} task: {error}") from error
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:

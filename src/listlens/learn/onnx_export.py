@@ -38,7 +38,8 @@ def export_onnx(
     """Write backbone and head as one graph.
 
     Input `image` uint8 `[N, size, size, 3]`, RGB, resized as the metadata entry `preprocessing`
-    says. Outputs `probs` float32 `[N, k]` and `embedding` float32 `[N, d]`, the latter rounded to
+    says. Outputs `probs` float32 `[N, k]` (of a tree its leaves': a node's is their sum; of a score
+    the steps': the score is their mean) and `embedding` float32 `[N, d]`, the latter rounded to
     float16 as stored embeddings are. Equal to `Model.probs` on the same engine: within 1e-3 in
     float32, within 0.02 in bfloat16.
 
@@ -171,7 +172,7 @@ def _append_head(model_proto: onnx.ModelProto, model: Model) -> None:
     weights = (model.head.weights * slope[:, None]).astype(np.float32)
     bias = (model.head.bias * slope + model.calibration.offset).astype(np.float32)
     n_classes = len(model.classes)
-    share = FLOOR / n_classes if model.kind == "single" else FLOOR / 2
+    share = FLOOR / 2 if model.kind == "multi" else FLOOR / n_classes
     constants = {
         "weights": weights,
         "bias": bias,
@@ -181,7 +182,7 @@ def _append_head(model_proto: onnx.ModelProto, model: Model) -> None:
     graph, our = model_proto.graph, {n: f"{_OURS}{n}" for n in (*constants, "half", "logits", "p")}
     our |= {"raw": _RAW, "scaled": f"{_OURS}scaled"}
     graph.initializer.extend(numpy_helper.from_array(a, our[n]) for n, a in constants.items())
-    squash = ("Softmax", {"axis": 1}) if model.kind == "single" else ("Sigmoid", {})
+    squash = ("Sigmoid", {}) if model.kind == "multi" else ("Softmax", {"axis": 1})
     nodes = [
         ("Cast", [our["raw"]], our["half"], {"to": TensorProto.FLOAT16}),
         ("Cast", [our["half"]], "embedding", {"to": TensorProto.FLOAT}),

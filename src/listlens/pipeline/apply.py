@@ -48,10 +48,17 @@ class Prediction:
     Args:
         image: the path as given, printable.
         status: ``ok``, or ``failed`` with a reason.
-        classes: the decision under the policy; `single`: one class, `multi`: any number.
-        probability: of the decided class (`single`), or of the least sure decided class.
+        classes: the decision under the policy; `single`: one class, `multi`: any number, `tree`:
+            the path of a node or none, `score`: none.
+        probability: of the decided class (`single`) or node (`tree`), or of the least sure decided
+            class.
         review: whether a person should look.
-        probs: calibrated probability of every class, in [0, 1].
+        probs: calibrated probability of every class, in [0, 1]; `tree`: of its leaves, `score`: the
+            share of votes that each step would get.
+        score: mean of these votes; None save for `score`.
+        spread: their standard deviation.
+        percentile: share of the shop's photos that are scored lower, in [0, 1]; None where the
+            shop is not at hand.
     """
 
     image: str
@@ -62,6 +69,9 @@ class Prediction:
     probability: float | None = None
     review: bool = False
     probs: dict[str, float] = field(default_factory=dict)
+    score: float | None = None
+    spread: float | None = None
+    percentile: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able form, as `listlens predict --json` prints it."""
@@ -74,7 +84,9 @@ class Prediction:
             "probability": self.probability,
             "review": self.review,
             "probs": self.probs,
-        }
+            **({"score": self.score, "spread": self.spread, "percentile": self.percentile}
+               if self.score is not None else {}),
+        }  # fmt: skip
 
 
 def embed_files(
@@ -213,6 +225,8 @@ def _answers(
             probability=decision.probability,
             review=decision.review,
             probs=dict(zip(model.classes, map(float, row), strict=True)),
+            score=decision.score,
+            spread=decision.spread,
         )
 
 

@@ -58,6 +58,10 @@ class Examples:
     fingerprint: str
     checks: list[Check]
 
+    def n_votes(self) -> NDArray[np.float32]:
+        """How many votes each photo of a score has, `(n,)`."""
+        return _n_votes(self.photos)
+
 
 def build_examples(store: Store, task: Task, space: EmbeddingSpace) -> Examples:
     """Gather a task's labelled photos, their embeddings, groups and targets.
@@ -176,8 +180,12 @@ def _shares(index: dict[str, int], photos: list[LabelledPhoto]) -> NDArray[np.fl
 
 def _weights(photos: list[LabelledPhoto]) -> NDArray[np.float32]:
     """What each photo counts `(n,)`, in (0, 1]: the more people voted, the surer its mean."""
-    votes = np.array([sum(n for _, n in p.label.votes) for p in photos], np.float32)
+    votes = _n_votes(photos)
     return np.asarray(np.maximum(votes, 0.1) / (np.maximum(votes, 0.1) + HALF_VOTES), np.float32)
+
+
+def _n_votes(photos: list[LabelledPhoto]) -> NDArray[np.float32]:
+    return np.array([sum(n for _, n in p.label.votes) for p in photos], np.float32)
 
 
 def _conflicts(

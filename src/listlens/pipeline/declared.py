@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from listlens.core.config import CONFIG_NAME, Config, TaskConfig, render_task
 from listlens.core.errors import ConfigError, InputError, suggest
+from listlens.core.scale import parse_scale
 from listlens.core.types import STARTER, Kind, Task
 
 if TYPE_CHECKING:
@@ -64,6 +65,23 @@ def add_task(
     except BaseException:
         _write(path, before)
         raise
+
+
+def steps_of(task: Task, scale: str = "") -> tuple[str, ...]:
+    """Return the steps of a score task; empty for other kinds.
+
+    Args:
+        task: whose steps.
+        scale: that the user states; empty where nothing is stated.
+
+    Raises:
+        InputError: another scale than the task's, or one for a task that is no score.
+    """
+    steps = tuple(c.name for c in task.classes) if task.kind == "score" else ()
+    if scale and parse_scale(scale) != steps:
+        has = f"has the steps {', '.join(steps)}" if steps else f"is {task.kind} and has no scale"
+        raise InputError(f"task {task.name!r} {has}, and --scale says {scale}. Leave it out.")
+    return steps
 
 
 def declare_tasks(store: Store, config: Config) -> None:

@@ -13,6 +13,7 @@ from listlens.core.errors import MissingExtraError
 from listlens.core.types import Status
 from listlens.pipeline.contents import batched
 from listlens.pipeline.labelling import label_text, labelled_photos
+from listlens.pipeline.places import SCORED, place_columns, placed_by
 from listlens.pipeline.table_files import check_suffix, sink_frames, whole_file, write_rows
 
 if TYPE_CHECKING:
@@ -38,16 +39,21 @@ def export_answers(store: Store, models: list[LiveModel], path: Path, *, probs: 
 
     Columns: those of BASE, then for each task its decision (several classes joined by ``|``;
     ``TASK:answer`` where BASE has the task's name), ``TASK:probability``, ``TASK:review`` and
-    ``TASK:model``; with `probs`, ``p:TASK:CLASS`` too.
+    ``TASK:model``; with `probs`, ``p:TASK:CLASS`` too. Of a score, the score and
+    ``TASK:percentile``, ``TASK:spread``, ``TASK:category``, ``TASK:pulled_down_by``.
     """
     columns = dict(BASE)
     for model in models:
-        columns |= {
-            _answer_column(model): str,
-            f"{model.task}:probability": float,
-            f"{model.task}:review": bool,
-            f"{model.task}:model": int,
-        }
+        if model.kind == "score":
+            columns |= {_answer_column(model): float}
+            columns |= {f"{model.task}:{name}": kind for name, kind in SCORED.items()}
+        else:
+            columns |= {
+                _answer_column(model): str,
+                f"{model.task}:probability": float,
+                f"{model.task}:review": bool,
+            }
+        columns |= {f"{model.task}:model": int}
         if probs:
             columns |= {f"p:{model.task}:{name}": float for name in model.classes}
     return write_rows(path, columns, _answers(store, models, columns))
@@ -57,6 +63,7 @@ def _answers(
     store: Store, models: list[LiveModel], columns: dict[str, type]
 ) -> Iterator[dict[str, Any]]:
     empty = dict.fromkeys(columns)
+    places = {m.task: placed_by(store, m) for m in models if m.kind == "score"}
     for photos in batched(store.photos.scan(), PHOTOS_AT_ONCE):
         ids = [p.content_id for p in photos if p.content_id is not None]
         rows = [empty | _base(photo) for photo in photos]
@@ -65,6 +72,10 @@ def _answers(
             known = [(r, stored[p.content_id]) for r, p in zip(rows, photos, strict=True)
                      if p.content_id in stored and p.status is Status.OK]  # fmt: skip
             _fill(model, known, with_probs=f"p:{model.task}:{model.classes[0]}" in columns)
+            for row, photo in zip(rows, photos, strict=True):
+                place = places.get(model.task, {}).get(photo.photo_pk)
+                if place is not None:
+                    row |= {f"{model.task}:{k}": v for k, v in place_columns(place).items()}
         yield from rows
 
 
@@ -90,10 +101,13 @@ def _fill(model: LiveModel, known: list[tuple[dict[str, Any], Any]], *, with_pro
         return
     decisions = model.decide(np.stack([probs for _, probs in known]))
     for (row, probs), decision in zip(known, decisions, strict=True):
-        row[_answer_column(model)] = "|".join(decision.classes)
-        row[f"{model.task}:probability"] = round(decision.probability, 5)
-        row[f"{model.task}:review"] = decision.review
         row[f"{model.task}:model"] = model.version
+        if decision.score is not None:
+            row[_answer_column(model)] = round(decision.score, 4)
+        elif decision.probability is not None:
+            row[_answer_column(model)] = "|".join(decision.classes)
+            row[f"{model.task}:probability"] = round(decision.probability, 5)
+            row[f"{model.task}:review"] = decision.review
         if with_probs:
             for name, value in zip(model.classes, probs.tolist(), strict=True):
                 row[f"p:{model.task}:{name}"] = round(value, 5)

@@ -53,7 +53,8 @@ class Heldout:
         """Take what a training held out, in the order of its training set."""
         test = np.isfinite(trained.test_probs[:, :1])
         probs = np.where(test, trained.test_probs, trained.oof_probs)
-        shipped = answers(probs, trained.policy, trained.kind)  # test rows chose none of it
+        # Test rows chose none of it.
+        shipped = answers(probs, trained.policy, trained.kind, trained.classes)
         return cls(
             np.asarray(photo_pks, np.int64),
             trained.split,

@@ -1,45 +1,47 @@
-"""Judge a trained task on what it had not seen, and write the report of it."""
+"""Judge a trained task on what it had not seen."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from listlens.core.errors import InputError, PhotoError, TrainingError
-from listlens.evaluate.evaluation import Evaluation, Predicted, evaluate
-from listlens.evaluate.learning_curve import LearningCurve, learning_curve
-from listlens.evaluate.pdf import renew_pdf
-from listlens.evaluate.report import ReportData, write_report
+from listlens.core.errors import TrainingError
+from listlens.core.scale import scale_of
+from listlens.core.tree import ancestors
+from listlens.evaluate.evaluation import Predicted, evaluate
+from listlens.evaluate.learning_curve import LearningCurve
+from listlens.evaluate.scores import (
+    AnyEvaluation,
+    PredictedScores,
+    ScoreEvaluation,
+    evaluate_scores,
+)
 from listlens.evaluate.suspects import Suspect, Unsure, suspects, unsure
-from listlens.explain.heatmaps import class_activation, contrast, overlay
-from listlens.images.decode import Limits
-from listlens.learn.heads import fit
-from listlens.learn.objectives import balanced, encode
+from listlens.learn.trees import shape_of
 from listlens.pipeline.checks import Check, found
-from listlens.pipeline.contents import THUMBNAIL_PX, prepare_bytes, read_file
 from listlens.pipeline.labelling import label_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from listlens.core.ports import Backbone
     from listlens.core.types import Estimate, Kind, Policy
-    from listlens.learn.model import Model
-    from listlens.learn.recipe import Trained
+    from listlens.learn.policies import Decided
     from listlens.pipeline.dataset import Examples
     from listlens.pipeline.heldout import Heldout
-    from listlens.store.models import ModelView
-    from listlens.store.open import Store
-    from listlens.store.photos import PhotoView
 
 N_SUSPECTS = 100
 N_UNSURE = 24
+
+HEADLINES = {
+    "accuracy": "Accuracy",
+    "macro_ap": "Macro average precision",
+    "hierarchical_f1": "Hierarchical F1",
+    "srcc": "Rank correlation (SRCC)",
+}
+"""Metrics in words."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,9 @@ class Judged:
         checks: labelled photos that could not be scored, and why.
     """
 
-    test: Evaluation | None
-    cross_validation: Evaluation
-    since: Evaluation | None
+    test: AnyEvaluation | None
+    cross_validation: AnyEvaluation
+    since: AnyEvaluation | None
     suspects: tuple[Suspect, ...]
     unsure: tuple[Unsure, ...]
     curve: LearningCurve | None
@@ -68,13 +70,13 @@ class Judged:
     checks: tuple[Check, ...] = ()
 
     @property
-    def held_out(self) -> Evaluation:
+    def held_out(self) -> AnyEvaluation:
         """What the headline rests on: the test split, or else the five folds."""
         return self.test or self.cross_validation
 
     def metrics(self) -> dict[str, Any]:
         """The headline numbers, for the model's card."""
-        name = "accuracy" if self.held_out.kind == "single" else "macro_ap"
+        name = self.held_out.metric
         return {
             part: {name: _estimate(evaluation.headline), "n": evaluation.n}
             for part, evaluation in (("test", self.test),
@@ -126,15 +128,14 @@ def judge(
         TrainingError: no photo that training had has a known answer any more.
     """
     kind, data = examples.data.kind, examples.data
-    pks = [p.photo.photo_pk for p in examples.photos]
-    rows = heldout.rows_of(pks)
+    rows = heldout.rows_of([p.photo.photo_pk for p in examples.photos])
     given = in_classes(kind, data.classes, classes, examples.given)
     split = heldout.split[rows]
-    probs, oof = heldout.probs[rows], heldout.oof_probs[rows]
-    decided, oof_decided = heldout.decided.rows(rows), heldout.oof_decided.rows(rows)
-    held = Predicted(kind, classes, probs, given, data.listings, policy, decided)
-    folds = Predicted(kind, classes, oof, given, data.listings, policy, oof_decided)
-    known = given >= 0 if kind == "single" else (given >= 0).any(axis=1)
+    held = _predicted(examples, classes, given, policy,
+                      heldout.probs[rows], heldout.decided.rows(rows))  # fmt: skip
+    folds = _predicted(examples, classes, given, policy,
+                       heldout.oof_probs[rows], heldout.oof_decided.rows(rows))  # fmt: skip
+    known = known_rows(kind, given)
     new, test = split == "new", split == "test"
     if not (known & ~new).any():
         raise TrainingError(
@@ -145,25 +146,18 @@ def judge(
     since = new & known & ~seen
     return Judged(
         test=_test(held, split, data.groups) if (test & known).any() else None,
-        cross_validation=evaluate(folds.rows(~new)),
-        since=evaluate(held.rows(since), train_targets=given[~new]) if since.any() else None,
-        suspects=suspects(
-            kind,
-            classes,
-            oof,
-            given,
-            data.names,
-            [p.photo.sha256 or "" for p in examples.photos],
-            limit=N_SUSPECTS,
-        ),
+        cross_validation=_evaluated(folds.rows(~new)),
+        since=_evaluated(held.rows(since), train_targets=given[~new]) if since.any() else None,
+        suspects=_suspects(examples, classes, folds.probs, given),
         unsure=unsure(
             kind,
             classes,
-            probs,
+            held.probs,
             data.names,
             policy,
             given=[label_text(kind, p.label) for p in examples.photos],
             limit=N_UNSURE,
+            scale=scale_of(classes) if kind == "score" else (),
         ),
         curve=curve,
         split=split,
@@ -171,11 +165,58 @@ def judge(
     )
 
 
-def _test(held: Predicted, split: NDArray[np.str_], groups: NDArray[np.int64]) -> Evaluation:
+def _predicted(
+    examples: Examples,
+    classes: tuple[str, ...],
+    given: NDArray[Any],
+    policy: Policy,
+    probs: NDArray[np.float32],
+    decided: Decided,
+) -> Predicted | PredictedScores:
+    """Probabilities beside the labels, in the form that the kind is evaluated in."""
+    kind, listings = examples.data.kind, examples.data.listings
+    if kind == "score":
+        return PredictedScores(
+            classes, scale_of(classes), probs, given, listings, examples.n_votes()
+        )
+    tree = shape_of(classes).tree if kind == "tree" else None
+    return Predicted(kind, classes, probs, given, listings, policy, decided, tree)
+
+
+def _evaluated(predicted: Predicted | PredictedScores, **against: Any) -> AnyEvaluation:
+    if isinstance(predicted, PredictedScores):
+        return evaluate_scores(predicted, **against)
+    return evaluate(predicted, **against)
+
+
+def _test(
+    held: Predicted | PredictedScores, split: NDArray[np.str_], groups: NDArray[np.int64]
+) -> AnyEvaluation:
     """The evaluation on the given test split, with and without leaking photos."""
     rows, trained = split == "test", np.isin(split, ("train", "val"))
     leaking = np.isin(groups, groups[trained])
-    return evaluate(held.rows(rows), train_targets=held.targets[trained], leaking=leaking[rows])
+    return _evaluated(held.rows(rows), train_targets=held.targets[trained], leaking=leaking[rows])
+
+
+def _suspects(
+    examples: Examples,
+    classes: tuple[str, ...],
+    probs: NDArray[np.floating],
+    given: NDArray[Any],
+) -> tuple[Suspect, ...]:
+    kind = examples.data.kind
+    return suspects(
+        kind,
+        classes,
+        probs,
+        given,
+        examples.data.names,
+        [p.photo.sha256 or "" for p in examples.photos],
+        limit=N_SUSPECTS,
+        tree=shape_of(classes).tree if kind == "tree" else None,
+        scale=scale_of(classes) if kind == "score" else (),
+        weights=examples.n_votes() if kind == "score" else None,
+    )
 
 
 def _unscored(
@@ -193,181 +234,80 @@ def _unscored(
     )  # fmt: skip
 
 
+def known_rows(kind: Kind, given: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return `(n,)`: the row has a known answer."""
+    if kind == "score":
+        return np.asarray(~np.isnan(given).any(axis=1))
+    return np.asarray((given >= 0).any(axis=1) if kind == "multi" else given >= 0)
+
+
 def in_classes(
-    kind: Kind, before: Sequence[str], after: Sequence[str], given: NDArray[np.integer]
-) -> NDArray[np.integer]:
-    """Re-index targets from the task's classes to those of a model; others are unknown (-1)."""
-    where = {name: i for i, name in enumerate(after)}
-    if kind == "single":
-        table: NDArray[np.integer] = np.array([where.get(c, -1) for c in before] + [-1])
-        indexed: NDArray[np.integer] = table[given]
+    kind: Kind, before: Sequence[str], after: Sequence[str], given: NDArray[Any]
+) -> NDArray[Any]:
+    """Re-index targets from the task's classes to those of a model; others are unknown.
+
+    Args:
+        kind: of the task.
+        before: classes of `given`; tree: all its nodes.
+        after: of the model; tree: its leaves, and the result are nodes of the tree they make. A
+            node below one of these leaves, which the task has grown since, counts as the leaf.
+        given: as `Examples.given`.
+    """
+    if kind in ("single", "tree"):
+        where = _nodes_in(before, after) if kind == "tree" else _indices_in(before, after)
+        indexed: NDArray[np.integer] = np.array([*where, -1])[given]
         return indexed
     column = {name: i for i, name in enumerate(before)}
+    if kind == "score":
+        shares = given[:, [column[name] for name in after if name in column]]
+        left_out = ~(shares.sum(axis=1) > 1 - 1e-3)  # votes on a step that the model has not
+        return np.where(left_out[:, None] | (shares.shape[1] < len(after)), np.nan, shares)
     missing = np.full(len(given), -1, np.int8)
     columns = [given[:, column[name]] if name in column else missing for name in after]
     return np.stack(columns, axis=1)
 
 
-def measure_learning_curve(examples: Examples, trained: Trained, seed: int) -> LearningCurve:
-    """Train on ever more listings and measure on the same held-out ones."""
-    targets, data = trained.targets, examples.data
-    labelled = targets >= 0 if trained.kind == "single" else (targets >= 0).any(axis=1)
-    own = trained.protocol == "own split"
-    held = (trained.split == "test") if own else (trained.fold == 0)
-    rows = np.flatnonzero(labelled & ~held)
-    test = np.flatnonzero(labelled & held)
-    encoded = encode(targets, len(trained.classes), trained.kind)
-    strength = float(trained.selection["C"])
-    weigh = balanced if trained.selection["class_weight"] == "balanced" else (lambda same: same)
-
-    def score(some: NDArray[np.int64]) -> float:
-        if not _learnable(targets[some], trained.kind, len(trained.classes)) or not len(test):
-            return float("nan")
-        head = fit(data.embeddings[some], weigh(encoded.rows(some)), [strength])
-        return _quick_score(head.logits(data.embeddings[test]), targets[test], trained.kind)
-
-    metric = "accuracy" if trained.kind == "single" else "macro_ap"
-    with threadpool_limits(limits=1):  # these products are too small for BLAS threads to pay
-        return learning_curve(rows, data.groups[rows], score, metric=metric, seed=seed)
+def _indices_in(before: Sequence[str], after: Sequence[str]) -> list[int]:
+    where = {name: i for i, name in enumerate(after)}
+    return [where.get(name, -1) for name in before]
 
 
-def _learnable(targets: NDArray[np.integer], kind: Kind, n_classes: int) -> bool:
-    """Whether every class (multi: a yes and a no of it) is among the targets."""
-    if kind == "single":
-        return len(np.unique(targets)) == n_classes
-    return bool(((targets == 1).any(axis=0) & (targets == 0).any(axis=0)).all())
-
-
-def _quick_score(logits: NDArray[np.floating], targets: NDArray[np.integer], kind: Kind) -> float:
-    """Accuracy, or macro average precision over the classes with a known yes and no."""
-    if kind == "single":
-        return float((logits.argmax(axis=1) == targets).mean())
-    from sklearn.metrics import average_precision_score
-
-    scores = []
-    for column in range(targets.shape[1]):
-        known = targets[:, column] >= 0
-        answers = targets[known, column]
-        if answers.size and answers.min() < answers.max():
-            scores.append(average_precision_score(answers, logits[known, column]))
-    return float(np.mean(scores)) if scores else float("nan")
-
-
-def write_task_report(
-    store: Store,
-    examples: Examples,
-    judged: Judged,
-    model: Model,
-    record: ModelView,
-    backbone: Backbone,
-    checks: Sequence[Check],
-    reports: Path,
-    pdf: bool = False,
-) -> dict[str, str]:
-    """Write report.html, report.json and perhaps report.pdf; return name to path."""
-    html, as_json = reports / "report.html", reports / "report.json"
-    photos = {p.photo.photo_id: p.photo for p in examples.photos}
-    shown = _Pictures(store, photos, model, backbone)
-    data = ReportData(
-        title=model.task,
-        kind=model.kind,
-        classes=model.classes,
-        checks=[check.as_dict() for check in checks],
-        n_photos=len(examples.photos),
-        n_listings=len(np.unique(examples.data.listings)),
-        test=judged.test,
-        cross_validation=judged.cross_validation,
-        suspects=judged.suspects,
-        unsure=judged.unsure,
-        learning_curve=judged.curve,
-        set_aside=dict(model.training.get("set_aside", {})),
-        model=_facts(model, record) | {"labels": examples.fingerprint},
-        created=model.created,
-    )
-    pictures = {"thumbnail": cache(shown.thumbnail), "heatmap": cache(shown.heatmap)}
-    write_report(html, as_json, data, **pictures)
-    files = {"report": str(html), "report as JSON": str(as_json)}
-    return files | renew_pdf(html, data, pdf, **pictures)
-
-
-def _facts(model: Model, record: ModelView) -> dict[str, Any]:
-    """How the model was made, for the end of the report."""
-    return {
-        "task": model.task,
-        "version": record.version,
-        "folder": record.folder,
-        "sha256": record.sha256,
-        "backbone": model.space.backbone,
-        "engine": model.space.engine,
-        "precision": model.space.precision,
-        "preprocessing": model.space.preprocessing,
-        "taxonomy_version": model.taxonomy_version,
-        "fingerprint": model.fingerprint,
-        "created": model.created,
-        "policy": {"target": model.policy.target, "thresholds": dict(
-            zip(model.classes, model.policy.thresholds, strict=True))},
-        **dict(model.training),
-    }  # fmt: skip
-
-
-class _Pictures:
-    """Thumbnails and heat-maps of photos by their id, made when the report asks for them."""
-
-    def __init__(
-        self, store: Store, photos: dict[str, PhotoView], model: Model, backbone: Backbone
-    ) -> None:
-        self._store, self._photos, self._model, self._backbone = store, photos, model, backbone
-
-    def thumbnail(self, name: str) -> bytes | None:
-        """The stored thumbnail, or one made from the original where it is still there."""
-        photo = self._photos.get(name)
-        if photo is None or photo.sha256 is None:
-            return None
-        return self._store.thumbnails.get(photo.sha256) or self._prepared(photo, "thumbnail")
-
-    def heatmap(self, name: str) -> bytes | None:
-        """The thumbnail with what speaks for the likeliest class tinted."""
-        photo, thumbnail = self._photos.get(name), self.thumbnail(name)
-        pixels = self._prepared(photo, "pixels") if photo is not None else None
-        if thumbnail is None or pixels is None:
-            return None
-        try:
-            features = self._backbone.feature_maps(pixels[None])[0]
-        except InputError:  # an own backbone that offers none: the photo goes without
-            return None
-        logits = self._model.head.logits(features.mean(axis=(1, 2))[None])[0]
-        best = int(np.argmax(logits))
-        weights = self._model.head.weights
-        chosen = contrast(weights, best) if self._model.kind == "single" else weights[best]
-        return overlay(thumbnail, class_activation(features, chosen))
-
-    def _prepared(self, photo: PhotoView, part: str) -> Any:
-        """One part of the prepared photo; None where its file is gone or changed."""
-        read = read_file(photo.location, Limits())
-        if read.error is not None or read.sha256 != photo.sha256:
-            return None
-        prepared = prepare_bytes(
-            read.data,
-            self._backbone.preprocessing,
-            Limits(),
-            thumbnail_px=THUMBNAIL_PX,
-            measure=False,
-        )
-        return None if isinstance(prepared, PhotoError) else getattr(prepared, part)
+def _nodes_in(before: Sequence[str], leaves: Sequence[str]) -> list[int]:
+    """The node of the model's tree that each node of the task's is, -1 for one it has not."""
+    tree = shape_of(tuple(leaves)).tree
+    ends = set(leaves)
+    found = []
+    for path in before:
+        line = ancestors(path)
+        leaf = next((node for node in line if node in ends), path)
+        found.append(tree.index.get(leaf, -1))
+    return found
 
 
 def _estimate(value: Estimate | None) -> dict[str, Any] | None:
     return None if value is None else {k: round(v, 6) for k, v in value.as_dict().items()}
 
 
-def _sentence(evaluation: Evaluation, where: str) -> str:
+def _sentence(evaluation: AnyEvaluation, where: str) -> str:
     """The headline with its interval and the baseline, in words."""
-    value, baseline = evaluation.headline, evaluation.baseline
+    value = evaluation.headline
     if value is None:
         return f"Too few answers to score on {where}."
-    name = "Accuracy" if evaluation.kind == "single" else "Macro average precision"
-    floor = "" if baseline is None else f"; {evaluation.baseline_name}: {baseline.value:.3f}"
     return (
-        f"{name} {value.value:.3f} (95 % interval {value.low:.3f} to {value.high:.3f}) on "
-        f"{evaluation.n} photos of {where}{floor}."
+        f"{HEADLINES[evaluation.metric]} {value.value:.3f} (95 % interval {value.low:.3f} to "
+        f"{value.high:.3f}) on {evaluation.n} photos of {where}{_baseline(evaluation)}."
     )
+
+
+def _baseline(evaluation: AnyEvaluation) -> str:
+    """What the simplest thing there is would reach."""
+    if isinstance(evaluation, ScoreEvaluation):
+        mae, usual = evaluation.mae, evaluation.baseline_mae
+        if mae is None or usual is None:
+            return ""
+        return (
+            f"; its mean is off by {mae.value:.2f}, {evaluation.baseline_name} would be off by "
+            f"{usual.value:.2f}"
+        )
+    baseline = evaluation.baseline
+    return "" if baseline is None else f"; {evaluation.baseline_name}: {baseline.value:.3f}"

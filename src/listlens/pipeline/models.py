@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from listlens.backbones.network import MODEL_NAME
 from listlens.backbones.registry import imagenet_head
 from listlens.core.errors import InputError, NotFoundError, suggest
+from listlens.core.tree import Tree
 from listlens.core.types import STARTER, Policy
 from listlens.labels.starter import SHOW_AT, StarterTags
 from listlens.learn.model import Model
@@ -30,8 +31,8 @@ class LiveModel:
 
     Args:
         task: its name.
-        kind: ``single`` or ``multi``.
-        classes: in the order of the probabilities.
+        kind: of the task.
+        classes: in the order of the probabilities; of a tree its leaves.
         model_id: row in the store.
         version: of the model; the starter tags' own for theirs.
         policy: in force; the store's, which may be newer than the model's default.
@@ -78,10 +79,15 @@ def live_model(store: Store, root: Path, task: Task) -> LiveModel | None:
 
 
 def todays_classes(task: Task, model: Model) -> tuple[str, ...]:
-    """A model's classes by their names of today: ids are permanent, names are not."""
+    """A model's classes by their names of today: ids are permanent, names are not.
+
+    Of a tree that has since grown into another shape, the names are those of the training.
+    """
     names = {c.class_id: c.name for c in task.classes}
     known = zip(model.class_ids, model.classes, strict=True)
-    return tuple(names.get(class_id, name) for class_id, name in known)
+    today = tuple(names.get(class_id, name) for class_id, name in known)
+    fits = model.kind != "tree" or len(Tree.of(today).leaves) == len(today)
+    return today if fits else model.classes
 
 
 def live_models(store: Store, root: Path, names: list[str] | None = None) -> list[LiveModel]:

@@ -17,6 +17,7 @@ from listlens.pipeline.contents import batched
 from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.labelling import label_text, labelled_photos
 from listlens.pipeline.models import LiveModel, live_model
+from listlens.pipeline.places import SCORED, place_columns, placed_by
 from listlens.pipeline.table_files import write_rows
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ def write_predictions(store: Store, root: Path, task: Task | None, path: Path) -
     """Write one row a photo that is in its source still; return their number.
 
     Columns: image, status, split, label, prediction, probability, then ``p:CLASS`` for each
-    class, then review and reason. Without a task the prediction is the starter tags.
+    class, then review and reason. Without a task the prediction is the starter tags. Of a tree the
+    prediction is a path, and the classes are its leaves. Of a score it is the
+    score, and score, spread, percentile, category and what pulls it down stand in place of the
+    probability.
     """
     task = task or store.labels.task(STARTER)
     model = live_model(store, root, task)
@@ -43,8 +47,9 @@ def write_predictions(store: Store, root: Path, task: Task | None, path: Path) -
         "split": str,
         "label": str,
         "prediction": str,
-        "probability": float,
     }
+    scored = model.kind == "score"
+    columns |= {"score": float} | SCORED if scored else {"probability": float}
     if model.task != STARTER:
         columns |= {f"p:{name}": float for name in model.classes}
     columns |= {"review": bool, "reason": str}
@@ -59,6 +64,7 @@ def _rows(
     }
     row_of_model = store.models.latest(task.task_id)
     held = Heldout.of(root / row_of_model.folder) if row_of_model and row_of_model.folder else None
+    places = placed_by(store, model, held) if model.kind == "score" else {}
     empty = dict.fromkeys(columns)
     for photos in batched(store.photos.scan(), PHOTOS_AT_ONCE):
         probs = _probs(store, model, photos, held)
@@ -75,6 +81,8 @@ def _rows(
             if photo.photo_pk in probs:
                 decided = held.decided_of(photo.photo_pk) if held else None
                 row |= _answer(model, probs[photo.photo_pk], decided, columns)
+            if photo.photo_pk in places:
+                row |= place_columns(places[photo.photo_pk])
             yield row
 
 
@@ -98,13 +106,16 @@ def _answer(
 ) -> dict[str, Any]:
     """The columns of an answer: as it was decided when held out, else by the policy in force."""
     row = np.asarray(probs)[None]
-    decided = decided or answers(row, model.policy, model.kind)
+    decided = decided or answers(row, model.policy, model.kind, model.classes)
     decision = named(row, decided, model.kind, model.classes)[0]
     answer: dict[str, Any] = {
         "prediction": "|".join(decision.classes),
-        "probability": round(decision.probability, 5),
         "review": decision.review,
     }
+    if decision.score is not None:
+        answer |= {"prediction": f"{decision.score:.4f}", "score": round(decision.score, 4)}
+    if decision.probability is not None:
+        answer["probability"] = round(decision.probability, 5)
     for name, value in zip(model.classes, np.asarray(probs).tolist(), strict=True):
         if f"p:{name}" in columns:
             answer[f"p:{name}"] = round(value, 5)

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from listlens._version import __version__
-from listlens.backbones.engine import EngineBackbone
-from listlens.core.errors import InputError, NotFoundError, TrainingError
-from listlens.evaluate.learning_curve import LearningCurve
+from listlens.core.errors import TrainingError
 from listlens.evaluate.pdf import require_typst
 from listlens.learn.candidates import TrainOptions
-from listlens.learn.model import Model, folder_hash
-from listlens.learn.onnx_export import export_graph
-from listlens.learn.policies import answers
+from listlens.learn.model import folder_hash
 from listlens.learn.recipe import RECIPE, Trained, train
 from listlens.pipeline.checks import Check, found, write_checks
 from listlens.pipeline.dataset import Examples, build_examples
+from listlens.pipeline.evaluating import TrainResult, evaluate_task, outcome_of, stored_checks
 from listlens.pipeline.heldout import Heldout
-from listlens.pipeline.judging import Judged, judge, measure_learning_curve, write_task_report
-from listlens.pipeline.models import todays_classes
-from listlens.store.models import ModelRecord
+from listlens.pipeline.judging import judge
+from listlens.pipeline.label_growth import measure_learning_curve
+from listlens.pipeline.model_saving import model_of, save_model
+from listlens.pipeline.task_report import write_task_report
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone
@@ -37,44 +31,7 @@ if TYPE_CHECKING:
     from listlens.store.open import Store
 
 StepProgress = Callable[[str, int, int | None], None]
-ONNX_FILE = "model.onnx"
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a training, or an evaluation, gave.
-
-    Args:
-        task: name of the task.
-        kind: of the task.
-        version: of the model.
-        summary: JSON-able headline numbers, as reported.
-        checks: what was found before training.
-        files: name to path of what was written.
-        reused: whether nothing had changed since the model that is there.
-        seconds: how long it took.
-    """
-
-    task: str
-    kind: str
-    version: int
-    summary: dict[str, Any]
-    checks: list[Check] = field(default_factory=list)
-    files: dict[str, str] = field(default_factory=dict)
-    reused: bool = False
-    seconds: float = 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able form, as `--json` prints it."""
-        return {**asdict(self), "checks": [check.as_dict() for check in self.checks]}
-
-    def text(self) -> str:
-        """For a person."""
-        lines = [f"{c.severity}: {c.message}" for c in self.checks if c.severity != "note"]
-        if self.reused:
-            lines.append(f"Nothing changed since model {self.version} of {self.task!r}: kept.")
-        lines += self.summary["lines"]
-        return "\n".join(lines)
+REPORT_FILES = {"report": "html", "report as PDF": "pdf", "report as JSON": "json"}
 
 
 def train_task(
@@ -139,11 +96,11 @@ def train_task(
         checks += judged.checks
         write_checks(reports / "checks.jsonl", checks)
         progress("saving the model", 80, 100)
-        model = _model(task, examples, trained, judged, backbone)
-        record = _save(store, root, task, model, heldout, backbone, run_id)
+        model = model_of(task, examples, trained, judged, backbone)
+        record = save_model(store, root, task, model, heldout, backbone, run_id)
         progress("writing the report", 85, 100)
         files = write_task_report(
-            store, examples, judged, model, record, backbone, checks, reports, pdf
+            store, examples, judged, heldout, model, record, backbone, checks, reports, pdf
         )
     except BaseException as error:
         store.models.finish_run(run_id, "failed", {"error": str(error)})
@@ -154,62 +111,8 @@ def train_task(
     )
     later = [asdict(check) for check in checks[len(before) :]]
     outcome = {"version": record.version, "summary": result.summary, "checks": later}
-    store.models.finish_run(run_id, "done", outcome | {"curve": curve.as_dict()})
+    store.models.finish_run(run_id, "done", outcome | {"curve": curve.as_dict() if curve else None})
     return replace(result, seconds=time.monotonic() - started)
-
-
-def evaluate_task(
-    store: Store,
-    root: Path,
-    task: Task,
-    backbone: Backbone,
-    *,
-    reports: Path,
-    pdf: bool = False,
-    earlier_checks: Sequence[Check] = (),
-) -> TrainResult:
-    """Judge the newest model by today's labels, and write its report again.
-
-    What only its training could find and measure is reported as it was then.
-
-    Raises:
-        NotFoundError: the task has no model yet.
-        MissingExtraError: a PDF is asked for and typst is not installed.
-    """
-    if pdf:
-        require_typst()
-    started = time.monotonic()
-    record = store.models.latest(task.task_id)
-    if record is None or not record.folder:
-        raise NotFoundError(f"task {task.name!r} has no model yet: listlens train {task.name}")
-    folder = root / record.folder
-    model = Model.load(folder, record.sha256)
-    examples = build_examples(store, task, backbone.space)
-    policy = store.models.policy(record.model_id)[1]
-    probs = model.probs(examples.data.embeddings)
-    heldout = Heldout.of(folder).extended(
-        [p.photo.photo_pk for p in examples.photos], probs, answers(probs, policy, task.kind)
-    )
-    classes = todays_classes(task, model)
-    outcome = _outcome(store, task, record)
-    judged = judge(examples, heldout, classes, policy, _curve(outcome))
-    trained = [c for c in _stored_checks(outcome) if c.name in TRAINING_CHECKS]
-    checks = [*earlier_checks, *examples.checks, *trained, *judged.checks]
-    reports.mkdir(parents=True, exist_ok=True)
-    write_checks(reports / "checks.jsonl", checks)
-    files = write_task_report(
-        store, examples, judged, model, record, backbone, checks, reports, pdf
-    )
-    files["model"] = str(folder)
-    return TrainResult(
-        task.name,
-        task.kind,
-        record.version,
-        judged.summary(model.training.get("set_aside", {})),
-        checks,
-        files,
-        seconds=time.monotonic() - started,
-    )
 
 
 def _examples(
@@ -257,8 +160,8 @@ def _kept(
     pdf: bool,
 ) -> TrainResult:
     """What the training of this model gave; its report is written where it is not there."""
-    outcome = _outcome(store, task, record)
-    checks = [*earlier, *examples.checks, *_stored_checks(outcome)]
+    outcome = outcome_of(store, task, record)
+    checks = [*earlier, *examples.checks, *stored_checks(outcome)]
     files = {name: str(reports / f"report.{suffix}") for name, suffix in REPORT_FILES.items()}
     if not pdf and not (reports / "report.pdf").exists():
         del files["report as PDF"]
@@ -286,26 +189,6 @@ def _is_report_of(
     return current and all(file.exists() for file in files)
 
 
-def _outcome(store: Store, task: Task, record: ModelView) -> dict[str, Any]:
-    """What the run that trained a model noted; empty where there is no such run."""
-    runs = {run.run_id: run.result for run in store.models.runs(task.task_id)}
-    return runs.get(record.run_id or -1) or {}
-
-
-def _stored_checks(outcome: dict[str, Any]) -> list[Check]:
-    return [Check(**{**c, "items": tuple(c["items"])}) for c in outcome.get("checks", [])]
-
-
-def _curve(outcome: dict[str, Any]) -> LearningCurve | None:
-    curve = outcome.get("curve")
-    return LearningCurve.from_dict(curve) if curve else None
-
-
-REPORT_FILES = {"report": "html", "report as PDF": "pdf", "report as JSON": "json"}
-TRAINING_CHECKS = ("classes_set_aside", "leaking_split")
-"""What only a training finds."""
-
-
 def _training_checks(examples: Examples, trained: Trained) -> list[Check]:
     """What only the training knows: classes set aside, and leaks across a given split."""
     names = examples.data.names
@@ -317,84 +200,3 @@ def _training_checks(examples: Examples, trained: Trained) -> list[Check]:
         *found("leaking_split", "warning", "Photos of the given split whose listing or duplicate "
                "is on an earlier side too: {n}. The metric is also given without them.", leaks),
     ]  # fmt: skip
-
-
-def _model(
-    task: Task, examples: Examples, trained: Trained, judged: Judged, backbone: Backbone
-) -> Model:
-    ids = {c.name: c.class_id for c in task.classes}
-    return Model.from_trained(
-        trained,
-        space=backbone.space,
-        preprocessing=backbone.preprocessing,
-        task=task.name,
-        class_ids=[ids[name] for name in trained.classes],
-        taxonomy_version=task.taxonomy_version,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        fingerprint=examples.fingerprint,
-        metrics=judged.metrics(),
-    )
-
-
-def _save(
-    store: Store,
-    root: Path,
-    task: Task,
-    model: Model,
-    heldout: Heldout,
-    backbone: Backbone,
-    run_id: int,
-) -> ModelView:
-    """Write a folder aside, and let it appear with its row: both or none, whoever else trains."""
-    home = root / "models" / folder_name(task)
-    aside = home / f".{uuid4().hex}"
-    try:
-        digest = model.save(aside)
-        heldout.save(aside)
-        _export_graph(model, aside / ONNX_FILE, backbone)
-        version = store.models.next_version(task.task_id)
-        while True:
-            folder = home / str(version)
-            try:
-                model_id = store.models.register(
-                    ModelRecord(
-                        task_id=task.task_id,
-                        version=version,
-                        folder=folder.relative_to(root).as_posix(),
-                        sha256=digest,
-                        space=model.space,
-                        taxonomy_version=model.taxonomy_version,
-                        card={"metrics": dict(model.metrics), "created": model.created},
-                        run_id=run_id,
-                    ),
-                    partial(_place, aside, folder),
-                )
-                break
-            except InputError:
-                taken, version = version, store.models.next_version(task.task_id)
-                if version == taken:
-                    raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    store.models.add_policy(model_id, model.policy)
-    return store.models.get(task.task_id, version)
-
-
-def _place(aside: Path, folder: Path) -> None:
-    """Give a folder its name; one that is there has no row, so it is of a killed training."""
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
-
-
-def _export_graph(model: Model, path: Path, backbone: Backbone) -> None:
-    """Write backbone and head as one ONNX file, where the backbone is one of our engines'."""
-    if not isinstance(backbone, EngineBackbone):
-        return
-    network = backbone.network
-    export_graph(model, path, network.graph, image=network.image, embedding=network.embedding)
-
-
-def folder_name(task: Task) -> str:
-    """Return the task's name where it is safe as a folder's, else its number."""
-    plain = all(char.isalnum() or char in "-_ " for char in task.name)
-    return task.name if plain and len(task.name) < 80 else f"task-{task.task_id}"

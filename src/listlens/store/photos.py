@@ -260,6 +260,13 @@ class Photos:
             "listing_pk": row.id,
         }
 
+    def attributes(self, batch: int = 1000) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (listing_id, attributes) of the listings that have any."""
+        query = sa.select(listing).where(listing.c.attributes.is_not(None))
+        for row in _pages(self._db, query, listing.c.id, batch):
+            if row.attributes:
+                yield row.external_id, row.attributes
+
     def _photo_upsert(self) -> sa.Insert:
         insert = self._db.insert(photo)
         fixed = {"id", "source_id", "listing_id", "photo_key", "created_at"}

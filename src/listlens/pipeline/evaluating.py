@@ -1,0 +1,139 @@
+"""Judge a task's newest model by today's labels; and what a training or an evaluation gives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from listlens.core.errors import NotFoundError
+from listlens.evaluate.learning_curve import LearningCurve
+from listlens.evaluate.pdf import require_typst
+from listlens.learn.model import Model
+from listlens.learn.policies import answers
+from listlens.pipeline.checks import Check, write_checks
+from listlens.pipeline.dataset import build_examples
+from listlens.pipeline.heldout import Heldout
+from listlens.pipeline.judging import judge
+from listlens.pipeline.models import todays_classes
+from listlens.pipeline.task_report import write_task_report
+
+if TYPE_CHECKING:
+    from listlens.core.ports import Backbone
+    from listlens.core.types import Task
+    from listlens.store.models import ModelView
+    from listlens.store.open import Store
+
+TRAINING_CHECKS = ("classes_set_aside", "leaking_split")
+"""What only a training finds."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training, or an evaluation, gave.
+
+    Args:
+        task: name of the task.
+        kind: of the task.
+        version: of the model.
+        summary: JSON-able headline numbers, as reported.
+        checks: what was found before training.
+        files: name to path of what was written.
+        reused: whether nothing had changed since the model that is there.
+        seconds: how long it took.
+    """
+
+    task: str
+    kind: str
+    version: int
+    summary: dict[str, Any]
+    checks: list[Check] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    reused: bool = False
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able form, as `--json` prints it."""
+        return {**asdict(self), "checks": [check.as_dict() for check in self.checks]}
+
+    def text(self) -> str:
+        """For a person."""
+        lines = [f"{c.severity}: {c.message}" for c in self.checks if c.severity != "note"]
+        if self.reused:
+            lines.append(f"Nothing changed since model {self.version} of {self.task!r}: kept.")
+        lines += self.summary["lines"]
+        return "\n".join(lines)
+
+
+def evaluate_task(
+    store: Store,
+    root: Path,
+    task: Task,
+    backbone: Backbone,
+    *,
+    reports: Path,
+    pdf: bool = False,
+    earlier_checks: Sequence[Check] = (),
+) -> TrainResult:
+    """Judge the newest model by today's labels, and write its report again.
+
+    What only its training could find and measure is reported as it was then.
+
+    Raises:
+        NotFoundError: the task has no model yet.
+        MissingExtraError: a PDF is asked for and typst is not installed.
+    """
+    if pdf:
+        require_typst()
+    started = time.monotonic()
+    record = store.models.latest(task.task_id)
+    if record is None or not record.folder:
+        raise NotFoundError(f"task {task.name!r} has no model yet: listlens train {task.name}")
+    folder = root / record.folder
+    model = Model.load(folder, record.sha256)
+    examples = build_examples(store, task, backbone.space)
+    policy = store.models.policy(record.model_id)[1]
+    probs = model.probs(examples.data.embeddings)
+    heldout = Heldout.of(folder).extended(
+        [p.photo.photo_pk for p in examples.photos],
+        probs,
+        answers(probs, policy, task.kind, model.classes),
+    )
+    classes = todays_classes(task, model)
+    outcome = outcome_of(store, task, record)
+    judged = judge(examples, heldout, classes, policy, _curve(outcome))
+    trained = [c for c in stored_checks(outcome) if c.name in TRAINING_CHECKS]
+    checks = [*earlier_checks, *examples.checks, *trained, *judged.checks]
+    reports.mkdir(parents=True, exist_ok=True)
+    write_checks(reports / "checks.jsonl", checks)
+    files = write_task_report(
+        store, examples, judged, heldout, model, record, backbone, checks, reports, pdf
+    )
+    files["model"] = str(folder)
+    return TrainResult(
+        task.name,
+        task.kind,
+        record.version,
+        judged.summary(model.training.get("set_aside", {})),
+        checks,
+        files,
+        seconds=time.monotonic() - started,
+    )
+
+
+def outcome_of(store: Store, task: Task, record: ModelView) -> dict[str, Any]:
+    """What the run that trained a model noted; empty where there is no such run."""
+    runs = {run.run_id: run.result for run in store.models.runs(task.task_id)}
+    return runs.get(record.run_id or -1) or {}
+
+
+def stored_checks(outcome: dict[str, Any]) -> list[Check]:
+    """What a training found, as its run noted it."""
+    return [Check(**{**c, "items": tuple(c["items"])}) for c in outcome.get("checks", [])]
+
+
+def _curve(outcome: dict[str, Any]) -> LearningCurve | None:
+    curve = outcome.get("curve")
+    return LearningCurve.from_dict(curve) if curve else None

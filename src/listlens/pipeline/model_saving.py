@@ -1,0 +1,110 @@
+"""A trained model on its way to its folder: with its held-out answers, its graph and its row."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from listlens.backbones.engine import EngineBackbone
+from listlens.core.errors import InputError
+from listlens.learn.model import Model
+from listlens.learn.onnx_export import export_graph
+from listlens.store.models import ModelRecord
+
+if TYPE_CHECKING:
+    from listlens.core.ports import Backbone
+    from listlens.core.types import Task
+    from listlens.learn.recipe import Trained
+    from listlens.pipeline.dataset import Examples
+    from listlens.pipeline.heldout import Heldout
+    from listlens.pipeline.judging import Judged
+    from listlens.store.models import ModelView
+    from listlens.store.open import Store
+
+ONNX_FILE = "model.onnx"
+
+
+def model_of(
+    task: Task, examples: Examples, trained: Trained, judged: Judged, backbone: Backbone
+) -> Model:
+    """What a training gave, as it will be stored."""
+    ids = {c.name: c.class_id for c in task.classes}
+    return Model.from_trained(
+        trained,
+        space=backbone.space,
+        preprocessing=backbone.preprocessing,
+        task=task.name,
+        class_ids=[ids[name] for name in trained.classes],
+        taxonomy_version=task.taxonomy_version,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        fingerprint=examples.fingerprint,
+        metrics=judged.metrics(),
+    )
+
+
+def save_model(
+    store: Store,
+    root: Path,
+    task: Task,
+    model: Model,
+    heldout: Heldout,
+    backbone: Backbone,
+    run_id: int,
+) -> ModelView:
+    """Write a folder aside, and let it appear with its row: both or none, whoever else trains."""
+    home = root / "models" / folder_name(task)
+    aside = home / f".{uuid4().hex}"
+    try:
+        digest = model.save(aside)
+        heldout.save(aside)
+        _export_graph(model, aside / ONNX_FILE, backbone)
+        version = store.models.next_version(task.task_id)
+        while True:
+            folder = home / str(version)
+            try:
+                model_id = store.models.register(
+                    ModelRecord(
+                        task_id=task.task_id,
+                        version=version,
+                        folder=folder.relative_to(root).as_posix(),
+                        sha256=digest,
+                        space=model.space,
+                        taxonomy_version=model.taxonomy_version,
+                        card={"metrics": dict(model.metrics), "created": model.created},
+                        run_id=run_id,
+                    ),
+                    partial(_place, aside, folder),
+                )
+                break
+            except InputError:
+                taken, version = version, store.models.next_version(task.task_id)
+                if version == taken:
+                    raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    store.models.add_policy(model_id, model.policy)
+    return store.models.get(task.task_id, version)
+
+
+def _place(aside: Path, folder: Path) -> None:
+    """Give a folder its name; one that is there has no row, so it is of a killed training."""
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+
+
+def _export_graph(model: Model, path: Path, backbone: Backbone) -> None:
+    """Write backbone and head as one ONNX file, where the backbone is one of our engines'."""
+    if not isinstance(backbone, EngineBackbone):
+        return
+    network = backbone.network
+    export_graph(model, path, network.graph, image=network.image, embedding=network.embedding)
+
+
+def folder_name(task: Task) -> str:
+    """Return the task's name where it is safe as a folder's, else its number."""
+    plain = all(char.isalnum() or char in "-_ " for char in task.name)
+    return task.name if plain and len(task.name) < 80 else f"task-{task.task_id}"
