@@ -31,6 +31,7 @@ LAYERS: dict[str, float] = {
     "pipeline": 3.2,
     "doctor": 3.5,
     "estimator": 3.5,
+    "finding": 3.5,
     "one_shot": 3.5,
     "project": 3.5,
     "scaffold": 3.5,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from listlens.core.config import CONFIG_NAME, Config, load_config
 from listlens.core.errors import NotFoundError
 from listlens.core.types import STARTER, Task
+from listlens.finding import Finding
 from listlens.store.open import Store, open_store
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def backbone_of(config: Config, root: Path) -> Backbone:
     )
 
 
-class Project:
+class Project(Finding):
     """A folder of settings, photos' rows, embeddings, labels, models and reports.
 
     Open it with `listlens.open`; use it in a `with`, or close it.
@@ -380,12 +381,6 @@ class Project:
         from listlens.pipeline.export import export_embeddings
 
         return export_embeddings(self.store, self.backbone.space, Path(path))
-
-    def search(self, query: str, limit: int = 20) -> list[dict[str, Any]]:
-        """Find photos by a tag; see `listlens.pipeline.search.search`."""
-        from listlens.pipeline.search import search
-
-        return search(self.store, self.models(), query, limit)
 
     def status(self) -> dict[str, Any]:
         """What the project holds, JSON-able."""
