@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from listlens.core.ports import Backbone, Source
     from listlens.images.files import Limits
     from listlens.labels.files import LabelFile
+    from listlens.learn.model import Model
     from listlens.pipeline.apply import Prediction
     from listlens.pipeline.evaluating import TrainResult
     from listlens.pipeline.ingest import IngestReport
@@ -81,6 +82,7 @@ class Project(Finding):
         from listlens.pipeline.declared import declare_tasks
 
         self.root, self.config = root, config
+        self._brought: dict[str, Backbone] = {}
         self.store: Store = open_store(config.store.url, root)
         try:
             declare_tasks(self.store, config)
@@ -107,6 +109,17 @@ class Project(Finding):
     def backbone(self) -> Backbone:
         """The backbone that the settings name, loaded on first use."""
         return backbone_of(self.config, self.root)
+
+    def backbone_for(self, model: Model | None) -> Backbone:
+        """What embeds photos for a model: the network that it brings, or the project's backbone."""
+        from listlens.pipeline.brought import backbone_for
+
+        if model is None or model.own_backbone is None:
+            return self.backbone
+        key = model.space.weights_sha256
+        if key not in self._brought:
+            self._brought[key] = backbone_for(model, self.backbone)
+        return self._brought[key]
 
     @property
     def limits(self) -> Limits:
@@ -323,34 +336,21 @@ class Project(Finding):
             starter: the starter tags too.
             progress: called with the task, photos done and their number.
         """
-        from listlens.pipeline.apply import require_same_backbone
         from listlens.pipeline.models import starter_model
-        from listlens.pipeline.tagging import tag
+        from listlens.pipeline.tagging import tag_all
 
         models = self.models(tasks)
         if starter or not models:
             known = [model for model in models if model.task != STARTER]
             models = [*known, starter_model(self.store, self.backbone.space)]
-        for model in models:
-            require_same_backbone(model.space, self.backbone.space)
-        total = sum(1 for _ in self.store.contents.scan())
-        return {
-            model.task: tag(
-                self.store,
-                model.model_id,
-                model.probs,
-                self.backbone.space,
-                lambda done, name=model.task: progress(name, done, total),  # type: ignore[misc]
-            )
-            for model in models
-        }
+        return tag_all(self.store, models, self.backbone_for, self.limits, progress)
 
     def notices(self) -> list[str]:
         """What to know of models that run on another engine than their own."""
         from listlens.pipeline.apply import engine_notice
 
         models = [model.model for model in self.models() if model.model is not None]
-        return [text for m in models if (text := engine_notice(m, self.backbone))]
+        return [text for m in models if (text := engine_notice(m, self.backbone_for(m)))]
 
     def predict(
         self, files: Sequence[str | Path], tasks: Sequence[str] | None = None
@@ -367,7 +367,7 @@ class Project(Finding):
         }
         if not models:
             raise NotFoundError("no task has a model yet: listlens train TASK")
-        answers = predict_files(models, self.backbone, self.limits, files)
+        answers = predict_files(models, self.backbone_for, self.limits, files)
         yield from with_places(self.store, live, answers)
 
     def export(self, path: str | Path, *, probs: bool = False) -> int:

@@ -47,6 +47,10 @@ class EngineBackbone(ABC):
         )
 
     @abstractmethod
+    def with_network(self, network: Network) -> EngineBackbone:
+        """Return another network on the same engine, precision and number of threads."""
+
+    @abstractmethod
     def run(self, output: str, images: NDArray[np.uint8]) -> NDArray[Any]:
         """Return one output for `(block, s, s, 3)` or `(1, s, s, 3)`; owned by the caller."""
 

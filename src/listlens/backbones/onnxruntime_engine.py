@@ -37,6 +37,7 @@ class OnnxRuntimeBackbone(EngineBackbone):
                 f"Allowed: {', '.join(available)}."
             )
         chosen = [*(p for p in providers if p != CPU), CPU]
+        self._providers = chosen
         device = chosen[0].removesuffix("ExecutionProvider").lower()
         super().__init__(
             network, "onnxruntime" if device == "cpu" else f"onnxruntime-{device}", "f32", n_threads
@@ -50,6 +51,9 @@ class OnnxRuntimeBackbone(EngineBackbone):
         except Exception as error:  # its exceptions share no base of their own
             raise ModelError(f"ONNX Runtime cannot load {network.name}: {error}") from error
         self._input = self._session.get_inputs()[0].name
+
+    def with_network(self, network: Network) -> OnnxRuntimeBackbone:
+        return OnnxRuntimeBackbone(network, self.n_threads, self._providers)
 
     def run(self, output: str, images: NDArray[np.uint8]) -> NDArray[Any]:
         try:

@@ -66,6 +66,9 @@ class OpenVinoBackbone(EngineBackbone):
         self._lock = threading.Lock()
         self._idle: dict[tuple[str, int], tuple[Any, SimpleQueue[Any]]] = {}
 
+    def with_network(self, network: Network) -> OpenVinoBackbone:
+        return OpenVinoBackbone(network, self.space.precision, self.n_threads)
+
     def run(self, output: str, images: NDArray[np.uint8]) -> NDArray[Any]:
         compiled, idle = self._compiled(output, len(images))
         try:

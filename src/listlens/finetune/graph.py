@@ -124,7 +124,7 @@ class TrainableGraph:
         part.graph.output.append(
             helper.make_tensor_value_info(self.cut, onnx.TensorProto.FLOAT, ["N", *self.cut_shape])
         )
-        return part.SerializeToString(deterministic=True)
+        return bytes(part.SerializeToString(deterministic=True))
 
     def forward(self, x: Tensor, values: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return embeddings `(n, d)` of what stands at the cut (photos where there is none).
@@ -176,7 +176,7 @@ class TrainableGraph:
             getattr(graph, field).extend(chosen)
         del graph.value_info[:]
         onnx.checker.check_model(made, full_check=True)
-        return made.SerializeToString(deterministic=True)
+        return bytes(made.SerializeToString(deterministic=True))
 
     def _folded(self, steps: list[Step]) -> list[Step]:
         """Compute what depends on constants alone, once."""

@@ -92,10 +92,9 @@ def layer_norm(i: Sequence[Tensor], a: Attributes) -> Tensor:
 def clip(i: Sequence[Tensor], a: Attributes) -> Tensor:
     low = a.get("min", i[1] if len(i) > 1 else None)
     high = a.get("max", i[2] if len(i) > 2 else None)
-    ends = [None if end is None else float(end) for end in (low, high)]
-    if None not in ends:
-        return F.hardtanh(i[0], *ends)
-    return torch.clamp(i[0], *ends)
+    if low is not None and high is not None:
+        return F.hardtanh(i[0], float(low), float(high))
+    return torch.clamp(i[0], low, high)
 
 
 def pool(kind: str) -> Operator:

@@ -102,6 +102,7 @@ def cross_fit(
     fold: NDArray[np.int64],
     candidates: Sequence[Candidate],
     classes: tuple[str, ...] = (),
+    always: NDArray[np.bool_] | None = None,
 ) -> Floats:
     """Out-of-fold logits for every candidate.
 
@@ -111,16 +112,18 @@ def cross_fit(
         fold: `(n,)`; rows with -1 are left out altogether (their logits are NaN).
         candidates: those alike but for the strength in a row, strengths increasing.
         classes: tree: the paths of its leaves.
+        always: `(n,)` rows with fold -1 that every fold is trained on.
 
     Returns:
         `(n_candidates, n, k)` float32.
     """
     known = targets.known
+    base = np.zeros(len(fold), np.bool_) if always is None else always
     logits = np.full((len(candidates), *targets.yes.shape), np.nan, dtype=np.float32)
-    axes = shared_axes(embeddings[fold >= 0])
+    axes = shared_axes(embeddings[(fold >= 0) | base])
 
     def one(f: int) -> None:
-        rows = np.flatnonzero((fold >= 0) & (fold != f) & known)
+        rows = np.flatnonzero((((fold >= 0) & (fold != f)) | base) & known)
         held = np.flatnonzero(fold == f)
         rotated = rotate(embeddings[rows], axes)
         z = rotated.apply(embeddings[held])

@@ -35,6 +35,7 @@ def card_text(meta: Mapping[str, Any]) -> str:
         meta: the contents of `model.json`.
     """
     space, training = meta["space"], meta["training"]
+    brought = ", which comes with the model as `backbone.onnx`" if meta.get("own_backbone") else ""
     created = f" at {meta['created']}" if meta["created"] else ""
     lines = [
         f"# {meta['task'] or 'Model'}",
@@ -44,8 +45,9 @@ def card_text(meta: Mapping[str, Any]) -> str:
         f"- Made by listlens {meta['listlens']}{created}; "
         f"taxonomy version {meta['taxonomy_version']}.",
         f"- Input: {preprocessing_sentence(meta['preprocessing'])}",
-        f"- Backbone: {space['backbone']} (weights sha256 {space['weights_sha256'][:12]}), trained "
-        f"on {space['engine']} {space['precision']} embeddings of length {space['dim']}, float16.",
+        f"- Backbone: {space['backbone']} (weights sha256 {space['weights_sha256'][:12]})"
+        f"{brought}, trained on {space['engine']} {space['precision']} embeddings of length "
+        f"{space['dim']}, float16.",
         "- Head: `logits = embedding @ weights.T + bias` (standardisation is folded into both), "
         "then `logits * slope + offset`, then "
         f"{'sigmoid' if meta['kind'] == 'multi' else 'softmax'}, then mixed with "

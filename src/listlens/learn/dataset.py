@@ -34,6 +34,8 @@ class TrainingSet:
             have; a row without one is then training data.
         names: photo ids, for messages.
         weights: `(n,)` float32, what a row counts, above 0; None: all alike.
+        seen: `(n,)` bool, rows that the embedding itself was learnt from (fine-tuning): always
+            trained on, never held out; None: no row.
 
     Raises:
         TrainingError: shapes do not fit, a value is out of range, an embedding is not finite.
@@ -48,6 +50,7 @@ class TrainingSet:
     given_split: NDArray[np.str_]
     names: tuple[str, ...]
     weights: NDArray[np.float32] | None = None
+    seen: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.names), len(self.classes)
@@ -104,7 +107,13 @@ class TrainingSet:
             given_split=self.given_split[index],
             names=tuple(self.names[i] for i in index.tolist()),
             weights=None if self.weights is None else self.weights[index],
+            seen=None if self.seen is None else self.seen[index],
         )
+
+    @property
+    def holdable(self) -> NDArray[np.bool_]:
+        """`(n,)`: the embedding was not learnt from the row, so it can be held out."""
+        return np.ones(len(self.names), np.bool_) if self.seen is None else ~self.seen
 
     @property
     def labelled(self) -> NDArray[np.bool_]:

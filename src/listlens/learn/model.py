@@ -1,6 +1,7 @@
 """The model folder: versioned, self-contained, checked when read, never a pickle.
 
 `model.json` says what it is, `head.safetensors` holds the numbers, `README.md` says it in words.
+A model that brings its own network has `backbone.onnx` and its description too.
 Written aside and renamed into place, so a folder is there whole or not at all.
 """
 
@@ -12,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,6 +33,9 @@ from listlens.learn.trees import shape_of
 
 FORMAT = 1
 FILES = ("model.json", "head.safetensors", "README.md")
+BACKBONE = "backbone.onnx"
+"""The network of a model that brings its own, as `backbones.own_onnx` reads it."""
+BACKBONE_FILES = (BACKBONE, f"{BACKBONE}.json")
 _ARRAYS = ("weights", "bias", "slope", "offset")
 
 
@@ -55,6 +59,8 @@ class Model:
         fingerprint: of the training data, handed in.
         metrics: JSON-able, as reported when it was trained.
         training: JSON-able, how it was trained.
+        own_backbone: ONNX file of the network that the model brings, with its description beside
+            it; `save` copies both into the folder. None: the project's backbone embeds for it.
     """
 
     kind: Kind
@@ -71,6 +77,7 @@ class Model:
     fingerprint: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    own_backbone: Path | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -88,6 +95,7 @@ class Model:
         created: str = "",
         fingerprint: str = "",
         metrics: Mapping[str, Any] | None = None,
+        own_backbone: Path | None = None,
     ) -> Model:
         """Take what a training gave, and say what it was trained on.
 
@@ -101,6 +109,8 @@ class Model:
             created: ISO 8601 time.
             fingerprint: of the training data.
             metrics: JSON-able, shown in the card.
+            own_backbone: ONNX file of the network that gave the embeddings, where the model is to
+                bring it.
         """
         training = {
             **trained.selection,
@@ -124,6 +134,7 @@ class Model:
             fingerprint=fingerprint,
             metrics=dict(metrics or {}),
             training=training,
+            own_backbone=own_backbone,
         )
 
     def probs(self, embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -168,13 +179,21 @@ class Model:
         head = save({name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()})
         meta = self._meta()
         meta["head_sha256"] = hashlib.sha256(head).hexdigest()
-        content = {
+        content = self._network_files() | {
             "model.json": (json.dumps(meta, indent=1, ensure_ascii=False) + "\n").encode(),
             "head.safetensors": head,
             "README.md": card_text(meta).encode(),
         }
         _write_whole(folder, content)
         return folder_hash(folder)
+
+    def _network_files(self) -> dict[str, bytes]:
+        """Name to bytes of the network that the model brings; empty where it brings none."""
+        if self.own_backbone is None:
+            return {}
+        described = self.own_backbone.with_name(f"{self.own_backbone.name}.json")
+        found = (self.own_backbone.read_bytes(), described.read_bytes())
+        return dict(zip(BACKBONE_FILES, found, strict=True))
 
     def _meta(self) -> dict[str, Any]:
         return {
@@ -187,6 +206,7 @@ class Model:
             "taxonomy_version": self.taxonomy_version,
             "space": asdict(self.space),
             "preprocessing": asdict(self.preprocessing),
+            "own_backbone": self.own_backbone is not None,
             "policy": asdict(self.policy),
             "probability_floor": FLOOR,
             "created": self.created,
@@ -215,8 +235,12 @@ class Model:
             raise ModelError(f"{folder} is not what was saved: its content hash differs")
         meta = _read_meta(folder)
         arrays = _read_arrays(folder, str(meta.get("head_sha256")))
+        brings = meta.get("own_backbone") is True
+        if brings and (absent := [n for n in BACKBONE_FILES if not (folder / n).is_file()]):
+            raise ModelError(f"{folder} is not a whole model folder: no {', '.join(absent)}")
         try:
-            return _from_meta(meta, arrays)
+            model = _from_meta(meta, arrays)
+            return replace(model, own_backbone=folder / BACKBONE) if brings else model
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, ModelError):
                 raise
@@ -314,10 +338,12 @@ def _read_arrays(folder: Path, expected_sha256: str) -> dict[str, NDArray[np.flo
 def folder_hash(folder: Path) -> str:
     """Return the sha256 over names and bytes of the model's own files.
 
-    Files beside them (an exported ONNX graph, say) do not count.
+    The network that it brings is one of them; files beside them (an exported graph, say) do not
+    count.
     """
     digest = hashlib.sha256()
-    for name in FILES:
+    brought = [name for name in BACKBONE_FILES if (Path(folder) / name).is_file()]
+    for name in (*FILES, *brought):
         data = (Path(folder) / name).read_bytes()
         digest.update(f"{name} {len(data)}\n".encode())
         digest.update(data)

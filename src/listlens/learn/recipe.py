@@ -53,10 +53,11 @@ class Trained:
         calibration: of the shipped head.
         policy: thresholds for the target, as shipped: chosen on all rows that were trained on, so
             what it makes of them is rosier than what it makes of new photos.
-        protocol: `own split` where a test split was given, else `grouped 5-fold`.
+        protocol: `own split` where a test split was given, else `grouped 5-fold`; see `Plan`.
         split: `(n,)` train, val or test.
         fold: `(n,)` fold of `oof_probs`.
-        oof_probs: `(n, k)` float32, for every row from a model that saw nothing of its group.
+        oof_probs: `(n, k)` float32, for every row from a model that saw nothing of its group; NaN
+            for rows that the embedding was learnt from.
         oof_decided: decisions of `oof_probs`, `(n, k)`, each fold's under the thresholds that the
             other folds choose.
         test_probs: `(n, k)` float32, for test rows from a model that saw train and val only; NaN
@@ -93,7 +94,8 @@ class Trained:
         """Rows `(m,)` with a known answer that the reported numbers rest on, and their probs."""
         known = self.known
         own = self.protocol == "own split"
-        rows = np.flatnonzero(known & (self.split == "test") if own else known)
+        there = self.split == "test" if own else self.fold >= 0
+        rows = np.flatnonzero(known & there)
         return rows, (self.test_probs if own else self.oof_probs)[rows]
 
 
@@ -143,7 +145,7 @@ def _require_train_side(data: TrainingSet) -> None:
 
 def _folds_possible(data: TrainingSet, n_folds: int) -> int:
     """No more folds than groups with a label outside test."""
-    rows = data.labelled & (data.given_split != "test")
+    rows = data.labelled & (data.given_split != "test") & data.holdable
     return max(2, min(n_folds, len(np.unique(data.groups[rows]))))
 
 
@@ -158,7 +160,8 @@ def _train(
     seen = np.flatnonzero(plan.inner_fold >= 0)
     candidates = candidates_for(targets.rows(seen), options)
     say("choosing the regularisation", 0.05)
-    logits = cross_fit(data.embeddings, targets, plan.inner_fold, candidates, classes)
+    base = ~data.holdable
+    logits = cross_fit(data.embeddings, targets, plan.inner_fold, candidates, classes, base)
     scores = scores_of(logits[:, seen], targets.rows(seen))
     best = candidates[int(np.argmin(scores))]
     say("calibrating", 0.6)
@@ -167,7 +170,7 @@ def _train(
     probs, decided = honest(by_loss(logits, targets), judged, plan.inner_fold)
     policy = choose_policy(probs[seen], answered[seen], data.kind, options.target, classes)
     say("fitting the head", 0.7)
-    fitted = np.flatnonzero((plan.inner_fold >= 0) & data.labelled)
+    fitted = np.flatnonzero(((plan.inner_fold >= 0) | base) & data.labelled)
     way = best.path(options.strengths)
     wanted = weighted(targets.rows(fitted), best)
     head = fit(data.embeddings[fitted], wanted, way, mix_of(data.kind, classes, best))
@@ -177,7 +180,7 @@ def _train(
         test_probs[test] = calibration.probs(head.logits(data.embeddings[test]), data.kind)
         say("out-of-fold probabilities", 0.8)
         again = [replace(best, strength=c) for c in way]
-        logits = cross_fit(data.embeddings, targets, plan.fold, again, classes)[-1:]
+        logits = cross_fit(data.embeddings, targets, plan.fold, again, classes, base)[-1:]
         probs, decided = honest(by_loss(logits, targets), judged, plan.fold)
     say("done", 1.0)
     return Trained(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from listlens.core.tree import SEPARATOR
 from listlens.learn.dataset import TrainingSet
 
-Protocol = Literal["own split", "grouped 5-fold"]
+Protocol = Literal["own split", "grouped 5-fold", "held-out part"]
 
 MOST_CELLS = 20_000_000
 """Rows times nodes beyond which folds are only balanced over the top of a tree."""
@@ -28,9 +28,11 @@ class Plan:
     """Who is trained on, and who is held out when.
 
     Args:
-        protocol: `own split` where a test split was given.
+        protocol: `own split` where a test split was given; `held-out part` where there was none
+            and the embedding was learnt from the rest.
         split: `(n,)` str, `train`, `val` or `test`, for every row.
-        fold: `(n,)` int64, fold over all rows (used for out-of-fold probabilities).
+        fold: `(n,)` int64, fold over all rows (used for out-of-fold probabilities); -1 for rows
+            that the embedding was learnt from.
         inner_fold: `(n,)` int64, fold over train and val (the val rows are fold 0), -1 for test.
             Equal to `fold` where there is no test split.
         leaks: rows of `test` whose group is in train or val too, then rows of `val` whose group is
@@ -135,6 +137,8 @@ def plan_split(data: TrainingSet, n_folds: int, seed: int) -> Plan:
         seed: equal seeds give equal plans.
     """
     labels = label_matrix(data)
+    if data.seen is not None:
+        return _plan_beside(data, labels, n_folds, seed)
     fold = grouped_folds(labels, data.groups, n_folds, seed)
     split = np.where(data.given_split == "", "train", data.given_split).astype("<U5")
     if not (split == "test").any():
@@ -148,4 +152,18 @@ def plan_split(data: TrainingSet, n_folds: int, seed: int) -> Plan:
     else:
         inner[train] = grouped_folds(labels[train], data.groups[train], n_folds, seed)
         split[inner == 0] = "val"
+    return Plan("own split", split, fold, inner, leaking(data.groups, split))
+
+
+def _plan_beside(data: TrainingSet, labels: NDArray[np.float64], n_folds: int, seed: int) -> Plan:
+    """Folds over the rows that the embedding was not learnt from; those rows are val, or test."""
+    test, free = data.given_split == "test", data.holdable
+    fold = np.full(len(test), -1, dtype=np.int64)
+    inner = fold.copy()
+    fold[free] = grouped_folds(labels[free], data.groups[free], n_folds, seed)
+    judged = free & ~test
+    inner[judged] = grouped_folds(labels[judged], data.groups[judged], n_folds, seed)
+    split = np.where(test, "test", np.where(free, "val", "train")).astype("<U5")
+    if not test.any():
+        return Plan("held-out part", split, inner, inner, leaking(data.groups, split))
     return Plan("own split", split, fold, inner, leaking(data.groups, split))

@@ -7,7 +7,7 @@ bytes get the same probabilities.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,12 @@ from listlens.core.errors import ModelError, PhotoError
 from listlens.core.types import Reason, Status
 from listlens.images.decode import Limits
 from listlens.learn.model import Model
+from listlens.pipeline.brought import backbone_for
 from listlens.pipeline.contents import (
     CHUNK_FILES,
     batched,
     embed_all,
-    prepare_bytes,
-    read_file,
+    load_files,
     worker_pool,
 )
 from listlens.sources.paths import printable
@@ -109,20 +109,7 @@ def embed_files(
         Embeddings `(n_usable, dim)`, and for each location its error or None; the embeddings are
         those of the locations without an error, in order.
     """
-
-    def load(location: str, sha256: str | None) -> Any:
-        read = read_file(location, limits)
-        if read.error is not None:
-            return read.error
-        if sha256 is not None and read.sha256 != sha256:
-            return PhotoError(Reason.MISSING, f"{location} has other bytes now: ingest it again")
-        return prepare_bytes(
-            read.data, backbone.preprocessing, limits, thumbnail_px=0, measure=False
-        )
-
-    results = list(pool.map(load, locations, expected or [None] * len(locations)))
-    errors = [result if isinstance(result, PhotoError) else None for result in results]
-    pixels = [result.pixels for result in results if not isinstance(result, PhotoError)]
+    (pixels,), errors = load_files(locations, [backbone.preprocessing], limits, pool, expected)
     return embed_all(backbone, pixels), errors
 
 
@@ -173,18 +160,21 @@ class PhotoModel:
 
     def stream(self, paths: Iterable[PathLike]) -> Iterator[Prediction]:
         """Predict lazily, a bounded number of photos in memory at a time."""
-        answers = predict_files({"": self.model}, self.backbone, self.limits, paths)
+        answers = predict_files({"": self.model}, lambda _: self.backbone, self.limits, paths)
         return (prediction for _, prediction in answers)
 
 
 def predict_files(
-    models: Mapping[str, Model], backbone: Backbone, limits: Limits, paths: Iterable[PathLike]
+    models: Mapping[str, Model],
+    backbone_for: Callable[[Model], Backbone],
+    limits: Limits,
+    paths: Iterable[PathLike],
 ) -> Iterator[tuple[str, Prediction]]:
-    """Answer several tasks for files, each of which is decoded and embedded once.
+    """Answer several tasks for files, each of which is read once and embedded once a backbone.
 
     Args:
-        models: task to model; all of the backbone's embeddings.
-        backbone: what embeds.
+        models: task to model.
+        backbone_for: what embeds for a model.
         limits: bounds for the photos.
         paths: any number of files.
 
@@ -194,12 +184,22 @@ def predict_files(
     Raises:
         ModelError: a model was trained on another backbone.
     """
-    for model in models.values():
-        require_same_backbone(model.space, backbone.space)
+    needed = {task: backbone_for(model) for task, model in models.items()}
+    for task, model in models.items():
+        require_same_backbone(model.space, needed[task].space)
+    backbones = {backbone.space.id: backbone for backbone in needed.values()}
+    ways = list(dict.fromkeys(backbone.preprocessing for backbone in backbones.values()))
     with worker_pool() as pool:
         for batch in batched((printable(os.fspath(path)) for path in paths), CHUNK_FILES):
-            vectors, errors = embed_files(batch, backbone, limits, pool)
-            columns = [_answers(model, batch, vectors, errors) for model in models.values()]
+            pixels, errors = load_files(batch, ways, limits, pool)
+            vectors = {
+                name: embed_all(backbone, pixels[ways.index(backbone.preprocessing)])
+                for name, backbone in backbones.items()
+            }
+            columns = [
+                _answers(model, batch, vectors[needed[task].space.id], errors)
+                for task, model in models.items()
+            ]
             for row in zip(*columns, strict=True):
                 yield from zip(models, row, strict=True)
 
@@ -259,6 +259,9 @@ def load_model(
         ModelError: the folder is damaged, or its backbone is not here.
     """
     model = Model.load(Path(path))
+    if backbone is None and model.own_backbone is not None:
+        at_hand = load_backbone(engine=engine, precision=precision)  # type: ignore[arg-type]
+        return PhotoModel(model, backbone_for(model, at_hand))
     if backbone is None and model.space.backbone != MODEL_NAME:
         raise ModelError(
             f"the model was trained on a backbone of your own, {model.space.backbone}. Give its "

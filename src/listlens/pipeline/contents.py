@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from listlens.backbones.registry import usable_cores
 from listlens.core.errors import PhotoError
-from listlens.core.types import Status
+from listlens.core.types import Reason, Status
 from listlens.images.files import read_bytes
 from listlens.images.prepare import Prepared, prepare
 from listlens.sources.paths import real_path
@@ -74,6 +74,44 @@ def prepare_bytes(
         )
     except PhotoError as error:
         return error
+
+
+def load_files(
+    locations: Sequence[str],
+    ways: Sequence[Preprocessing],
+    limits: Limits,
+    pool: Executor,
+    expected: Sequence[str] | None = None,
+) -> tuple[list[list[NDArray[np.uint8]]], list[PhotoError | None]]:
+    """Read files once each, and prepare them in one or more ways.
+
+    Args:
+        locations: printable absolute paths.
+        ways: of preparing them.
+        limits: bounds for the photos.
+        pool: threads that read and decode.
+        expected: sha256 (hex) of each file, where only these bytes will do.
+
+    Returns:
+        For each way the pixels of the usable photos, in order; and for each location its error or
+        None.
+    """
+
+    def load(location: str, sha256: str | None) -> Any:
+        read = read_file(location, limits)
+        if read.error is not None:
+            return read.error
+        if sha256 is not None and read.sha256 != sha256:
+            return PhotoError(Reason.MISSING, f"{location} has other bytes now: ingest it again")
+        made = [
+            prepare_bytes(read.data, way, limits, thumbnail_px=0, measure=False) for way in ways
+        ]
+        return next((m for m in made if isinstance(m, PhotoError)), made)
+
+    results = list(pool.map(load, locations, expected or [None] * len(locations)))
+    errors = [result if isinstance(result, PhotoError) else None for result in results]
+    usable = [result for result in results if not isinstance(result, PhotoError)]
+    return [[made[i].pixels for made in usable] for i in range(len(ways))], errors
 
 
 def usable_content(sha256: str, n_bytes: int, prepared: Prepared) -> ContentRecord:

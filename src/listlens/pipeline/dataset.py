@@ -58,6 +58,18 @@ class Examples:
     fingerprint: str
     checks: list[Check]
 
+    def rows(self, keep: NDArray[np.bool_]) -> Examples:
+        """Return these photos only; the fingerprint and the findings stay those of all."""
+        photos = [p for p, kept in zip(self.photos, keep, strict=True) if kept]
+        return Examples(
+            photos,
+            self.data.rows(keep),
+            self.given[keep],
+            self.conflicts[keep],
+            self.fingerprint,
+            self.checks,
+        )
+
     def n_votes(self) -> NDArray[np.float32]:
         """How many votes each photo of a score has, `(n,)`."""
         return _n_votes(self.photos)

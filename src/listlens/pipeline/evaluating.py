@@ -13,6 +13,7 @@ from listlens.evaluate.learning_curve import LearningCurve
 from listlens.evaluate.pdf import require_typst
 from listlens.learn.model import Model
 from listlens.learn.policies import answers
+from listlens.pipeline.brought import backbone_for, examples_in
 from listlens.pipeline.checks import Check, write_checks
 from listlens.pipeline.dataset import build_examples
 from listlens.pipeline.heldout import Heldout
@@ -95,7 +96,9 @@ def evaluate_task(
     model = Model.load(folder, record.sha256)
     examples = build_examples(store, task, backbone.space)
     policy = store.models.policy(record.model_id)[1]
-    probs = model.probs(examples.data.embeddings)
+    backbone = backbone_for(model, backbone)
+    examples, embeddings = examples_in(store, examples, model, backbone)
+    probs = model.probs(embeddings)
     heldout = Heldout.of(folder).extended(
         [p.photo.photo_pk for p in examples.photos],
         probs,

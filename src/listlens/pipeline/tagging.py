@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from listlens.core.types import Status
-from listlens.pipeline.apply import embed_files
+from listlens.pipeline.apply import embed_files, require_same_backbone
 from listlens.pipeline.contents import CHUNK_FILES, batched, worker_pool
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from listlens.core.ports import Backbone
     from listlens.core.types import EmbeddingSpace
     from listlens.images.decode import Limits
+    from listlens.learn.model import Model
+    from listlens.pipeline.models import LiveModel
     from listlens.store.open import Store
 
 PREDICT_BLOCK = 4096
@@ -30,6 +32,39 @@ class TagReport:
     predicted: int
     already: int
     without_embedding: int
+
+
+def tag_all(
+    store: Store,
+    models: Sequence[LiveModel],
+    backbone_for: Callable[[Model | None], Backbone],
+    limits: Limits,
+    progress: Callable[[str, int, int | None], None] = lambda task, done, total: None,
+) -> dict[str, TagReport]:
+    """Tag with each model, task to report; photos are embedded first for one with its own network.
+
+    Raises:
+        ModelError: a model was trained on another backbone than there is.
+    """
+
+    def say(what: str, total: int | None) -> Callable[[int], None]:
+        return lambda done: progress(what, done, total)
+
+    for model in models:
+        require_same_backbone(model.space, backbone_for(model.model).space)
+    total, reports = sum(1 for _ in store.contents.scan()), {}
+    for model in models:
+        backbone = backbone_for(model.model)
+        if model.model is not None and model.model.own_backbone is not None:
+            embed_missing(store, backbone, limits, say(f"embedding for {model.task}", None))
+        reports[model.task] = tag(
+            store,
+            model.model_id,
+            model.probs,
+            backbone.space,
+            say(model.task, total),
+        )
+    return reports
 
 
 def tag(

@@ -1,0 +1,228 @@
+"""Which photos fine-tuning may see, and whether what it made is used: decided on listings apart.
+
+Of the labelled photos outside test, a part stays apart, by listing and duplicate group. It says when
+to stop, and whether a head on the new embeddings beats a head on the frozen ones; both are fitted,
+chosen and calibrated by the same recipe on the same folds. The part has two halves, and each is
+judged on the epoch that the other one chose. Photos of test decide nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from listlens.core.errors import TrainingError
+from listlens.core.types import Kind
+from listlens.learn.dataset import TrainingSet
+from listlens.learn.objectives import Targets
+from listlens.learn.recipe import Trained, encoded
+from listlens.learn.split import grouped_folds, label_matrix
+from listlens.metrics.intervals import Bootstrap
+
+APART = 5
+"""One fold of this many stays apart, where no val split was given."""
+LEAST_PHOTOS = 40
+"""Photos apart at least: a 95 % interval of fewer is too wide for any likely difference."""
+LEAST_GROUPS = 8
+"""Listings or duplicate groups at least, apart and to learn from."""
+
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Who does what; no listing or duplicate group is in two parts.
+
+    Args:
+        learn: `(n,)` bool, labelled photos that the network learns from.
+        apart: `(n,)` bool, labelled photos that say when to stop and which head is used.
+        halves: `(n,)`, 0 or 1 for photos apart, else -1; no listing is in both.
+    """
+
+    learn: NDArray[np.bool_]
+    apart: NDArray[np.bool_]
+    halves: NDArray[np.int64]
+
+
+def part(data: TrainingSet, seed: int = 0) -> Parts:
+    """Part the labelled photos outside test.
+
+    A given val split is what stays apart, where it is large enough. Photos to learn from whose
+    listing or picture is in val or test too are left out.
+
+    Raises:
+        TrainingError: too few photos for both parts.
+    """
+    usable = data.labelled & (data.given_split != "test")
+    labels = label_matrix(data)
+    apart = usable & (data.given_split == "val")
+    if apart.sum() < LEAST_PHOTOS:
+        apart = np.zeros(len(usable), np.bool_)
+        apart[usable] = grouped_folds(labels[usable], data.groups[usable], APART, seed) == 0
+    elsewhere = np.isin(data.groups, data.groups[apart | (data.given_split == "test")])
+    learn = usable & ~apart & ~elsewhere
+    few = min(len(np.unique(data.groups[rows])) for rows in (learn, apart)) < LEAST_GROUPS
+    if few or apart.sum() < LEAST_PHOTOS:
+        raise TrainingError(
+            f"{int(usable.sum())} labelled photos of {len(np.unique(data.groups[usable]))} "
+            f"listings are too few to fine-tune on: {LEAST_PHOTOS} photos of {LEAST_GROUPS} other "
+            "listings must stay apart to decide whether it helped. Label more photos, or train "
+            "without --finetune."
+        )
+    halves = np.full(len(usable), -1, np.int64)
+    halves[apart] = grouped_folds(labels[apart], data.groups[apart], 2, seed)
+    return Parts(learn, apart, halves)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Tuned less frozen, with the 95 % interval of paired draws of listings."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the photos apart say.
+
+    Args:
+        chosen: the fine-tuned network is used.
+        reason: why, or why not, in a sentence.
+        n_photos: photos apart.
+        n_listings: their listings or duplicate groups.
+        metric: name of `frozen` and `tuned`.
+        frozen: share of right answers by the head on frozen embeddings.
+        tuned: the same on fine-tuned ones.
+        gain: of the metric.
+        loss_gain: of the loss: below 0 is better.
+    """
+
+    chosen: bool
+    reason: str
+    n_photos: int
+    n_listings: int
+    metric: str
+    frozen: float
+    tuned: float
+    gain: Difference
+    loss_gain: Difference
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+METRICS: dict[Kind, str] = {
+    "single": "accuracy",
+    "tree": "accuracy",
+    "multi": "right answers",
+    "score": "within half a step",
+}
+
+
+def compare(
+    data: TrainingSet, parts: Parts, frozen: Trained, tuned: Sequence[Trained]
+) -> Comparison:
+    """Compare heads on the photos apart; the tuned one must win to be chosen.
+
+    It wins where its loss is lower by more than chance (the whole 95 % interval of the paired
+    difference is below 0) and it does not answer fewer photos rightly. The loss counts every photo
+    by how sure the answer was, and so tells heads apart on fewer photos than counting right
+    answers does.
+
+    Args:
+        data: whose targets and groups.
+        parts: who stayed apart.
+        frozen: from the frozen embeddings; all were trained with the same rows `seen`.
+        tuned: from fine-tuned ones, two: of the epoch that the photos of half 0 chose, and of half
+            1's. Each is judged on the other half.
+    """
+    targets = encoded(with_learnt(data, frozen.classes))[0]
+    probs = np.where((parts.halves == 1)[:, None], tuned[0].oof_probs, tuned[1].oof_probs)
+    rows = np.flatnonzero(parts.apart & targets.known)
+    wanted = targets.rows(rows)
+    draws = Bootstrap(data.groups[rows])
+    weight = np.minimum(wanted.weight, 1.0)  # unknown answers count 0, votes as they are weighed
+    heads = [p[rows].astype(np.float64) for p in (frozen.oof_probs, probs)]
+    lost = [loss_of(p, wanted) * weight for p in heads]
+    right = [right_of(p, wanted) * (weight > 0) for p in heads]
+    known = (weight > 0).sum(axis=1).astype(np.float64)
+    loss_gain = paired(draws, (lost[1] - lost[0]).sum(axis=1), weight.sum(axis=1))
+    gain = paired(draws, (right[1] - right[0]).sum(axis=1), known)
+    before, after = (float(r.sum() / max(known.sum(), 1.0)) for r in right)
+    chosen = loss_gain.high < 0 and gain.value >= 0
+    return Comparison(
+        chosen,
+        _reason(chosen, loss_gain, gain),
+        len(rows),
+        draws.n_groups,
+        METRICS[data.kind],
+        before,
+        after,
+        gain,
+        loss_gain,
+    )
+
+
+def with_learnt(data: TrainingSet, classes: Sequence[str]) -> TrainingSet:
+    """The same rows in terms of the classes that were learnt (of a tree and a score: all)."""
+    from listlens.learn.usable import with_classes
+
+    if data.kind in ("tree", "score"):
+        return data
+    return with_classes(replace(data, seen=None), tuple(classes))
+
+
+def paired(
+    draws: Bootstrap, difference: NDArray[np.float64], weight: NDArray[np.float64]
+) -> Difference:
+    """Mean difference over rows `(n,)`, and its percentile interval over draws of listings."""
+    value = float(difference.sum() / max(weight.sum(), TINY))
+    totals = draws.totals(np.column_stack([difference, weight]))
+    low, high = np.percentile(totals[:, 0] / np.maximum(totals[:, 1], TINY), [2.5, 97.5])
+    return Difference(value, float(low), float(high))
+
+
+def loss_of(probs: NDArray[np.float64], targets: Targets) -> NDArray[np.float64]:
+    """Loss of calibrated probabilities, `(n, k)` for multi, else `(n, 1)`; as `learn.objectives`.
+
+    Example:
+        >>> from listlens.learn.objectives import encode
+        >>> loss_of(np.array([[0.5, 0.5]]), encode(np.array([1]), 2, "single")).round(4).tolist()
+        [[0.6931]]
+    """
+    if targets.kind == "score":
+        gap = np.cumsum(probs - targets.yes, axis=1)
+        return np.asarray(np.square(gap).mean(axis=1, keepdims=True))
+    if targets.kind == "multi":
+        given = np.where(targets.yes > 0, probs, 1 - probs)
+    else:
+        given = (probs * targets.yes).sum(axis=1, keepdims=True)
+    return np.asarray(-np.log(np.maximum(given, TINY)))
+
+
+def right_of(probs: NDArray[np.float64], targets: Targets) -> NDArray[np.float64]:
+    """Whether the answer is right: the likeliest class (tree: leaf) is given, each yes or no of
+    multi at one half, the mean of a score within half a step."""
+    if targets.kind == "multi":
+        return np.asarray((probs >= 0.5) == (targets.yes > 0), np.float64)
+    if targets.kind == "score":
+        steps = np.arange(probs.shape[1])
+        return np.asarray(np.abs((probs - targets.yes) @ steps) <= 0.5, np.float64)[:, None]
+    best = probs.argmax(axis=1)[:, None]
+    return np.asarray(np.take_along_axis(targets.yes, best, axis=1) > 0, np.float64)
+
+
+def _reason(chosen: bool, loss: Difference, gain: Difference) -> str:
+    interval = f"{loss.value:+.3f}, 95 % interval {loss.low:+.3f} to {loss.high:+.3f}"
+    if chosen:
+        return f"its loss is lower on listings that it never saw ({interval})"
+    if loss.high < 0:
+        return f"its loss is lower ({interval}), but it answers fewer photos rightly"
+    return f"its loss is not surely lower on listings that it never saw ({interval})"

@@ -1,0 +1,20 @@
+"""PyTorch where it is installed: tests of fine-tuning skip elsewhere, and fail in CI."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import pytest
+
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+
+
+@pytest.fixture(autouse=True)
+def needs_torch(request: pytest.FixtureRequest) -> None:
+    """Skip a test marked `torch` where PyTorch is absent; in CI that is a failure."""
+    if HAS_TORCH or not request.node.get_closest_marker("torch"):
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail("CI needs PyTorch, and it is not installed: see .ci/run")
+    pytest.skip("PyTorch is not installed: pip install 'listlens[finetune]'")
