@@ -279,11 +279,13 @@ class Project(Finding):
         seed: int = 0,
         force: bool = False,
         pdf: bool = False,
+        budget_s: float | None = None,
         progress: StepProgress = lambda step, done, total: None,
     ) -> TrainResult:
         """Learn a task from its labels; writes a model and a report.
 
         Equal labels, photos and options give back the model that is there, unless `force`.
+        `budget_s`: seconds to search for something better than the default.
 
         Raises:
             TrainingError: not enough labels; says what is needed.
@@ -302,6 +304,7 @@ class Project(Finding):
             seed=seed,
             force=force,
             pdf=pdf,
+            budget_s=budget_s,
             progress=progress,
         )
 

@@ -29,7 +29,10 @@ def test_a_wrong_label_is_listed_corrected_in_the_file_and_imported(cli, project
         writer.writerows(rows)
     assert cli("labels", "import", "label", fix, "-p", project, "--json").json["annotations"] == 1
     cli("labels", "export", "label", tmp_path / "now.csv", "-p", project)
-    now = {r["image"]: r["label"] for r in csv.DictReader((tmp_path / "now.csv").read_text().splitlines())}
+    now = {
+        r["image"]: r["label"]
+        for r in csv.DictReader((tmp_path / "now.csv").read_text().splitlines())
+    }
     assert now == shop.classes
 
 

@@ -245,15 +245,26 @@ def train(
         bool, typer.Option("--force", help="Train although nothing changed since the last model.")
     ] = False,
     pdf: PdfOption = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Search so long for something better than the default: 90s, 5m, 1h. What is kept "
+            "may look at photos more than once, so that tagging takes longer."
+        ),
+    ] = None,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
     """Learn a task from its labels; writes a model and a report.
 
     No choice is needed: the head, its regularisation, calibration and thresholds are chosen on
-    listings held out from training. Takes seconds, since photos were embedded by `ingest`.
+    listings held out from training. Takes seconds, since photos were embedded by `ingest`. With
+    --budget other heads and other looks at the photos are tried, and kept where they clearly win.
     """
     import listlens.project
+    from listlens.learn.budget import parse_budget
+
+    budget_s = None if budget is None else parse_budget(budget)
 
     with (
         listlens.project.open(project) as opened,
@@ -265,6 +276,7 @@ def train(
             seed=seed,
             force=force,
             pdf=pdf,
+            budget_s=budget_s,
             progress=lambda step, done, total: update(done, total, step),
         )
     show(result.as_dict(), result.text(), as_json=as_json)

@@ -62,6 +62,8 @@ class ReportData:
         learning_curve: what more labels would bring.
         set_aside: class to the reason why it was not learnt.
         scored: photos of a score task in the order of their places, the best first.
+        search: what a search within a budget tried: `budget_s`, `seconds`, `space` and `tried`, a
+            mapping a trial.
         starter_tags: word to number of photos, where no label exists.
         model: facts on how it was made, JSON-able; nested mappings become groups.
         created: time of making, as text.
@@ -80,6 +82,7 @@ class ReportData:
     learning_curve: LearningCurve | None = None
     set_aside: Mapping[str, str] = field(default_factory=dict)
     scored: Sequence[ScoredPhoto] = ()
+    search: Mapping[str, Any] = field(default_factory=dict)
     starter_tags: Mapping[str, int] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
@@ -129,6 +132,8 @@ class ReportData:
         out["set_aside"] = dict(self.set_aside)
         if self.scored:
             out["scored"] = [s.as_dict() for s in self.scored]
+        if self.search:
+            out["search"] = _without_nan(self.search)
         out["starter_tags"] = dict(self.starter_tags)
         out["model"] = _without_nan(self.model)
         return out

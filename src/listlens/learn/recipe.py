@@ -271,9 +271,7 @@ def by_loss(logits: Floats, targets: Targets) -> Seen:
     ]
 
 
-def honest(
-    seen_by: Seen, judged: Judged, fold: NDArray[np.int64]
-) -> tuple[Floats, Decided]:
+def honest(seen_by: Seen, judged: Judged, fold: NDArray[np.int64]) -> tuple[Floats, Decided]:
     """Each fold by the candidate, the calibration and the policy that its other folds choose.
 
     Args:

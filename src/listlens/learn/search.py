@@ -10,8 +10,8 @@ have not seen it (nested cross-validation).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
 
+from listlens.learn.budget import NO_TIME, STORED, Found, Tried
 from listlens.learn.calibration import fit_calibration
 from listlens.learn.candidates import Candidate, TrainOptions
 from listlens.learn.dataset import TrainingSet
 from listlens.learn.heads import Floats, Head
-from listlens.learn.objectives import Targets
 from listlens.learn.policies import choose_policy
 from listlens.learn.recipe import (
     Judged,
@@ -49,73 +49,15 @@ from listlens.learn.trials import (
 
 Progress = Callable[[str, float], None]
 
-Maker = Callable[[float], Floats | None]
-"""Seconds left, to the embeddings `(n, d)` of the same photos in another space; None: no time."""
+Maker = Callable[[float], Floats | str]
+"""Seconds left, to the embeddings `(n, d)` of the same photos in another space, or why there are
+none."""
 
 STEPS_AROUND = 2
 """Strengths on either side of the default's best that other spaces try."""
 
 MOST_CELLS = 150_000_000
 """Logits held at once (600 MB): beyond, nothing is searched and the default is kept."""
-
-STORED = "stored"
-"""Name of the space that the photos are embedded in already."""
-
-
-@dataclass(frozen=True)
-class Tried:
-    """One line of the record.
-
-    Args:
-        space: whose embeddings.
-        head: kind of head.
-        outcome: `kept`, `default`, `not clearly better` or `no time`.
-        loss: mean on held-out photos, tempered; NaN where it did not finish.
-        score: accuracy, or macro average precision (multi), alike; NaN for other kinds.
-        gain: how much lower the loss is than the default's.
-        error: standard error of the gain.
-        seconds: that it took.
-    """
-
-    space: str
-    head: str
-    outcome: str
-    loss: float = float("nan")
-    score: float = float("nan")
-    gain: float = 0.0
-    error: float = 0.0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search gives.
-
-    Args:
-        trained: the default's, or what is better.
-        space: name of the space that its head is on; `stored` where it is the photos' own.
-        tried: in the order they were tried.
-        budget_s: what was allowed.
-        seconds: what it took.
-    """
-
-    trained: Trained
-    space: str
-    tried: tuple[Tried, ...]
-    budget_s: float
-    seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able, for the run and report.json."""
-        rows = [
-            {k: _plain(v) for k, v in asdict(row).items()} for row in self.tried
-        ]
-        return {
-            "budget_s": round(self.budget_s, 1),
-            "seconds": round(self.seconds, 1),
-            "space": self.space,
-            "tried": rows,
-        }
 
 
 @dataclass
@@ -136,9 +78,7 @@ class _Search:
         nested = self.plan.protocol != "own split"
         self.views = Views(self.plan.inner_fold, self.data.labelled, nested)
         selection = self.default.selection
-        best = Candidate(
-            selection["class_weight"], selection["C"], selection.get("sharing", 0.0)
-        )
+        best = Candidate(selection["class_weight"], selection["C"], selection.get("sharing", 0.0))
         strengths = self.options.strengths
         at = strengths.index(best.strength)
         near = strengths[max(0, at - STEPS_AROUND) : at + STEPS_AROUND + 1]
@@ -158,7 +98,7 @@ class _Search:
         try:
             logits = seen_by(self.fitter(space, head), x, self.views, k, self.deadline)
         except OutOfTime:
-            self.tried.append(Tried(space, head, "no time", seconds=time.monotonic() - started))
+            self.tried.append(Tried(space, head, NO_TIME, seconds=time.monotonic() - started))
             return None
         outcome = chosen(logits, self.targets, self.views, space, head)
         self.note(outcome, time.monotonic() - started)
@@ -181,7 +121,11 @@ class _Search:
         first = row_losses(self.outcomes[0].logits[view], self.targets, rows)
         ours = row_losses(outcome.logits[view], self.targets, rows)
         gain, error = paired(first - ours, self.data.groups[rows])
-        return gain, error, score_of(outcome.logits[view][rows], self.answered[rows], self.data.kind)
+        return (
+            gain,
+            error,
+            score_of(outcome.logits[view][rows], self.answered[rows], self.data.kind),
+        )
 
     def best(self, view: int) -> int:
         """Index of the outcome that a view keeps: 0, the default, unless one is clearly better."""
@@ -251,11 +195,9 @@ def _try_all(
         say(f"embedding: {name}")
         started = time.monotonic()
         left = state.deadline - started
-        made = make(left) if left > 0 else None
-        if made is None:
-            state.tried.append(
-                Tried(name, "any", "no time", seconds=time.monotonic() - started)
-            )
+        made = make(left) if left > 0 else NO_TIME
+        if isinstance(made, str):
+            state.tried.append(Tried(name, "any", made, seconds=time.monotonic() - started))
             continue
         state.spaces[name] = made
         say(f"logistic: {name}")
@@ -369,32 +311,3 @@ def _out_of_fold(state: _Search, outcome: Outcome) -> Floats:
         held = np.flatnonzero(fold == f)
         logits[held] = _fit(state, outcome, rows).logits(x[held])
     return logits
-
-
-def _plain(value: Any) -> Any:
-    """Numbers as JSON can hold them."""
-    if isinstance(value, float):
-        return round(value, 6) if np.isfinite(value) else None
-    return value
-
-
-def summary(found: Mapping[str, Any]) -> str:
-    """One sentence for a person, from `Found.as_dict`.
-
-    Example:
-        >>> row = {"space": "stored", "head": "logistic", "outcome": "default", "seconds": 2.0}
-        >>> summary({"budget_s": 60.0, "seconds": 12.3, "space": "stored", "tried": [row]})
-        'Search: 1 of 1 trials in 12 s of 60; nothing was clearly better than the default.'
-    """
-    rows = found["tried"]
-    done = [row for row in rows if row["outcome"] != "no time"]
-    kept = next((row for row in rows if row["outcome"] == "kept"), None)
-    what = (
-        "nothing was clearly better than the default"
-        if kept is None
-        else f"kept the {kept['head']} head on {kept['space']} embeddings"
-    )
-    return (
-        f"Search: {len(done)} of {len(rows)} trials in {found['seconds']:.0f} s of "
-        f"{found['budget_s']:.0f}; {what}."
-    )

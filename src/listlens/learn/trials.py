@@ -199,9 +199,7 @@ def average(one: Outcome, other: Outcome) -> Outcome:
     return Outcome(one.space, "average", (one.logits + other.logits) / 2, parts=(one, other))
 
 
-def row_losses(
-    logits: Floats, targets: Targets, rows: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def row_losses(logits: Floats, targets: Targets, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """Weighted loss of each of some rows `(m,)`."""
     seen = targets.rows(rows)
     return np.asarray((losses(logits[rows], seen) * seen.weight).sum(axis=1))

@@ -118,5 +118,3 @@ def _matrix(said: dict[str, set[int]], n: int) -> NDArray[np.bool_]:
     for column, rows in enumerate(said.values()):
         has[sorted(rows), column] = True
     return has
-
-

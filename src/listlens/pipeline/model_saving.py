@@ -29,9 +29,14 @@ ONNX_FILE = "model.onnx"
 
 
 def model_of(
-    task: Task, examples: Examples, trained: Trained, judged: Judged, backbone: Backbone
+    task: Task,
+    examples: Examples,
+    trained: Trained,
+    judged: Judged,
+    backbone: Backbone,
+    own_backbone: Path | None = None,
 ) -> Model:
-    """What a training gave, as it will be stored."""
+    """What a training gave, as it will be stored; with the network that it is to bring."""
     ids = {c.name: c.class_id for c in task.classes}
     return Model.from_trained(
         trained,
@@ -43,6 +48,7 @@ def model_of(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         fingerprint=examples.fingerprint,
         metrics=judged.metrics(),
+        own_backbone=own_backbone,
     )
 
 

@@ -65,6 +65,7 @@ def write_task_report(
         learning_curve=judged.curve,
         set_aside=dict(model.training.get("set_aside", {})),
         scored=scored,
+        search=dict(model.training.get("search", {})),
         model=_facts(model, record) | {"labels": examples.fingerprint},
         created=model.created,
     )
@@ -89,7 +90,7 @@ def _facts(model: Model, record: ModelView) -> dict[str, Any]:
         "fingerprint": model.fingerprint,
         "created": model.created,
         "policy": _policy(model),
-        **dict(model.training),
+        **{key: value for key, value in model.training.items() if key != "search"},
     }  # fmt: skip
 
 

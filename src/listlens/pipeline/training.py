@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from listlens._version import __version__
 from listlens.core.errors import TrainingError
 from listlens.evaluate.pdf import require_typst
+from listlens.learn.budget import summary
 from listlens.learn.candidates import TrainOptions
 from listlens.learn.model import folder_hash
-from listlens.learn.recipe import RECIPE, Trained, train
+from listlens.learn.recipe import RECIPE, Trained
 from listlens.pipeline.checks import Check, found, write_checks
 from listlens.pipeline.dataset import Examples, build_examples
 from listlens.pipeline.evaluating import TrainResult, evaluate_task, outcome_of, stored_checks
@@ -22,11 +24,13 @@ from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.judging import judge
 from listlens.pipeline.label_growth import measure_learning_curve
 from listlens.pipeline.model_saving import model_of, save_model
+from listlens.pipeline.searching import Learnt, learn
 from listlens.pipeline.task_report import write_task_report
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone
     from listlens.core.types import Task
+    from listlens.evaluate.learning_curve import LearningCurve
     from listlens.store.models import ModelView
     from listlens.store.open import Store
 
@@ -45,6 +49,7 @@ def train_task(
     seed: int = 0,
     force: bool = False,
     pdf: bool = False,
+    budget_s: float | None = None,
     earlier_checks: Sequence[Check] = (),
     progress: StepProgress = lambda step, done, total: None,
 ) -> TrainResult:
@@ -60,6 +65,7 @@ def train_task(
         seed: of the splits.
         force: train although nothing changed.
         pdf: write the report as PDF too.
+        budget_s: seconds to search for something better than the default; None: no search.
         earlier_checks: findings of the label import, reported with the others.
         progress: called with the step, per cent done and 100.
 
@@ -76,43 +82,63 @@ def train_task(
     before = [*earlier_checks, *examples.checks]
     write_checks(reports / "checks.jsonl", before)
     config = {"target": target, "seed": seed, "listlens": __version__, "recipe": RECIPE}
+    config |= {} if budget_s is None else {"budget_s": budget_s}
     kept = None if force else _unchanged(store, root, task, examples.fingerprint, config)
     if kept is not None:
         result = _kept(store, root, task, backbone, reports, kept, examples, earlier_checks, pdf)
         return replace(result, reused=True, seconds=time.monotonic() - started)
     run_id = store.models.record_run(task.task_id, config, examples.fingerprint, seed)
     try:
-        trained = train(
-            examples.data,
-            TrainOptions(seed=seed, target=target),
-            lambda phrase, share: progress(phrase, round(share * 60), 100),
-        )
-        checks = [*before, *_training_checks(examples, trained)]
-        write_checks(reports / "checks.jsonl", checks)
-        heldout = Heldout.from_trained(trained, [p.photo.photo_pk for p in examples.photos])
-        progress("evaluating", 60, 100)
-        curve = measure_learning_curve(examples, trained, seed)
-        judged = judge(examples, heldout, trained.classes, trained.policy, curve)
-        checks += judged.checks
-        write_checks(reports / "checks.jsonl", checks)
-        progress("saving the model", 80, 100)
-        model = model_of(task, examples, trained, judged, backbone)
-        record = save_model(store, root, task, model, heldout, backbone, run_id)
-        progress("writing the report", 85, 100)
-        files = write_task_report(
-            store, examples, judged, heldout, model, record, backbone, checks, reports, pdf
-        )
+        with TemporaryDirectory(prefix="listlens-") as folder:
+            say = lambda phrase, share: progress(phrase, round(share * 60), 100)  # noqa: E731
+            options = TrainOptions(seed=seed, target=target)
+            learnt = learn(examples, backbone, options, budget_s, Path(folder), say)
+            checks = [*before, *_training_checks(examples, learnt.trained)]
+            curve, result = _saved(
+                store, root, task, learnt, checks, reports, run_id, pdf, progress
+            )
     except BaseException as error:
         store.models.finish_run(run_id, "failed", {"error": str(error)})
         raise
-    files["model"] = str(root / record.folder)
-    result = TrainResult(
-        task.name, task.kind, record.version, judged.summary(trained.set_aside), checks, files
-    )
-    later = [asdict(check) for check in checks[len(before) :]]
-    outcome = {"version": record.version, "summary": result.summary, "checks": later}
+    later = [asdict(check) for check in result.checks[len(before) :]]
+    outcome = {"version": result.version, "summary": result.summary, "checks": later}
     store.models.finish_run(run_id, "done", outcome | {"curve": curve.as_dict() if curve else None})
     return replace(result, seconds=time.monotonic() - started)
+
+
+def _saved(
+    store: Store,
+    root: Path,
+    task: Task,
+    learnt: Learnt,
+    checks: list[Check],
+    reports: Path,
+    run_id: int,
+    pdf: bool,
+    progress: StepProgress,
+) -> tuple[LearningCurve | None, TrainResult]:
+    """Judge what was learnt, save it as a model, and write its report."""
+    trained, examples, backbone = learnt.trained, learnt.examples, learnt.backbone
+    write_checks(reports / "checks.jsonl", checks)
+    heldout = Heldout.from_trained(trained, [p.photo.photo_pk for p in examples.photos])
+    progress("evaluating", 60, 100)
+    curve = measure_learning_curve(examples, trained, trained.selection["seed"])
+    judged = judge(examples, heldout, trained.classes, trained.policy, curve)
+    checks = [*checks, *judged.checks]
+    write_checks(reports / "checks.jsonl", checks)
+    progress("saving the model", 80, 100)
+    model = model_of(task, examples, trained, judged, backbone, learnt.own_backbone)
+    record = save_model(store, root, task, model, heldout, backbone, run_id)
+    progress("writing the report", 85, 100)
+    files = write_task_report(
+        store, examples, judged, heldout, model, record, backbone, checks, reports, pdf
+    )
+    files["model"] = str(root / record.folder)
+    told = judged.summary(trained.set_aside)
+    if "search" in trained.selection:
+        told = told | {"search": trained.selection["search"]}
+        told["lines"] = [*told["lines"], summary(told["search"])]
+    return curve, TrainResult(task.name, task.kind, record.version, told, checks, files)
 
 
 def _examples(
