@@ -1,7 +1,8 @@
 """Search within a budget: whatever beats the default clearly on held-out photos, in time.
 
 The default is always among what is tried, and stays unless a trial has a lower loss by more than
-the standard error of the paired difference between groups, and no lower score. What is reported for
+the standard error of the paired difference between groups, and no lower score; so does what costs
+less against what costs more. What is reported for
 an own test split is of photos that nothing here has seen; without one, each fold is judged by the
 trial, the setting, the calibration and the thresholds that the other folds choose by models that
 have not seen it (nested cross-validation).
@@ -108,34 +109,43 @@ class _Search:
         """Compare an outcome with the default, which is the first."""
         self.outcomes.append(outcome)
         rows = self.views.inner(0)
-        gain, error, score = self.compared(outcome, 0)
+        gain, error = self.gain(outcome, self.outcomes[0], 0)
+        score = self.score(outcome, 0)
         loss = float(row_losses(outcome.logits[0], self.targets, rows).mean())
         word = "default" if len(self.outcomes) == 1 else "not clearly better"
         self.tried.append(
             Tried(outcome.space, outcome.head, word, loss, score, gain, error, seconds)
         )
 
-    def compared(self, outcome: Outcome, view: int) -> tuple[float, float, float]:
-        """Gain over the default in a view, its standard error, and the outcome's score there."""
+    def gain(self, outcome: Outcome, over: Outcome, view: int) -> tuple[float, float]:
+        """How much lower a loss is than another in a view, and the standard error of that."""
         rows = self.views.inner(view)
-        first = row_losses(self.outcomes[0].logits[view], self.targets, rows)
+        theirs = row_losses(over.logits[view], self.targets, rows)
         ours = row_losses(outcome.logits[view], self.targets, rows)
-        gain, error = paired(first - ours, self.data.groups[rows])
-        return (
-            gain,
-            error,
-            score_of(outcome.logits[view][rows], self.answered[rows], self.data.kind),
-        )
+        return paired(theirs - ours, self.data.groups[rows])
+
+    def score(self, outcome: Outcome, view: int) -> float:
+        """Accuracy or macro average precision in a view."""
+        rows = self.views.inner(view)
+        return score_of(outcome.logits[view][rows], self.answered[rows], self.data.kind)
 
     def best(self, view: int) -> int:
-        """Index of the outcome that a view keeps: 0, the default, unless one is clearly better."""
-        found, lead = 0, 0.0
-        score = self.compared(self.outcomes[0], view)[2]
+        """Index of the outcome that a view keeps: 0, the default, unless one is clearly better.
+
+        Spaces come in the order of what they cost. One must be clearly better than what is kept of
+        the spaces before it, too; within a space the lower loss is enough.
+        """
+        default, found = self.outcomes[0], 0
+        least = self.score(default, view)
         for i, outcome in enumerate(self.outcomes[1:], 1):
-            gain, error, reached = self.compared(outcome, view)
-            lower = reached < score  # False where the kind has no score (NaN)
-            if gain > max(error, lead) and not lower:
-                found, lead = i, gain
+            gain, error = self.gain(outcome, default, view)
+            worse = self.score(outcome, view) < least  # False where the kind has none (NaN)
+            if gain <= error or worse:
+                continue
+            kept = self.outcomes[found]
+            lead, spread = self.gain(outcome, kept, view)
+            if lead > (0.0 if outcome.space == kept.space else spread):
+                found = i
         return found
 
 
@@ -151,7 +161,7 @@ def search(
     Args:
         data: as for `recipe.train`, embeddings of the stored space.
         budget_s: seconds; the default is trained even where that takes longer.
-        spaces: names of other spaces and how to embed the same photos in them, by promise.
+        spaces: names of other spaces and how to embed the same photos in them, the cheapest first.
         options: see `TrainOptions`.
         progress: called with a phrase and the share of the budget used.
 
