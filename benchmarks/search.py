@@ -25,6 +25,7 @@ from listlens.learn.recipe import train
 from listlens.learn.split import grouped_folds, label_matrix
 from listlens.pipeline.dataset import Examples, build_examples
 from listlens.pipeline.searching import Learnt, embedded_within, learn
+from listlens.scaffold import write_project
 
 TASKS = [
     ("houses", "label_checked", "single"),
@@ -87,7 +88,9 @@ def measure(data: Path, name: str, column: str, kind: str, budget_s: float, work
     """One line of the table."""
     out = work / name
     if not (out / "listlens.toml").exists():
-        listlens.auto(data / name, out=out)
+        write_project(out)
+        with listlens.open(out) as project:
+            project.ingest(data / name, table=data / name / "labels.csv")
     with listlens.open(out) as project:
         project.add_task(column, kind)
         project.import_labels(column, data / name / "labels.csv", label=column)

@@ -32,6 +32,7 @@ LAYERS: dict[str, float] = {
     "doctor": 3.5,
     "estimator": 3.5,
     "finding": 3.5,
+    "image_atm": 3.5,
     "one_shot": 3.5,
     "project": 3.5,
     "scaffold": 3.5,

@@ -19,6 +19,8 @@ OPTIONAL = {
     "fastexcel": "tables: XLSX",
     "psycopg": "postgres: a PostgreSQL store",
     "onnxruntime": "onnxruntime: the second engine",
+    "rapidocr_onnxruntime": "text: words on photos",
+    "yaml": "imageatm: its configuration",
 }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone
     from listlens.pipeline.models import LiveModel
+    from listlens.pipeline.notebook import PhotoList
     from listlens.store.open import Store
 
 
@@ -24,11 +25,12 @@ class Finding:
 
         def models(self, tasks: Sequence[str] | None = None) -> list[LiveModel]: ...
 
-    def search(self, query: str, limit: int = 20) -> list[dict[str, Any]]:
+    def search(self, query: str, limit: int = 20) -> PhotoList[dict[str, Any]]:
         """Find photos by a tag; see `listlens.pipeline.search.search`."""
+        from listlens.pipeline.notebook import hits
         from listlens.pipeline.search import search
 
-        return search(self.store, self.models(), query, limit)
+        return hits(search(self.store, self.models(), query, limit))
 
     def clusters(
         self, n_clusters: int | None = None, *, n_examples: int = 3, seed: int = 0

@@ -64,6 +64,12 @@ class AutoResult:
             "files": self.files,
         }
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what was learnt, and what was written."""
+        from listlens.pipeline.notebook import auto_html
+
+        return auto_html(self.train, self.text(), self.files)
+
     def text(self) -> str:
         """For a person."""
         n = self.ingest

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from listlens.pipeline.ingest import IngestReport
     from listlens.pipeline.labelling import LabelReport
     from listlens.pipeline.models import LiveModel
+    from listlens.pipeline.reading import PhotoText
     from listlens.pipeline.tagging import TagReport
 
 StepProgress = Callable[[str, int, int | None], None]
@@ -82,7 +83,6 @@ class Project(Finding):
         from listlens.pipeline.declared import declare_tasks
 
         self.root, self.config = root, config
-        self._brought: dict[str, Backbone] = {}
         self.store: Store = open_store(config.store.url, root)
         try:
             declare_tasks(self.store, config)
@@ -110,24 +110,26 @@ class Project(Finding):
         """The backbone that the settings name, loaded on first use."""
         return backbone_of(self.config, self.root)
 
-    def backbone_for(self, model: Model | None) -> Backbone:
+    @cached_property
+    def backbone_for(self) -> Callable[[Model | None], Backbone]:
         """What embeds photos for a model: the network that it brings, or the project's backbone."""
-        from listlens.pipeline.brought import backbone_for
+        from listlens.pipeline.brought import Backbones
 
-        if model is None or model.own_backbone is None:
-            return self.backbone
-        key = model.space.weights_sha256
-        if key not in self._brought:
-            self._brought[key] = backbone_for(model, self.backbone)
-        return self._brought[key]
+        return Backbones(self.backbone)
 
     @property
     def limits(self) -> Limits:
         """Bounds for what comes in, from the settings."""
         from listlens.images.files import Limits
 
-        chosen = self.config.limits
-        return replace(Limits(), max_bytes=chosen.max_bytes, max_pixels=chosen.max_pixels)
+        return replace(Limits(), **self.config.limits.model_dump())
+
+    @cached_property
+    def text(self) -> PhotoText:
+        """The text in the photos: `text.read()`, `text.search(words)`, `text.page(path)`."""
+        from listlens.pipeline.reading import PhotoText
+
+        return PhotoText(self.store, self.limits)
 
     # -- photos -----------------------------------------------------------------------------
 
@@ -196,17 +198,10 @@ class Project(Finding):
         Returns:
             Counts of what went, or would go.
         """
+        from listlens.pipeline.overview import forgotten
+
         plan = self.store.forgetting.plan(**what)
-        if not dry_run:
-            plan = self.store.forgetting.execute(plan)
-        counts = {name: len(getattr(plan, name)) for name in ("listings", "photos", "contents")}
-        counts |= {
-            "embeddings": plan.n_vectors,
-            "predictions": plan.n_predictions,
-            "annotations": plan.n_annotations,
-            "thumbnails": plan.n_thumbnails,
-        }
-        return {"what": plan.what, "name": plan.name, "dry_run": dry_run, **counts}
+        return forgotten(plan if dry_run else self.store.forgetting.execute(plan), dry_run)
 
     # -- tasks and labels -------------------------------------------------------------------
 
@@ -279,13 +274,15 @@ class Project(Finding):
         seed: int = 0,
         force: bool = False,
         pdf: bool = False,
+        finetune: bool | float = False,
         budget_s: float | None = None,
         progress: StepProgress = lambda step, done, total: None,
     ) -> TrainResult:
         """Learn a task from its labels; writes a model and a report.
 
         Equal labels, photos and options give back the model that is there, unless `force`.
-        `budget_s`: seconds to search for something better than the default.
+        `finetune` tries to train the network too, for 240 s or for the seconds given; `budget_s`
+        searches so long for something better than the default.
 
         Raises:
             TrainingError: not enough labels; says what is needed.
@@ -304,6 +301,7 @@ class Project(Finding):
             seed=seed,
             force=force,
             pdf=pdf,
+            finetune=finetune,
             budget_s=budget_s,
             progress=progress,
         )
@@ -390,3 +388,9 @@ class Project(Finding):
         from listlens.pipeline.overview import overview
 
         return {"project": str(self.root), **overview(self.store, self.tasks())}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what there is, and the first photos."""
+        from listlens.pipeline.notebook import project_html
+
+        return project_html(self.root, self.status(), self.store)

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from listlens.core.errors import NotFoundError
+from listlens.core.text import Reading, TextLine
 from listlens.core.types import Answer, EmbeddingSpace, ListingRow, PhotoRow, Status
 from listlens.store.contents import ContentRecord
 from listlens.store.labels import NewAnnotation
@@ -56,6 +57,8 @@ class Market:
         ]
         for model in self.models:
             store.predictions.save(model, ids, np.full((len(ids), 2), 0.5, np.float32))
+        line = TextLine("sale", 1.0, (0, 0, 1, 0, 1, 1, 0, 1))
+        store.readings.save({pk: Reading("r", (line,)) for pk in ids})
         self.ann, self.eve = store.labels.annotator("Ann"), store.labels.annotator("Eve")
         self.annotate()
 
@@ -100,6 +103,7 @@ class Market:
             there = {bool(self.store.contents.get([pk]))}
             there |= {not self.store.vectors.missing(space, [pk]) for space in SPACES}
             there |= {not self.store.predictions.missing(model, [pk]) for model in self.models}
+            there |= {not self.store.readings.missing("r", [pk])}
             if name in NAMES[:4]:
                 there.add(self.store.thumbnails.get(self.shas[name]) is not None)
             assert len(there) == 1, name
@@ -171,6 +175,7 @@ def test_forgetting_removes_exactly_what_belongs_to_it(
     gone = [name for name in NAMES if name not in contents]
     assert set(done.contents) == {market.ids[name] for name in gone}
     assert (done.n_vectors, done.n_predictions) == (2 * len(gone), 2 * len(gone))
+    assert done.n_texts == len(gone)
     assert done.n_thumbnails == sum(name in NAMES[:4] for name in gone)
     assert len(done.photos) == len(ALL) - len(photos)
     if done.what != "annotator":

@@ -71,7 +71,7 @@ def test_templates_are_valid(template: str) -> None:
         ("[stroe]\nurl='x'", ["stroe: unknown key", "Did you mean 'store'", "'backbone'"]),
         ("[store]\nulr='x'", ["store.ulr: unknown key", "Did you mean 'url'"]),
         ("[tasks.room]\nkind='single'\nclases=['a']", ["tasks.room.clases", "'classes'"]),
-        ("[tasks.room]\nkind='pair'", ["tasks.room.kind", "'single' or 'multi'", "got 'pair'"]),
+        ("[tasks.room]\nkind='pair'", ["tasks.room.kind", "'tree' or 'score'", "got 'pair'"]),
         ("[tasks.room]\nclasses=['a']", ["tasks.room.kind", "required"]),
         ("[limits]\nmax_bytes=0", ["limits.max_bytes", "greater than 0"]),
         ("[limits]\nmax_bytes='much'", ["limits.max_bytes", "got 'much'"]),

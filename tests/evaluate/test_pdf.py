@@ -9,12 +9,14 @@ import pypdf
 import pytest
 from PIL import Image
 
+from listlens.core.tree import Tree
 from listlens.core.types import Policy
 from listlens.evaluate.charts import line, plot, share_axis
 from listlens.evaluate.evaluation import Predicted, evaluate
 from listlens.evaluate.learning_curve import learning_curve
 from listlens.evaluate.pdf import on_paper, pages, renew_pdf, write_pdf
 from listlens.evaluate.report import ReportData
+from listlens.evaluate.scores import PredictedScores, evaluate_scores, scored_photos
 from listlens.evaluate.suspects import suspects, unsure
 
 HOSTILE = '#panic("read as markup") *b* _i_ $x @y <z> \\ "] #include "/etc/passwd"'
@@ -172,3 +174,28 @@ def test_the_file_appears_whole_and_an_old_one_goes_with_its_report(tmp_path):
 def test_the_same_report_gives_the_same_pages():
     first, second = (pages(data(), form="png", ppi=30) for _ in range(2))
     assert first == second
+
+
+def test_a_tree_and_a_score_have_their_own_sections():
+    rng = np.random.default_rng(1)
+    n, leaves, steps = 60, ("a > b", "a > c", "d"), ("1", "2", "3")
+    probs, policy = rng.dirichlet(np.ones(3), n), Policy((0.4,) * 3, (0.4,) * 3, (0.4,) * 3)
+    tree = Tree.of(leaves)
+    truth = np.array([tree.index[name] for name in (*leaves, "a")])[np.arange(n) % 4]
+    grown = evaluate(
+        Predicted("tree", leaves, probs, truth, np.arange(n), policy, tree=tree), n_resamples=50
+    )
+    rated = evaluate_scores(
+        PredictedScores(steps, (1, 2, 3), probs, rng.dirichlet(np.ones(3), n), np.arange(n)),
+        n_resamples=50,
+    )
+    ranked = scored_photos([f"{i}.jpg" for i in range(n)], probs, (1, 2, 3))
+    for kind, classes, e, words in (
+        ("tree", leaves, grown, ("Level by level", "How deep it may answer", "weakest nodes")),
+        ("score", steps, rated, ("Best and worst", "better than", "SRCC", "60 photos were ranked")),
+    ):
+        made = ReportData("look", kind, classes, n, n, test=e, cross_validation=e,
+                          scored=ranked if kind == "score" else ())  # fmt: skip
+        said = text_of(b"".join(pages(made, thumbnail=picture)))
+        assert all(word in said for word in words), said
+        assert "Class by class" not in said

@@ -143,3 +143,11 @@ def test_the_discriminant_is_scikit_learns():
 def test_a_budget_that_is_no_time_says_what_is(text):
     with pytest.raises(InputError, match="such as 90s, 5m or 1h"):
         parse_budget(text)
+
+
+def test_two_listings_are_enough_to_search(training_set):
+    data = training_set(n=40, n_classes=2, noise=0.5)
+    groups = np.arange(40) % 2
+    found = search(replace(data, groups=groups, listings=groups), 30)
+    assert found.tried[0].outcome == "default"
+    assert np.isfinite(found.trained.oof_probs).all()

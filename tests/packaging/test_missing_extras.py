@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -71,6 +72,23 @@ def use():
     from listlens.evaluate.report import ReportData
     write_pdf(Path('report.pdf'), ReportData(title='shop'))
 """
+READ_TEXT = """
+def use():
+    from listlens.images.text import TextReader
+    TextReader()
+"""
+READ_YAML = """
+def use():
+    from pathlib import Path
+    from listlens.image_atm.config import read_job
+    read_job(Path('config.yml'))
+"""
+
+FINE_TUNE = """
+def use():
+    from listlens.pipeline.finetuning import require_torch
+    require_torch()
+"""
 
 
 def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -93,13 +111,49 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         (["psycopg"], OPEN_POSTGRES, "postgres"),
         (["onnxruntime"], LOAD_ONNXRUNTIME, "onnxruntime"),
         (["typst"], WRITE_PDF, "report"),
+        (["torch"], FINE_TUNE, "finetune"),
+        (["rapidocr_onnxruntime"], READ_TEXT, "text"),
+        (["yaml"], READ_YAML, "imageatm"),
     ],
-    ids=["parquet", "xlsx", "xlsx-reader", "postgresql", "onnxruntime", "pdf"],
-)
+    ids=[
+        "parquet",
+        "xlsx",
+        "xlsx-reader",
+        "postgresql",
+        "onnxruntime",
+        "pdf",
+        "fine-tuning",
+        "text",
+        "imageatm",
+    ],
+)  # fmt: skip
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, absent, use, extra):
     done = run(use + REPORT, absent, tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"pip install 'listlens[{extra}]'" in done.stdout
+
+
+def test_opencv_without_its_library_of_the_system_says_how_to_do_without(tmp_path):
+    code = """
+import sys
+
+class Broken:
+    def find_spec(self, name, path=None, target=None):
+        if name == 'cv2':
+            raise ImportError('libGL.so.1: cannot open shared object file')
+        return None
+
+sys.meta_path.insert(0, Broken())
+from listlens.core.errors import ConfigError
+from listlens.images.text import TextReader
+try:
+    TextReader()
+except ConfigError as error:
+    print(error)
+"""
+    done = run(code, [], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "libGL.so.1" in done.stdout and "opencv-python-headless" in done.stdout
 
 
 def test_the_default_install_reads_csv_and_opens_sqlite(tmp_path):
@@ -131,8 +185,14 @@ def test_every_extra_named_in_the_code_exists():
 def test_everything_imported_is_declared_as_a_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [*project["dependencies"], *[line for extra in EXTRAS.values() for line in extra]]
-    declared = {line.split(";")[0].split("[")[0].split(">")[0].strip() for line in wanted}
-    distributions = {"PIL": "pillow", "sklearn": "scikit-learn", "pillow_heif": "pillow-heif"}
+    declared = {re.split(r"[;\[>=]", line)[0].strip() for line in wanted}
+    distributions = {
+        "PIL": "pillow",
+        "sklearn": "scikit-learn",
+        "pillow_heif": "pillow-heif",
+        "rapidocr_onnxruntime": "rapidocr-onnxruntime",
+        "yaml": "pyyaml",
+    }
     missing = set()
     for path in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

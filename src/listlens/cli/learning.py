@@ -252,14 +252,29 @@ def train(
             "may look at photos more than once, so that tagging takes longer."
         ),
     ] = None,
+    finetune: Annotated[
+        bool,
+        typer.Option(
+            "--finetune",
+            help="Train the network too, and use it where it wins on listings that it never saw. "
+            "Takes minutes.",
+        ),
+    ] = False,
+    finetune_seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="The same with another time for its training than 240 s.", show_default=False
+        ),
+    ] = None,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
     """Learn a task from its labels; writes a model and a report.
 
     No choice is needed: the head, its regularisation, calibration and thresholds are chosen on
-    listings held out from training. Takes seconds, since photos were embedded by `ingest`. With
-    --budget other heads and other looks at the photos are tried, and kept where they clearly win.
+    listings held out from training. Takes seconds, since photos were embedded by `ingest`;
+    fine-tuning takes minutes and needs PyTorch (pip install 'listlens[finetune]'). With --budget
+    other heads and other looks at the photos are tried, and kept where they clearly win.
     """
     import listlens.project
     from listlens.learn.budget import parse_budget
@@ -276,6 +291,7 @@ def train(
             seed=seed,
             force=force,
             pdf=pdf,
+            finetune=finetune if finetune_seconds is None else finetune_seconds,
             budget_s=budget_s,
             progress=lambda step, done, total: update(done, total, step),
         )

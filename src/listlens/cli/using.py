@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -169,20 +169,28 @@ def export(
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="A tag, such as sofa, or TASK:CLASS.")],
+    query: Annotated[str, typer.Argument(help="A tag, such as sofa, or TASK:CLASS.")] = "",
+    words: Annotated[
+        str, typer.Option(help="Words on the photo instead of a tag; first: listlens text.")
+    ] = "",
     limit: Annotated[int, typer.Option(help="How many photos at most.", min=1)] = 20,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Find the photos that carry a tag, the surest first.
+    """Find the photos that carry a tag, or that show some words, the surest first.
 
-    Looks through every task's answers and the starter tags.
+    A tag is looked for in every task's answers and the starter tags.
 
     Example: listlens search sofa
     """
     import listlens.project
 
+    if bool(query) == bool(words):
+        raise InputError("say what to search for: a tag, or --words TEXT, and not both.")
     with listlens.project.open(project) as opened:
+        if words:
+            _show_words(words, opened.text.search(words, limit), as_json=as_json)
+            return
         hits = opened.search(query, limit=limit)
     rows = [
         (h["listing_id"], h["image"], f"{h['task']}:{h['class']}", round(h["probability"], 3))
@@ -190,3 +198,9 @@ def search(
     ]
     text = table(rows, ("listing", "image", "tag", "probability")) if rows else "No photo found."
     show({"query": query, "photos": hits}, text, as_json=as_json)
+
+
+def _show_words(words: str, hits: list[dict[str, Any]], *, as_json: bool) -> None:
+    rows = [(h["listing_id"], h["image"], h["text"], round(h["confidence"], 3)) for h in hits]
+    text = table(rows, ("listing", "image", "text", "confidence")) if rows else "No photo found."
+    show({"words": words, "photos": hits}, text, as_json=as_json)

@@ -15,16 +15,21 @@ from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from listlens.core.errors import MissingExtraError
 from listlens.core.files import whole
 from listlens.evaluate.advice import advice, headline
 from listlens.evaluate.figures_by_kind import drawn
-from listlens.evaluate.report import SHOWN_SUSPECTS, SHOWN_UNSURE, ReportData
-
-if TYPE_CHECKING:
-    pass
+from listlens.evaluate.finetuned import fine_tuning_text
+from listlens.evaluate.report import (
+    SHOWN_SUSPECTS,
+    SHOWN_UNSURE,
+    ReportData,
+    ends,
+    n_categories,
+)
+from listlens.evaluate.wording import place_in_words
 
 Pictures = Callable[[str], bytes | None]
 
@@ -164,11 +169,13 @@ def _content(
         "n_suspects": len(data.suspects),
         "suspects": suspects,
         "unsure": unsure,
+        "places": _places(data, folder, thumbnail),
         "checks": checks,
         "figures": {
             name: _add(folder, on_paper(str(svg)), "svg")
             for name, svg in drawn(data.main, data.learning_curve).items()
         },
+        "tuning": fine_tuning_text(data.fine_tuning),
         "facts": list(_facts(report["model"])),
     }
 
@@ -181,6 +188,23 @@ def _advice(data: ReportData) -> Iterable[Any]:
         set_aside=data.set_aside,
         curve=data.learning_curve,
     )
+
+
+def _places(data: ReportData, folder: Path, thumbnail: Pictures) -> dict[str, Any]:
+    """The best and the worst photos of a score, each with its picture."""
+    best, worst = ends(data.scored)
+    named = {
+        name: [
+            {
+                **p.as_dict(),
+                "place": place_in_words(p.percentile),
+                "picture": _add(folder, thumbnail(p.image)),
+            }
+            for p in photos
+        ]
+        for name, photos in (("best", best), ("worst", worst))
+    }
+    return {**named, "n": data.n_scored, "n_categories": n_categories(data.scored)}
 
 
 def _add(folder: Path, content: bytes | None, ending: str = "jpg") -> str:

@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from listlens.core.files import whole
-from listlens.core.tree import SEPARATOR
-from listlens.core.types import Estimate, Kind
+from listlens.core.types import Kind
 from listlens.evaluate.advice import Advice, advice, headline
-from listlens.evaluate.charts import interval_bar
 from listlens.evaluate.evaluation import Evaluation
 from listlens.evaluate.figures_by_kind import FIGURES, drawn
+from listlens.evaluate.finetuned import fine_tuning_text
 from listlens.evaluate.hierarchy import Confusion, NodeScore
 from listlens.evaluate.learning_curve import LearningCurve
 from listlens.evaluate.scores import AnyEvaluation, ScoredPhoto, ScoreEvaluation
 from listlens.evaluate.suspects import Suspect, Unsure
+from listlens.evaluate.wording import FILTERS
 from listlens.metrics.classification import largest_confusions, normalised
 
 Pictures = Callable[[str], bytes | None]
@@ -61,10 +60,13 @@ class ReportData:
         unsure: photos the model is least sure of.
         learning_curve: what more labels would bring.
         set_aside: class to the reason why it was not learnt.
-        scored: photos of a score task in the order of their places, the best first.
+        scored: photos of a score task in the order of their places, the best first; of very many
+            those at both ends.
+        n_ranked: how many were ranked; as many as `scored` by default.
         search: what a search within a budget tried: `budget_s`, `seconds`, `space` and `tried`, a
             mapping a trial.
         starter_tags: word to number of photos, where no label exists.
+        fine_tuning: what `pipeline.finetuning` tells, where it was tried.
         model: facts on how it was made, JSON-able; nested mappings become groups.
         created: time of making, as text.
     """
@@ -82,8 +84,10 @@ class ReportData:
     learning_curve: LearningCurve | None = None
     set_aside: Mapping[str, str] = field(default_factory=dict)
     scored: Sequence[ScoredPhoto] = ()
+    n_ranked: int = 0
     search: Mapping[str, Any] = field(default_factory=dict)
     starter_tags: Mapping[str, int] = field(default_factory=dict)
+    fine_tuning: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
 
@@ -91,6 +95,11 @@ class ReportData:
     def main(self) -> AnyEvaluation | None:
         """The evaluation that the headline rests on: the test split, or else the folds."""
         return self.test or self.cross_validation
+
+    @property
+    def folds(self) -> str:
+        """What `cross_validation` was held out from."""
+        return "held-out part" if self.fine_tuning.get("chosen") else "grouped 5-fold"
 
     @property
     def classified(self) -> Evaluation | None:
@@ -101,6 +110,11 @@ class ReportData:
     def rated(self) -> ScoreEvaluation | None:
         """The same where the task asks for a score."""
         return self.main if isinstance(self.main, ScoreEvaluation) else None
+
+    @property
+    def n_scored(self) -> int:
+        """Photos that were ranked."""
+        return self.n_ranked or len(self.scored)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what report.json holds; `test` and the like are absent, not null, when unknown.
@@ -116,10 +130,9 @@ class ReportData:
             "photos": self.n_photos,
             "listings": self.n_listings,
         }
-        held_out = self.test or self.cross_validation
-        if held_out is not None:
-            protocol = "own split" if self.test else "grouped 5-fold"
-            out["test"] = {"protocol": protocol, **held_out.as_dict()}
+        if self.main is not None:
+            protocol = "own split" if self.test else self.folds
+            out["test"] = {"protocol": protocol, **self.main.as_dict()}
         if self.cross_validation is not None:
             out["cross_validation"] = self.cross_validation.as_dict()
         out["suspect_labels"] = [s.as_dict() for s in self.suspects]
@@ -131,10 +144,13 @@ class ReportData:
         }
         out["set_aside"] = dict(self.set_aside)
         if self.scored:
+            out["n_scored"] = self.n_scored
             out["scored"] = [s.as_dict() for s in self.scored]
         if self.search:
             out["search"] = _without_nan(self.search)
         out["starter_tags"] = dict(self.starter_tags)
+        if self.fine_tuning:
+            out["fine_tuning"] = _without_nan(self.fine_tuning)
         out["model"] = _without_nan(self.model)
         return out
 
@@ -216,6 +232,7 @@ def render(
         suspects=suspects,
         unsure=unsure,
         facts=_facts(data.model),
+        tuning=fine_tuning_text(data.fine_tuning),
         check_page=CHECK_PAGE if check_page else None,
     )
 
@@ -284,14 +301,24 @@ def _nodes(e: Evaluation | None) -> tuple[Sequence[NodeScore], Sequence[NodeScor
 
 def _places(scored: Sequence[ScoredPhoto], thumbnail: Pictures) -> dict[str, Any]:
     """The best and the worst photos with their pictures; each photo is shown once."""
-    n_best = min(SHOWN_PLACES, (len(scored) + 1) // 2)
-    n_worst = min(SHOWN_PLACES, len(scored) - n_best)
-    best, worst = scored[:n_best], scored[len(scored) - n_worst :][::-1]
+    best, worst = ends(scored)
     return {
         "best": [(p, _data_uri(thumbnail(p.image))) for p in best],
         "worst": [(p, _data_uri(thumbnail(p.image))) for p in worst],
-        "n_categories": len({p.category for p in scored} - {""}),
+        "n_categories": n_categories(scored),
     }
+
+
+def ends(scored: Sequence[ScoredPhoto]) -> tuple[Sequence[ScoredPhoto], Sequence[ScoredPhoto]]:
+    """Return the best and the worst photos that are shown, the worst first; each photo once."""
+    n_best = min(SHOWN_PLACES, (len(scored) + 1) // 2)
+    n_worst = min(SHOWN_PLACES, len(scored) - n_best)
+    return scored[:n_best], scored[len(scored) - n_worst :][::-1]
+
+
+def n_categories(scored: Sequence[ScoredPhoto]) -> int:
+    """Return how many categories photos are compared within; 0: all with all."""
+    return len({p.category for p in scored} - {""})
 
 
 def _facts(model: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
@@ -312,54 +339,6 @@ def _data_uri(jpeg: bytes | None) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii") if jpeg else ""
 
 
-def _percent(share: float | Estimate | None, digits: int = 0) -> str:
-    """In percent; what is not quite all or none is not rounded to it."""
-    value = share.value if isinstance(share, Estimate) else share
-    if value is None:
-        return "–"
-    step, text = 10.0**-digits, f"{100 * value:.{digits}f}"
-    if value > 0 and float(text) == 0:
-        text = f"<{step:.{digits}f}"
-    if value < 1 and float(text.lstrip("<")) == 100:
-        text = f">{100 - step:.{digits}f}"
-    return f"{text}\N{NO-BREAK SPACE}%"
-
-
-def _last_name(path: str) -> str:
-    """The last name of a node's path."""
-    return path.rpartition(SEPARATOR)[2]
-
-
-def _place(percentile: float) -> str:
-    """Say a percentile in words, rounded down: nobody is better than all."""
-    below = int(100 * percentile)
-    return f"better than {below}\N{NO-BREAK SPACE}%" if below else "among the lowest"
-
-
-def _headline_number(e: AnyEvaluation) -> str:
-    """Shares that people can count are said in percent."""
-    percent = e.metric in ("accuracy", "macro_ap")
-    return _percent(e.headline, 1) if percent else _number(e.headline, 3)
-
-
-def _number(estimate: Estimate | None, digits: int) -> str:
-    return "–" if estimate is None else f"{estimate.value:.{digits}f}"
-
-
-def _range(estimate: Estimate | None, digits: int) -> str:
-    return "" if estimate is None else f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}"
-
-
-def _between(estimate: Estimate | None) -> str:
-    return "" if estimate is None else f"{100 * estimate.low:.0f}–{100 * estimate.high:.0f}"
-
-
-def _bar(estimate: Estimate | None) -> Markup:
-    if estimate is None:
-        return Markup("")
-    return interval_bar(estimate.value, estimate.low, estimate.high)
-
-
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -369,16 +348,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "percent": _percent,
-        "between": _between,
-        "bar": _bar,
-        "number": _number,
-        "range": _range,
-        "last_name": _last_name,
-        "place": _place,
-        "headline_number": _headline_number,
-    }
+    environment.filters |= FILTERS
     return environment
 
 

@@ -1,9 +1,9 @@
 """Which photos fine-tuning may see, and whether what it made is used: decided on listings apart.
 
-Of the labelled photos outside test, a part stays apart, by listing and duplicate group. It says when
-to stop, and whether a head on the new embeddings beats a head on the frozen ones; both are fitted,
-chosen and calibrated by the same recipe on the same folds. The part has two halves, and each is
-judged on the epoch that the other one chose. Photos of test decide nothing.
+Of the labelled photos outside test, a part stays apart, by listing and duplicate group. It says
+when to stop, and whether a head on the new embeddings beats one on the frozen ones; both are
+fitted, chosen and calibrated by the same recipe on the same folds. The part has two halves, and
+each is judged on the round that the other one chose. Photos of test decide nothing.
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ class Parts:
     learn: NDArray[np.bool_]
     apart: NDArray[np.bool_]
     halves: NDArray[np.int64]
+
+    def rows(self, keep: NDArray[np.bool_]) -> Parts:
+        """Return these rows only."""
+        return Parts(self.learn[keep], self.apart[keep], self.halves[keep])
 
 
 def part(data: TrainingSet, seed: int = 0) -> Parts:
@@ -140,7 +144,7 @@ def compare(
         data: whose targets and groups.
         parts: who stayed apart.
         frozen: from the frozen embeddings; all were trained with the same rows `seen`.
-        tuned: from fine-tuned ones, two: of the epoch that the photos of half 0 chose, and of half
+        tuned: from fine-tuned ones, two: of the round that the photos of half 0 chose, and of half
             1's. Each is judged on the other half.
     """
     targets = encoded(with_learnt(data, frozen.classes))[0]

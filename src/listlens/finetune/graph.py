@@ -209,8 +209,16 @@ class TrainableGraph:
                     found.append((live[0], shape))
         if not found:
             return self.image
-        cut, self.cut_shape = min(found, key=lambda item: item[1][0])
+        cut, shape = min(found, key=lambda item: item[1][0])
+        if 2 * self._n_weights(self._behind(cut)) < self._n_weights(self.steps):
+            return self.image  # a small network: too little of it would learn
+        self.cut_shape = shape
         return cut
+
+    def _n_weights(self, steps: list[Step]) -> int:
+        """Numbers in the kernels of these steps."""
+        names = {s.inputs[i] for s in steps for i in WEIGHTED.get(s.op, ()) if i < len(s.inputs)}
+        return sum(self.constants[name].numel() for name in names if name in self.constants)
 
     def _behind(self, cut: str) -> list[Step]:
         """The steps that depend on the cut."""

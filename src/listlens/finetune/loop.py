@@ -3,7 +3,7 @@
 Two stages, as in Image ATM and NIMA: first the head, whose optimum on the frozen embeddings is
 known already; then the layers behind the cut together with it, the earlier a layer the slower. What
 is kept is the average over about an epoch of steps that was best on photos set apart. These come in
-two halves, and each half names its best epoch too: so either can be judged on an epoch that it had
+two halves, and each half names its best round too: so either can be judged on a round that it had
 no part in choosing.
 """
 
@@ -32,8 +32,11 @@ Tensor = Any
 Progress = Callable[[str, float], None]
 
 TEMPERATURES = np.geomspace(0.25, 4.0, 17)
-"""What logits are multiplied by before epochs are compared: calibration comes later anyway, so an
+"""What logits are multiplied by before rounds are compared: calibration comes later anyway, so an
 epoch shall not lose for being too sure of itself."""
+
+SURE_STEPS = 10
+"""Steps after which the pace is known; until then the time says nothing of how far we are."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,9 @@ class FineTuneOptions:
 
     Args:
         seconds: the training stops by then and keeps the best.
-        max_epochs: passes over the photos at most.
-        patience: epochs without a better one on the stopping photos until it ends.
+        max_rounds: at most; a round is a pass over the photos, or several where they are few.
+        least_steps: of a round.
+        patience: rounds without a better one on the photos apart until it ends.
         rate: of the last layer and the head; relative change of a weight in one step.
         decay: what the rate of the first layer that learns is of the last one's.
         batch: photos a step.
@@ -52,7 +56,8 @@ class FineTuneOptions:
     """
 
     seconds: float = 240.0
-    max_epochs: int = 10
+    max_rounds: int = 10
+    least_steps: int = 24
     patience: int = 3
     rate: float = 2e-3
     decay: float = 0.2
@@ -87,15 +92,15 @@ class Tuned:
     """What came of it.
 
     Args:
-        epochs: loss on the photos apart: of the frozen head, then after each epoch.
+        rounds: loss on the photos apart: of the frozen head, then after each round.
         best: index of the least of them; 0: nothing was better than the frozen head.
         best_by_half: the same by the photos of each half alone.
-        values: of these epochs, the graph's weights by name.
+        values: of these rounds, the graph's weights by name.
         seconds: what it took.
         timed_out: the time ended it.
     """
 
-    epochs: tuple[float, ...]
+    rounds: tuple[float, ...]
     best: int
     best_by_half: tuple[int, int]
     values: dict[int, dict[str, Tensor]]
@@ -105,9 +110,9 @@ class Tuned:
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, for the run's record."""
         return {
-            "epochs": [round(loss, 5) for loss in self.epochs],
-            "best_epoch": self.best,
-            "best_epoch_by_half": list(self.best_by_half),
+            "losses": [round(loss, 5) for loss in self.rounds],
+            "best_round": self.best,
+            "best_round_by_half": list(self.best_by_half),
             "seconds": round(self.seconds, 1),
             "timed_out": self.timed_out,
         }
@@ -147,6 +152,41 @@ class _State:
                     leaf.copy_(value)
 
 
+class _Adam:
+    """Adam with a share of the rate for each leaf, and gradients of at most length 1 together.
+
+    Source: Kingma and Ba, "Adam: a method for stochastic optimization" (ICLR 2015), algorithm 1.
+    PyTorch's own does the same, and importing it takes longer than fine-tuning a small network.
+    """
+
+    BETAS, TINY = (0.9, 0.99), 1e-8
+
+    def __init__(self, leaves: list[Tensor], shares: list[float]) -> None:
+        self.leaves, self.shares = leaves, shares
+        self.means = [torch.zeros_like(leaf) for leaf in leaves]
+        self.squares = [torch.zeros_like(leaf) for leaf in leaves]
+        self.n_steps = 0
+
+    def step(self, rate: float) -> None:
+        """Move the leaves against their gradients, and forget these."""
+        self.n_steps += 1
+        first, second = self.BETAS
+        left_1, left_2 = 1 - first**self.n_steps, 1 - second**self.n_steps
+        with torch.no_grad():
+            lengths = [leaf.grad.norm() for leaf in self.leaves if leaf.grad is not None]
+            shrink = 1 / max(1.0, float(torch.stack(lengths).norm()))
+            parts = zip(self.leaves, self.shares, self.means, self.squares, strict=True)
+            for leaf, share, mean, square in parts:
+                if leaf.grad is None:
+                    continue
+                slope = leaf.grad * shrink
+                mean.lerp_(slope, 1 - first)
+                square.mul_(second).addcmul_(slope, slope, value=1 - second)
+                size = (square / left_2).sqrt_().add_(self.TINY)
+                leaf.addcdiv_(mean, size, value=-rate * share / left_1)
+                leaf.grad = None
+
+
 def fine_tune(
     graph: TrainableGraph,
     frozen: Callable[[Pixels], NDArray[np.float32]],
@@ -167,14 +207,14 @@ def fine_tune(
         progress: called with a phrase and the share done in [0, 1].
 
     Returns:
-        The best weights. Epoch 0, the frozen network, is among those compared.
+        The best weights. Round 0, the frozen network, is among those compared.
     """
     started = time.monotonic()
     before = torch.get_num_threads()
     torch.set_num_threads(options.n_threads)
     try:
         run = _Run(graph, frozen, start, material, options, started)
-        return run.all_epochs(progress)
+        return run.all_rounds(progress)
     finally:
         torch.set_num_threads(before)
 
@@ -196,63 +236,63 @@ class _Run:
         self.kind: Kind = material.targets.kind
         self.n = len(material.targets.yes)
         self.size_px = material.apart.shape[1]
-        self.steps = max(1, math.ceil(self.n / options.batch))
+        a_pass = max(1, math.ceil(self.n / options.batch))
+        self.n_passes = math.ceil(options.least_steps / a_pass)
+        self.steps = a_pass * self.n_passes
         weights = torch.from_numpy(start.weights.copy())
         self.scale = weights.square().mean().sqrt().clamp_min(1e-8)
         self.head = (weights / self.scale).requires_grad_(True)
         self.bias = torch.from_numpy(start.bias.copy()).requires_grad_(True)
         self.state = _State([*(w.leaf for w in graph.weights), self.head, self.bias])
         rates = [options.decay ** (1 - w.depth) for w in graph.weights] + [1.0, 1.0]
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": [leaf], "lr": 0.0, "share": share}
-                for leaf, share in zip(self.state.leaves, rates, strict=True)
-            ],
-            weight_decay=0.0,
-            betas=(0.9, 0.99),
-        )
+        self.optimiser = _Adam(self.state.leaves, rates)
         self.apart = self._features(material.apart)
 
     @property
     def elapsed(self) -> float:
         return time.monotonic() - self.started
 
-    def all_epochs(self, progress: Progress) -> Tuned:
-        """Train until the time, the epochs or the patience are used up."""
-        options, found = self.options, [self._losses_apart()]
+    def all_rounds(self, progress: Progress) -> Tuned:
+        """Train until the time, the rounds or the patience are used up."""
+        options, begun = self.options, time.monotonic()
+        found = [self._losses_apart()]
+        stop_s = options.seconds - (time.monotonic() - begun)  # the last round is judged too
         best, kept = (0, 0, 0), {0: self.graph.state()}
-        timed_out, total = False, self.steps * options.max_epochs
-        for epoch in range(options.max_epochs):
-            for done, (features, rows, others, share) in enumerate(self._batches(epoch)):
-                at = max((epoch * self.steps + done) / total, self.elapsed / options.seconds)
-                progress(f"fine-tuning, epoch {epoch + 1}", min(at, 1.0))
+        timed_out, total = False, self.steps * options.max_rounds
+        for turn in range(options.max_rounds):
+            for done, (features, rows, others, share) in enumerate(self._batches(turn)):
+                at = (turn * self.steps + done) / total
+                if turn or done >= SURE_STEPS:  # slower than planned: shorten the schedule
+                    at = max(at, self.elapsed / options.seconds)
+                progress(f"fine-tuning, round {turn + 1}", min(at, 1.0))
                 self._step(features, rows, others, share, at)
-                timed_out = self.elapsed > options.seconds
+                timed_out = self.elapsed > stop_s
                 if timed_out:
                     break
             with self.state.averaged():
                 found.append(self._losses_apart())
                 best = tuple(np.argmin(found, axis=0).tolist())
-                if epoch + 1 in best:
-                    kept[epoch + 1] = self.graph.state()
+                if turn + 1 in best:
+                    kept[turn + 1] = self.graph.state()
             kept = {at: values for at, values in kept.items() if at in best}
-            if timed_out or epoch + 1 - best[0] >= options.patience:
+            if timed_out or turn + 1 - best[0] >= options.patience:
                 break
         return Tuned(
             tuple(losses[0] for losses in found), best[0], best[1:], kept, self.elapsed, timed_out
         )
 
     def _batches(
-        self, epoch: int
+        self, turn: int
     ) -> Iterator[tuple[Tensor, NDArray[np.int64], NDArray[np.int64], float]]:
         """Yield what stands at the cut for each batch, made one batch ahead."""
         options, material = self.options, self.material
-        order = np.random.default_rng([options.seed, epoch]).permutation(self.n)
+        rng = np.random.default_rng([options.seed, turn])
+        order = np.concatenate([rng.permutation(self.n) for _ in range(self.n_passes)])
         parts = np.array_split(order, self.steps)
 
         def make(i: int) -> tuple[Tensor, NDArray[np.int64], NDArray[np.int64], float]:
             photos, others, share = material.augmentation.batch(
-                material.photos, parts[i], self.size_px, (options.seed, epoch, i), pool
+                material.photos, parts[i], self.size_px, (options.seed, turn, i), pool
             )
             return self._features(photos), parts[i], others, share
 
@@ -280,16 +320,12 @@ class _Run:
     ) -> None:
         """One step of the optimiser; `at` is the share of the training that is over."""
         rate = self.options.rate * min(1.0, at / 0.05 + 0.05) * 0.5 * (1 + math.cos(math.pi * at))
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["share"]
-        self.optimiser.zero_grad()
         logits, targets = self._logits(features), self.material.targets
         loss = share * mean_loss(logits, targets.rows(rows))
         if share < 1:
             loss = loss + (1 - share) * mean_loss(logits, targets.rows(others))
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.state.leaves, 1.0)
-        self.optimiser.step()
+        self.optimiser.step(rate)
         self.state.follow(self.steps)
 
     def _logits(self, features: Tensor) -> Tensor:

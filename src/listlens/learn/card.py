@@ -89,4 +89,6 @@ def _number(value: Any) -> str:
             f"{value['value']:.3f} (95 % interval {value['low']:.3f} to {value['high']:.3f}, "
             f"n = {value['n']})"
         )
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_number(part)}" for name, part in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)

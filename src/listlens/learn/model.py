@@ -187,6 +187,11 @@ class Model:
         _write_whole(folder, content)
         return folder_hash(folder)
 
+    @property
+    def card(self) -> str:
+        """What it is, in words: the README of its folder."""
+        return card_text(self._meta())
+
     def _network_files(self) -> dict[str, bytes]:
         """Name to bytes of the network that the model brings; empty where it brings none."""
         if self.own_backbone is None:

@@ -240,8 +240,9 @@ def decide(
 
     Example:
         >>> policy = Policy((0.6, 0.6), (0.6, 0.6), (0.6, 0.6))
-        >>> decide(np.array([[0.45, 0.55]]), policy, "single", ["bed", "sofa"])
-        [Decision(classes=('sofa',), probability=0.55, review=True)]
+        >>> (one,) = decide(np.array([[0.45, 0.55]]), policy, "single", ["bed", "sofa"])
+        >>> one.classes, one.probability, one.review
+        (('sofa',), 0.55, True)
     """
     if np.ndim(probs) != 2 or np.shape(probs)[1] != len(classes):
         raise InputError(

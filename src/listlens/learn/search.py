@@ -76,7 +76,9 @@ class _Search:
 
     def __post_init__(self) -> None:
         self.targets, self.answered, self.classes = encoded(self.data)
-        nested = self.plan.protocol != "own split"
+        # Of two folds nothing is left without both: then each is judged by the choice of all.
+        n_folds = len(np.unique(self.plan.inner_fold[self.plan.inner_fold >= 0]))
+        nested = self.plan.protocol != "own split" and n_folds > 2
         self.views = Views(self.plan.inner_fold, self.data.labelled, nested)
         selection = self.default.selection
         best = Candidate(selection["class_weight"], selection["C"], selection.get("sharing", 0.0))
@@ -306,7 +308,10 @@ def _fit(state: _Search, outcome: Outcome, rows: NDArray[np.int64]) -> Head:
     """The head of an outcome, tempered, trained on some rows."""
     if outcome.parts:
         one, other = (_fit(state, part, rows) for part in outcome.parts)
-        return Head((one.weights + other.weights) / 2, (one.bias + other.bias) / 2)
+        return Head(
+            ((one.weights + other.weights) / 2).astype(np.float32),
+            ((one.bias + other.bias) / 2).astype(np.float32),
+        )
     head = state.fitter(outcome.space, outcome.head)(rows)[outcome.setting]
     factor = np.float32(outcome.factor)
     return Head(head.weights * factor, head.bias * factor)

@@ -196,7 +196,8 @@ def chosen(logits: Floats, targets: Targets, views: Views, space: str, head: str
 
 def average(one: Outcome, other: Outcome) -> Outcome:
     """The mean of two tempered heads of one space: a head of the same space, and no more to run."""
-    return Outcome(one.space, "average", (one.logits + other.logits) / 2, parts=(one, other))
+    mean = ((one.logits + other.logits) / 2).astype(np.float32)
+    return Outcome(one.space, "average", mean, parts=(one, other))
 
 
 def row_losses(logits: Floats, targets: Targets, rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -107,6 +107,8 @@ def _too_few(
 
 def with_classes(data: TrainingSet, classes: tuple[str, ...]) -> TrainingSet:
     """The same rows with these classes only; an answer that named another becomes unknown."""
+    if classes == data.classes:
+        return data
     kept = [data.classes.index(c) for c in classes]
     if data.kind == "multi":
         return replace(data, classes=classes, targets=data.targets[:, kept])

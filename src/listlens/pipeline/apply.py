@@ -28,6 +28,7 @@ from listlens.pipeline.contents import (
     load_files,
     worker_pool,
 )
+from listlens.pipeline.notebook import PhotoList, card_html, predictions
 from listlens.sources.paths import printable
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class PhotoModel:
         """What the user should know of applying this model here; empty if nothing."""
         return engine_notice(self.model, self.backbone)
 
-    def predict(self, paths: Iterable[PathLike]) -> list[Prediction]:
+    def predict(self, paths: Iterable[PathLike]) -> PhotoList[Prediction]:
         """Predict files; a broken one gets its status and reason, in its place.
 
         Args:
@@ -148,7 +149,11 @@ class PhotoModel:
         Returns:
             One prediction a path, in order.
         """
-        return list(self.stream(paths))
+        return predictions(list(self.stream(paths)))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the model's card."""
+        return card_html(self.model.card)
 
     def predict_proba(self, paths: Iterable[PathLike]) -> NDArray[np.float32]:
         """Return calibrated probabilities `(n, n_classes)`; a broken photo's row is NaN."""

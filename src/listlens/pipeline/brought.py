@@ -69,6 +69,26 @@ def backbone_for(model: Model | None, here: Backbone) -> Backbone:
     return here.with_network(network)
 
 
+class Backbones:
+    """`backbone_for`, with each network loaded once.
+
+    Args:
+        here: the backbone at hand.
+    """
+
+    def __init__(self, here: Backbone) -> None:
+        self._here = here
+        self._brought: dict[str, Backbone] = {}
+
+    def __call__(self, model: Model | None) -> Backbone:
+        if model is None or model.own_backbone is None:
+            return self._here
+        key = model.space.weights_sha256
+        if key not in self._brought:
+            self._brought[key] = backbone_for(model, self._here)
+        return self._brought[key]
+
+
 def examples_in(
     store: Store, examples: Examples, model: Model, backbone: Backbone
 ) -> tuple[Examples, NDArray[np.floating]]:

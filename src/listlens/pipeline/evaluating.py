@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from listlens.core.errors import NotFoundError
+from listlens.evaluate.finetuned import verdict
 from listlens.evaluate.learning_curve import LearningCurve
 from listlens.evaluate.pdf import require_typst
+from listlens.learn.budget import summary as summary_line
 from listlens.learn.model import Model
 from listlens.learn.policies import answers
 from listlens.pipeline.brought import backbone_for, examples_in
@@ -24,6 +26,7 @@ from listlens.pipeline.task_report import write_task_report
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone
     from listlens.core.types import Task
+    from listlens.pipeline.judging import Judged
     from listlens.store.models import ModelView
     from listlens.store.open import Store
 
@@ -66,6 +69,12 @@ class TrainResult:
             lines.append(f"Nothing changed since model {self.version} of {self.task!r}: kept.")
         lines += self.summary["lines"]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same, and the confusion matrix."""
+        from listlens.pipeline.notebook import train_html
+
+        return train_html(self)
 
 
 def evaluate_task(
@@ -119,11 +128,25 @@ def evaluate_task(
         task.name,
         task.kind,
         record.version,
-        judged.summary(model.training.get("set_aside", {})),
+        summary_of(judged, model),
         checks,
         files,
         seconds=time.monotonic() - started,
     )
+
+
+def summary_of(judged: Judged, model: Model) -> dict[str, Any]:
+    """The headline numbers with sentences, and what fine-tuning came to where it was tried."""
+    summary = judged.summary(model.training.get("set_aside", {}))
+    told = model.training.get("fine_tuning")
+    if told:
+        summary["lines"].append(verdict(told))
+        summary["fine_tuning"] = told
+    searched = model.training.get("search")
+    if searched:
+        summary["lines"].append(summary_line(searched))
+        summary["search"] = searched
+    return summary
 
 
 def outcome_of(store: Store, task: Task, record: ModelView) -> dict[str, Any]:

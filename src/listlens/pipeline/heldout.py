@@ -5,7 +5,7 @@ What was reported can be computed again from them, also after labels were correc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,9 @@ class Heldout:
         oof_probs: `(n, k)` float32, out-of-fold for every row.
         oof_decided: decisions of `oof_probs`, alike.
         own_split: whether a test split was given.
+        counted: `(n,)`, the out-of-fold answer is by heads on the model's own embeddings. Not so
+            for photos that a fine-tuned network learnt from: theirs is by heads on the frozen one,
+            which shows doubtful labels, and is left out of what is scored. None: all.
     """
 
     photo_pks: NDArray[np.int64]
@@ -47,6 +50,7 @@ class Heldout:
     oof_probs: NDArray[np.float32]
     oof_decided: Decided
     own_split: bool
+    counted: NDArray[np.bool_] | None = None
 
     @classmethod
     def from_trained(cls, trained: Trained, photo_pks: Sequence[int]) -> Heldout:
@@ -64,6 +68,24 @@ class Heldout:
             trained.oof_decided,
             trained.protocol == "own split",
         )
+
+    def filled(self, other: Heldout) -> Heldout:
+        """Return this with another's out-of-fold answers where this has none, not counted."""
+        there = np.isfinite(self.oof_probs[:, 0])
+        at = other.rows_of(self.photo_pks.tolist())
+        reported = np.isfinite(self.probs[:, 0])
+        return replace(
+            self,
+            probs=np.where(reported[:, None], self.probs, other.probs[at]),
+            decided=self.decided.where(reported, other.decided.rows(at)),
+            oof_probs=np.where(there[:, None], self.oof_probs, other.oof_probs[at]),
+            oof_decided=self.oof_decided.where(there, other.oof_decided.rows(at)),
+            counted=there,
+        )
+
+    def counts(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the out-of-fold answers of these rows count."""
+        return np.ones(len(rows), np.bool_) if self.counted is None else self.counted[rows]
 
     @classmethod
     def of(cls, folder: Path) -> Heldout:
@@ -90,6 +112,7 @@ class Heldout:
                 arrays["oof_probs"],
                 _decided(arrays, "oof_"),
                 bool(arrays["own_split"][0]),
+                arrays["counted"].astype(np.bool_) if "counted" in arrays else None,
             )
         except ModelError:
             raise
@@ -114,6 +137,8 @@ class Heldout:
             "oof_review": self.oof_decided.review.astype(np.uint8),
             "own_split": np.array([self.own_split], np.uint8),
         }
+        if self.counted is not None:
+            arrays["counted"] = self.counted.astype(np.uint8)
         (folder / FILE).write_bytes(save(arrays))
 
     @cached_property
@@ -145,6 +170,7 @@ class Heldout:
             np.concatenate([self.oof_probs, probs[new]]),
             self.oof_decided.followed_by(added),
             self.own_split,
+            None if self.counted is None else np.concatenate([self.counted, split == "new"]),
         )
 
     def split_of(self, photo_pk: int) -> str | None:

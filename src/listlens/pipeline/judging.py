@@ -22,7 +22,7 @@ from listlens.evaluate.scores import (
 from listlens.evaluate.suspects import Suspect, Unsure, suspects, unsure
 from listlens.learn.trees import shape_of
 from listlens.pipeline.checks import Check, found
-from listlens.pipeline.labelling import label_text
+from listlens.pipeline.labelling import label_in_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +50,8 @@ class Judged:
 
     Args:
         test: on the given test split; None where there was none, or none with a known answer.
-        cross_validation: grouped five-fold over all photos that training had.
+        cross_validation: grouped five-fold over all photos that training had; of a fine-tuned
+            network over those that it did not learn from.
         since: of photos labelled since the training, those that share no listing or picture with a
             photo trained on, by the model itself; None where there are none.
         suspects: labels most likely wrong, the likeliest first.
@@ -58,6 +59,7 @@ class Judged:
         curve: what more labels would bring; None where it was not measured.
         split: `(n,)` of the examples; `new` for those labelled since the training.
         checks: labelled photos that could not be scored, and why.
+        all_folds: `cross_validation` is over all of them.
     """
 
     test: AnyEvaluation | None
@@ -68,6 +70,7 @@ class Judged:
     curve: LearningCurve | None
     split: NDArray[np.str_]
     checks: tuple[Check, ...] = ()
+    all_folds: bool = True
 
     @property
     def held_out(self) -> AnyEvaluation:
@@ -87,9 +90,11 @@ class Judged:
 
     def summary(self, set_aside: dict[str, str]) -> dict[str, Any]:
         """The headline numbers, with sentences for a person."""
-        lines = [_sentence(self.held_out, "its own test split" if self.test else "five folds")]
+        five = "five folds" if self.all_folds else "listings kept apart from fine-tuning"
+        lines = [_sentence(self.held_out, "its own test split" if self.test else five)]
         if self.test is not None:
-            lines.append(_sentence(self.cross_validation, "five folds over all labelled photos"))
+            over = " over all labelled photos" if self.all_folds else ""
+            lines.append(_sentence(self.cross_validation, five + over))
         if self.since is not None:
             lines.append(_sentence(self.since, "listings labelled since the training"))
         if self.suspects:
@@ -144,9 +149,10 @@ def judge(
         )
     seen = np.isin(data.groups, data.groups[~new & ~test])
     since = new & known & ~seen
+    counted = heldout.counts(rows) & ~new
     return Judged(
         test=_test(held, split, data.groups) if (test & known).any() else None,
-        cross_validation=_evaluated(folds.rows(~new)),
+        cross_validation=_evaluated(folds.rows(counted)),
         since=_evaluated(held.rows(since), train_targets=given[~new]) if since.any() else None,
         suspects=find_suspects(examples, classes, folds.probs, given),
         unsure=unsure(
@@ -155,13 +161,14 @@ def judge(
             held.probs,
             data.names,
             policy,
-            given=[label_text(kind, p.label) for p in examples.photos],
+            given=[label_in_words(kind, p.label) for p in examples.photos],
             limit=N_UNSURE,
             scale=scale_of(classes) if kind == "score" else (),
         ),
         curve=curve,
         split=split,
         checks=_unscored(data.names, new & known & seen, test & ~(test & known).any()),
+        all_folds=bool(counted.sum() == (~new).sum()),
     )
 
 

@@ -40,8 +40,8 @@ def measure_learning_curve(examples: Examples, trained: Trained, seed: int) -> L
     held = (trained.split == "test") if own else (trained.fold == 0)
     rows = np.flatnonzero(trained.known & ~held)
     test = np.flatnonzero(trained.known & held)
-    learnt = data if kind in ("tree", "score") else with_classes(data, classes)
-    wanted = encoded(learnt)[0]
+    # A tree's model knows its leaves alone, and all its nodes were learnt; so were all steps.
+    wanted = encoded(data if kind == "tree" else with_classes(data, classes))[0]
     chosen = trained.selection
     candidate = Candidate(chosen["class_weight"], float(chosen["C"]), chosen.get("sharing", 0.0))
     weigh = balanced if candidate.class_weight == "balanced" else (lambda same: same)

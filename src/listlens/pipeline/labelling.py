@@ -14,6 +14,7 @@ from listlens.core.tree import Tree
 from listlens.core.types import Answer, Kind, Reason, RejectedRow, Status
 from listlens.labels.consensus import consensus
 from listlens.labels.files import LabelFile, LabelRow, Unlabelled
+from listlens.labels.histograms import mean_of
 from listlens.labels.match import Matcher
 from listlens.pipeline.checks import Check, found
 from listlens.pipeline.contents import batched
@@ -369,6 +370,14 @@ def labelled_photos(store: Store, task: Task) -> list[LabelledPhoto]:
             result.append(LabelledPhoto(photo, label, split, group))
     result.sort(key=lambda p: (p.photo.listing_id, p.photo.position or 0, p.photo.photo_id))
     return result
+
+
+def label_in_words(kind: Kind, label: Label) -> str:
+    """A label for people: as `label_text`, but of a score the mean of its votes."""
+    if kind != "score" or not label.votes:
+        return label_text(kind, label)
+    steps, votes = zip(*((float(step), n) for step, n in label.votes), strict=True)
+    return f"{mean_of(steps, votes):.4g}"
 
 
 def label_text(kind: Kind, label: Label) -> str:

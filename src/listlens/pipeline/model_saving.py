@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from listlens.core.types import Task
     from listlens.learn.recipe import Trained
     from listlens.pipeline.dataset import Examples
+    from listlens.pipeline.finetuning import FineTuned
     from listlens.pipeline.heldout import Heldout
     from listlens.pipeline.judging import Judged
     from listlens.store.models import ModelView
@@ -34,11 +36,13 @@ def model_of(
     trained: Trained,
     judged: Judged,
     backbone: Backbone,
-    own_backbone: Path | None = None,
+    fine_tuning: FineTuned | None = None,
+    network: Path | None = None,
 ) -> Model:
-    """What a training gave, as it will be stored; with the network that it is to bring."""
+    """What a training gave, as it will be stored; `network` is what it is to bring."""
+    winner = fine_tuning.winner if fine_tuning else None
     ids = {c.name: c.class_id for c in task.classes}
-    return Model.from_trained(
+    model = Model.from_trained(
         trained,
         space=backbone.space,
         preprocessing=backbone.preprocessing,
@@ -48,8 +52,10 @@ def model_of(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         fingerprint=examples.fingerprint,
         metrics=judged.metrics(),
-        own_backbone=own_backbone,
+        own_backbone=winner.network if winner else network,
     )
+    told = {"fine_tuning": fine_tuning.report} if fine_tuning else {}
+    return replace(model, training={**model.training, **told})
 
 
 def save_model(

@@ -9,6 +9,7 @@ from listlens.pipeline.labelling import labelled_photos
 
 if TYPE_CHECKING:
     from listlens.core.types import Task
+    from listlens.store.forgetting import ForgetPlan
     from listlens.store.open import Store
 
 
@@ -48,3 +49,16 @@ def _task(store: Store, task: Task) -> dict[str, Any]:
         "trained": created.isoformat(timespec="minutes") if created else None,
         "folder": model.folder if model else None,
     }
+
+
+def forgotten(plan: ForgetPlan, dry_run: bool) -> dict[str, Any]:
+    """What a plan of forgetting removes, or removed, in numbers."""
+    counts = {name: len(getattr(plan, name)) for name in ("listings", "photos", "contents")}
+    counts |= {
+        "embeddings": plan.n_vectors,
+        "predictions": plan.n_predictions,
+        "annotations": plan.n_annotations,
+        "thumbnails": plan.n_thumbnails,
+        "texts": plan.n_texts,
+    }
+    return {"what": plan.what, "name": plan.name, "dry_run": dry_run, **counts}

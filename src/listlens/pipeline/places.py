@@ -41,7 +41,11 @@ Answers = Callable[[Sequence[int]], Mapping[int, Any]]
 
 
 def place_photos(
-    store: Store, classes: tuple[str, ...], answers: Answers, held: Heldout | None = None
+    store: Store,
+    classes: tuple[str, ...],
+    answers: Answers,
+    held: Heldout | None = None,
+    given: Mapping[int, NDArray[np.floating]] | None = None,
 ) -> dict[int, ScoredPhoto]:
     """Rank every photo that can be answered, the best first.
 
@@ -50,6 +54,7 @@ def place_photos(
         classes: steps of the scale.
         answers: content ids to probabilities `(k,)`; absent ids have no answer.
         held: answers of models that had not seen the photo, where there are any: they win.
+        given: photo_pk to the shares `(k,)` of the votes that people gave.
 
     Returns:
         photo_pk to where it stands; a photo takes some 500 bytes meanwhile.
@@ -72,11 +77,12 @@ def place_photos(
         return {}
     scale, probs = scale_of(classes), np.stack(rows).astype(np.float64)
     probs /= probs.sum(axis=1, keepdims=True)  # stored probabilities are rounded
-    category = _categories(store)
+    category, unknown = _categories(store), np.full(len(classes), np.nan)
     found = scored_photos(
         [str(i) for i in range(len(photos))],
         probs,
         scale,
+        targets=np.stack([(given or {}).get(photo.photo_pk, unknown) for photo in photos]),
         categories=[category.get(photo.listing_id) for photo in photos],
         reasons=reasons(np.stack(measured), means(probs, scale)),
     )

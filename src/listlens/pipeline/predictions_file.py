@@ -15,7 +15,7 @@ from listlens.core.types import STARTER, Status
 from listlens.learn.policies import answers, named
 from listlens.pipeline.contents import batched
 from listlens.pipeline.heldout import Heldout
-from listlens.pipeline.labelling import label_text, labelled_photos
+from listlens.pipeline.labelling import label_in_words, labelled_photos
 from listlens.pipeline.models import LiveModel, live_model
 from listlens.pipeline.places import SCORED, place_columns, placed_by
 from listlens.pipeline.table_files import write_rows
@@ -60,7 +60,7 @@ def _rows(
     store: Store, root: Path, task: Task, model: LiveModel, columns: dict[str, type]
 ) -> Iterator[dict[str, Any]]:
     labels = {
-        p.photo.photo_pk: label_text(task.kind, p.label) for p in labelled_photos(store, task)
+        p.photo.photo_pk: label_in_words(task.kind, p.label) for p in labelled_photos(store, task)
     }
     row_of_model = store.models.latest(task.task_id)
     held = Heldout.of(root / row_of_model.folder) if row_of_model and row_of_model.folder else None

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from listlens.store.open import Store
     from listlens.store.photos import PhotoView
 
+TOLD_APART = ("fine_tuning", "search")
+"""Of how a model was trained, what has a section of its own."""
+
 MOST_PLACES = 200
 """Photos of a score task that report.json names at either end; predictions.csv has them all."""
 
@@ -48,7 +51,8 @@ def write_task_report(
 ) -> dict[str, str]:
     """Write report.html, report.json and perhaps report.pdf; return name to path."""
     html, as_json = reports / "report.html", reports / "report.json"
-    scored = _scored(store, heldout, model) if model.kind == "score" else ()
+    placed = _placed(store, examples, heldout, model) if model.kind == "score" else ()
+    scored = placed if len(placed) <= 2 * MOST_PLACES else _both_ends(placed)
     photos = _by_name(store, examples, scored)
     shown = _Pictures(store, photos, model, backbone)
     data = ReportData(
@@ -65,7 +69,9 @@ def write_task_report(
         learning_curve=judged.curve,
         set_aside=dict(model.training.get("set_aside", {})),
         scored=scored,
-        search=dict(model.training.get("search", {})),
+        search=model.training.get("search", {}),
+        fine_tuning=model.training.get("fine_tuning", {}),
+        n_ranked=len(placed),
         model=_facts(model, record) | {"labels": examples.fingerprint},
         created=model.created,
     )
@@ -90,7 +96,7 @@ def _facts(model: Model, record: ModelView) -> dict[str, Any]:
         "fingerprint": model.fingerprint,
         "created": model.created,
         "policy": _policy(model),
-        **{key: value for key, value in model.training.items() if key != "search"},
+        **{k: v for k, v in model.training.items() if k not in TOLD_APART},
     }  # fmt: skip
 
 
@@ -105,8 +111,10 @@ def _policy(model: Model) -> dict[str, Any]:
     return {"target": model.policy.target, "thresholds": named}
 
 
-def _scored(store: Store, heldout: Heldout, model: Model) -> tuple[ScoredPhoto, ...]:
-    """The best and the worst photos of the shop, in the order of their places."""
+def _placed(
+    store: Store, examples: Examples, heldout: Heldout, model: Model
+) -> tuple[ScoredPhoto, ...]:
+    """The photos of the shop in the order of their places, the best first."""
 
     def answers(content_ids: Sequence[int]) -> dict[int, Any]:
         absent = set(store.vectors.missing(model.space, content_ids))
@@ -114,9 +122,12 @@ def _scored(store: Store, heldout: Heldout, model: Model) -> tuple[ScoredPhoto, 
         found = model.probs(store.vectors.get(model.space, there))
         return dict(zip(there, found, strict=True))
 
-    placed = tuple(place_photos(store, model.classes, answers, heldout).values())
-    if len(placed) <= 2 * MOST_PLACES:
-        return placed
+    pks = [p.photo.photo_pk for p in examples.photos]
+    given = dict(zip(pks, examples.given, strict=True))
+    return tuple(place_photos(store, model.classes, answers, heldout, given).values())
+
+
+def _both_ends(placed: tuple[ScoredPhoto, ...]) -> tuple[ScoredPhoto, ...]:
     return placed[:MOST_PLACES] + placed[-MOST_PLACES:]
 
 

@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from listlens._version import __version__
-from listlens.core.errors import TrainingError
+from listlens.core.errors import InputError, TrainingError
 from listlens.evaluate.pdf import require_typst
-from listlens.learn.budget import summary
 from listlens.learn.candidates import TrainOptions
 from listlens.learn.model import folder_hash
 from listlens.learn.recipe import RECIPE, Trained
 from listlens.pipeline.checks import Check, found, write_checks
 from listlens.pipeline.dataset import Examples, build_examples
-from listlens.pipeline.evaluating import TrainResult, evaluate_task, outcome_of, stored_checks
+from listlens.pipeline.evaluating import (
+    TrainResult,
+    evaluate_task,
+    outcome_of,
+    stored_checks,
+    summary_of,
+)
+from listlens.pipeline.finetuning import checked_seconds, fine_tune_task
 from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.judging import judge
 from listlens.pipeline.label_growth import measure_learning_curve
 from listlens.pipeline.model_saving import model_of, save_model
-from listlens.pipeline.searching import Learnt, learn
+from listlens.pipeline.searching import learn
 from listlens.pipeline.task_report import write_task_report
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone
     from listlens.core.types import Task
     from listlens.evaluate.learning_curve import LearningCurve
+    from listlens.pipeline.finetuning import FineTuned, Winner
     from listlens.store.models import ModelView
     from listlens.store.open import Store
 
@@ -49,6 +58,7 @@ def train_task(
     seed: int = 0,
     force: bool = False,
     pdf: bool = False,
+    finetune: bool | float = False,
     budget_s: float | None = None,
     earlier_checks: Sequence[Check] = (),
     progress: StepProgress = lambda step, done, total: None,
@@ -65,80 +75,169 @@ def train_task(
         seed: of the splits.
         force: train although nothing changed.
         pdf: write the report as PDF too.
+        finetune: try fine-tuning; a number is the time for its training, in seconds.
         budget_s: seconds to search for something better than the default; None: no search.
         earlier_checks: findings of the label import, reported with the others.
         progress: called with the step, per cent done and 100.
 
     Raises:
-        TrainingError: fewer than two classes that can be learned; the findings are written first.
-        MissingExtraError: a PDF is asked for and typst is not installed.
+        TrainingError: fewer than two classes that can be learned, or too few photos to fine-tune
+            on; the findings are written first.
+        MissingExtraError: typst for a PDF, or PyTorch for fine-tuning, is not installed.
     """
-    if pdf:
-        require_typst()
+    times = _checked(finetune, budget_s, pdf)
     started = time.monotonic()
     progress("checking labels", 0, 100)
     reports.mkdir(parents=True, exist_ok=True)
     examples = _examples(store, task, backbone, earlier_checks, reports / "checks.jsonl")
     before = [*earlier_checks, *examples.checks]
     write_checks(reports / "checks.jsonl", before)
-    config = {"target": target, "seed": seed, "listlens": __version__, "recipe": RECIPE}
-    config |= {} if budget_s is None else {"budget_s": budget_s}
+    config = _config(target, seed, times)
     kept = None if force else _unchanged(store, root, task, examples.fingerprint, config)
     if kept is not None:
         result = _kept(store, root, task, backbone, reports, kept, examples, earlier_checks, pdf)
         return replace(result, reused=True, seconds=time.monotonic() - started)
     run_id = store.models.record_run(task.task_id, config, examples.fingerprint, seed)
+    options, aside = TrainOptions(seed=seed, target=target), tempfile.TemporaryDirectory()
     try:
-        with TemporaryDirectory(prefix="listlens-") as folder:
-            say = lambda phrase, share: progress(phrase, round(share * 60), 100)  # noqa: E731
-            options = TrainOptions(seed=seed, target=target)
-            learnt = learn(examples, backbone, options, budget_s, Path(folder), say)
-            checks = [*before, *_training_checks(examples, learnt.trained)]
-            curve, result = _saved(
-                store, root, task, learnt, checks, reports, run_id, pdf, progress
-            )
+        learnt = _learn(store, examples, backbone, options, times, Path(aside.name), progress)
+        checks = [*before, *learnt.checks]
+        write_checks(reports / "checks.jsonl", checks)
+        examples, trained, heldout = learnt.examples, learnt.trained, learnt.heldout
+        progress("evaluating", 60, 100)
+        judged = judge(examples, heldout, trained.classes, trained.policy, learnt.curve)
+        checks += judged.checks
+        write_checks(reports / "checks.jsonl", checks)
+        progress("saving the model", 80, 100)
+        model = model_of(
+            task, examples, trained, judged, learnt.backbone, learnt.tuned, learnt.network
+        )
+        record = save_model(store, root, task, model, heldout, learnt.backbone, run_id)
+        progress("writing the report", 85, 100)
+        files = write_task_report(
+            store, examples, judged, heldout, model, record, learnt.backbone, checks, reports, pdf
+        )
     except BaseException as error:
         store.models.finish_run(run_id, "failed", {"error": str(error)})
         raise
-    later = [asdict(check) for check in result.checks[len(before) :]]
-    outcome = {"version": result.version, "summary": result.summary, "checks": later}
-    store.models.finish_run(run_id, "done", outcome | {"curve": curve.as_dict() if curve else None})
+    finally:
+        aside.cleanup()
+    files["model"] = str(root / record.folder)
+    summary = summary_of(judged, model)
+    result = TrainResult(task.name, task.kind, record.version, summary, checks, files)
+    later = [asdict(check) for check in checks[len(before) :]]
+    outcome = {"version": record.version, "summary": summary, "checks": later}
+    store.models.finish_run(run_id, "done", outcome | {"curve": learnt.curve_as_dict})
     return replace(result, seconds=time.monotonic() - started)
 
 
-def _saved(
+@dataclass(frozen=True)
+class _Times:
+    """Seconds for what is tried beside the default; None: not tried."""
+
+    finetune_s: float | None
+    budget_s: float | None
+
+
+def _checked(finetune: bool | float, budget_s: float | None, pdf: bool) -> _Times:
+    """Return what is to be tried; raise where what is asked for cannot be done."""
+    if pdf:
+        require_typst()
+    times = _Times(checked_seconds(finetune), budget_s)
+    if times.finetune_s is not None and budget_s is not None:
+        raise InputError(
+            "a budget and fine-tuning are searches of their own: give one of them, and then the "
+            "other to see which model is better."
+        )
+    return times
+
+
+def _config(target: str, seed: int, times: _Times) -> dict[str, Any]:
+    """What must be equal for a training to give the same again."""
+    config = {"target": target, "seed": seed, "listlens": __version__, "recipe": RECIPE}
+    return config | {name: value for name, value in asdict(times).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """What a training goes on with: the frozen backbone's, or a network's that won.
+
+    Args:
+        network: ONNX file of a view of the backbone that the model is to bring.
+    """
+
+    examples: Examples
+    trained: Trained
+    backbone: Backbone
+    heldout: Heldout
+    curve: LearningCurve | None
+    checks: list[Check]
+    tuned: FineTuned | None = None
+    network: Path | None = None
+
+    @property
+    def curve_as_dict(self) -> dict[str, Any] | None:
+        return self.curve.as_dict() if self.curve else None
+
+
+def _learn(
     store: Store,
-    root: Path,
-    task: Task,
-    learnt: Learnt,
-    checks: list[Check],
-    reports: Path,
-    run_id: int,
-    pdf: bool,
+    examples: Examples,
+    backbone: Backbone,
+    options: TrainOptions,
+    times: _Times,
+    aside: Path,
     progress: StepProgress,
-) -> tuple[LearningCurve | None, TrainResult]:
-    """Judge what was learnt, save it as a model, and write its report."""
-    trained, examples, backbone = learnt.trained, learnt.examples, learnt.backbone
-    write_checks(reports / "checks.jsonl", checks)
-    heldout = Heldout.from_trained(trained, [p.photo.photo_pk for p in examples.photos])
-    progress("evaluating", 60, 100)
-    curve = measure_learning_curve(examples, trained, trained.selection["seed"])
-    judged = judge(examples, heldout, trained.classes, trained.policy, curve)
-    checks = [*checks, *judged.checks]
-    write_checks(reports / "checks.jsonl", checks)
-    progress("saving the model", 80, 100)
-    model = model_of(task, examples, trained, judged, backbone, learnt.own_backbone)
-    record = save_model(store, root, task, model, heldout, backbone, run_id)
-    progress("writing the report", 85, 100)
-    files = write_task_report(
-        store, examples, judged, heldout, model, record, backbone, checks, reports, pdf
+) -> _Learnt:
+    """Fit the head, and where it is wanted try to beat it by fine-tuning."""
+    share_of = 60 if times.finetune_s is None else 10
+    found = learn(
+        examples,
+        backbone,
+        options,
+        times.budget_s,
+        aside,
+        lambda phrase, share: progress(phrase, round(share * share_of), 100),
     )
-    files["model"] = str(root / record.folder)
-    told = judged.summary(trained.set_aside)
-    if "search" in trained.selection:
-        told = told | {"search": trained.selection["search"]}
-        told["lines"] = [*told["lines"], summary(told["search"])]
-    return curve, TrainResult(task.name, task.kind, record.version, told, checks, files)
+    examples, trained, backbone = found.examples, found.trained, found.backbone
+    heldout = Heldout.from_trained(trained, [p.photo.photo_pk for p in examples.photos])
+    curve = measure_learning_curve(examples, trained, options.seed)
+    checks = _training_checks(examples, trained)
+    learnt = _Learnt(
+        examples, trained, backbone, heldout, curve, checks, network=found.own_backbone
+    )
+    if times.finetune_s is None:
+        return learnt
+    tuned = fine_tune_task(
+        examples,
+        trained,
+        backbone,
+        aside,
+        options,
+        seconds=times.finetune_s,
+        say=lambda phrase, share: progress(phrase, round(10 + share * 50), 100),
+    )
+    if tuned.winner is None:
+        return replace(learnt, tuned=tuned)
+    return _won(store, learnt, tuned, tuned.winner)
+
+
+def _won(store: Store, frozen: _Learnt, tuned: FineTuned, winner: Winner) -> _Learnt:
+    """The fine-tuned network's training; its embeddings are kept in the store."""
+    pks = [p.photo.photo_pk for p in winner.examples.photos]
+    ids = [p.photo.content_id or 0 for p in winner.examples.photos]
+    first = list({content_id: i for i, content_id in enumerate(ids)}.values())
+    vectors = winner.examples.data.embeddings[first].astype(np.float16)
+    store.vectors.put(winner.backbone.space, [ids[i] for i in first], vectors)
+    heldout = Heldout.from_trained(winner.trained, pks).filled(frozen.heldout)
+    return replace(
+        frozen,
+        examples=winner.examples,
+        trained=winner.trained,
+        backbone=winner.backbone,
+        heldout=heldout,
+        tuned=tuned,
+    )
 
 
 def _examples(

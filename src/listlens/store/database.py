@@ -32,7 +32,8 @@ from listlens.core.errors import (
     StoreBusyError,
     StoreError,
 )
-from listlens.store.schema import UtcTime, metadata
+from listlens.store.columns import UtcTime
+from listlens.store.schema import metadata
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]

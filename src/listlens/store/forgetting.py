@@ -21,6 +21,7 @@ from listlens.store.schema import (
     pending_deletion,
     photo,
     prediction,
+    reading,
     rejected_row,
 )
 from listlens.store.thumbnails import Thumbnails
@@ -46,6 +47,7 @@ class ForgetPlan:
         n_predictions: over all models.
         n_annotations: that go; of an annotator: that stay, under the pseudonym.
         n_thumbnails: files.
+        n_texts: contents whose text had been read.
     """
 
     what: What
@@ -59,6 +61,7 @@ class ForgetPlan:
     n_predictions: int
     n_annotations: int
     n_thumbnails: int
+    n_texts: int
 
 
 class _DryRun(Exception):
@@ -189,6 +192,7 @@ class Forgetting:
         about = annotation.c.subject_kind != "listing"
         counts = {
             "n_vectors": self._vectors.unmap(connection, pks),
+            "n_texts": _delete(connection, reading, reading.c.content_id, pks),
             "n_predictions": _delete(connection, prediction, prediction.c.content_id, pks),
             "n_annotations": _delete(connection, annotation, annotation.c.subject_id, pks, about)
             + _delete(connection, annotation, annotation.c.other_subject_id, pks, about),
@@ -225,7 +229,7 @@ class Forgetting:
         self._tombstones.mark(connection, "annotator", [(name,)])
         query = sa.select(sa.func.count()).where(annotation.c.annotator_id == found.id)
         n = connection.execute(query).scalar_one()
-        return ForgetPlan("annotator", name, None, (), (), (), 0, 0, 0, n, 0)
+        return ForgetPlan("annotator", name, None, (), (), (), 0, 0, 0, n, 0, 0)
 
     def _note(self, connection: Connection, kind: str, names: Sequence[str]) -> None:
         now = self._db.clock()

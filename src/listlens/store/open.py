@@ -14,6 +14,7 @@ from listlens.store.migrate import migrate
 from listlens.store.models import Models
 from listlens.store.photos import Photos
 from listlens.store.predictions import Predictions
+from listlens.store.readings import Readings
 from listlens.store.thumbnails import Thumbnails
 from listlens.store.tombstones import create_key
 from listlens.store.vectors import GRACE_S, FileVectors
@@ -30,6 +31,7 @@ class Store:
         labels: tasks, classes, annotations.
         models: models, policies, runs.
         predictions: probabilities by content and model.
+        readings: text by content.
         forgetting: deletion on request.
         url: of the database, without its password.
         root: the project's folder.
@@ -46,6 +48,7 @@ class Store:
         self.labels = Labels(self._db)
         self.models = Models(self._db)
         self.predictions = Predictions(self._db)
+        self.readings = Readings(self._db)
         self.forgetting = Forgetting(self._db, self.vectors, self.thumbnails)
         try:
             migrate(self._db)

@@ -7,16 +7,12 @@ hangs on the content.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     CheckConstraint,
     Column,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -28,7 +24,8 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from listlens.store.columns import ID, JSON_TEXT, id_column, moment, ref
 
 metadata = MetaData(
     naming_convention={
@@ -39,44 +36,6 @@ metadata = MetaData(
         "ck": "ck_%(table_name)s_%(constraint_name)s",
     }
 )
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """A moment, always aware and in UTC; SQLite keeps no zone, so it is put back on reading."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert to UTC; a moment without a zone is a mistake of ours."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"a moment needs a time zone: {value!r}")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return an aware moment in UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-# SQLite numbers rows by its 64-bit INTEGER PRIMARY KEY only if the type is spelled INTEGER.
-_ID: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
-_JSON = JSON(none_as_null=True)
-
-
-def _id() -> Column[Any]:
-    return Column("id", _ID, primary_key=True, autoincrement=True)
-
-
-def _ref(name: str, target: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, _ID, ForeignKey(f"{target}.id"), nullable=nullable)
-
-
-def _moment(name: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, UtcTime(), nullable=nullable)
 
 
 # An id is never given twice, not even after its row was forgotten: exports and models name ids.
@@ -94,21 +53,21 @@ meta = Table(
 source = Table(
     "source",
     metadata,
-    _id(),
+    id_column(),
     Column("name", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),
     Column("location", Text, nullable=False),
-    _moment("created_at"),
+    moment("created_at"),
     **_NEVER_REUSED,
 )
 
 ingest = Table(
     "ingest",
     metadata,
-    _id(),
-    _ref("source_id", "source"),
-    _moment("started_at"),
-    _moment("finished_at", nullable=True),
+    id_column(),
+    ref("source_id", "source"),
+    moment("started_at"),
+    moment("finished_at", nullable=True),
     Column("n_gone", Integer),
     Index(None, "source_id"),
     **_NEVER_REUSED,
@@ -117,8 +76,8 @@ ingest = Table(
 rejected_row = Table(
     "rejected_row",
     metadata,
-    _id(),
-    _ref("ingest_id", "ingest"),
+    id_column(),
+    ref("ingest_id", "ingest"),
     Column("at", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("detail", Text, nullable=False),
@@ -128,53 +87,53 @@ rejected_row = Table(
 listing = Table(
     "listing",
     metadata,
-    _id(),
+    id_column(),
     Column("external_id", Text, nullable=False, unique=True),
     Column("seller_id", Text, index=True),
-    Column("attributes", _JSON),
-    _moment("created_at"),
-    _moment("updated_at"),
+    Column("attributes", JSON_TEXT),
+    moment("created_at"),
+    moment("updated_at"),
     **_NEVER_REUSED,
 )
 
 content = Table(
     "content",
     metadata,
-    _id(),
+    id_column(),
     Column("sha256", LargeBinary(32), nullable=False, unique=True),
     Column("n_bytes", BigInteger, nullable=False),
     Column("format", Text),
     Column("width_px", Integer),
     Column("height_px", Integer),
-    Column("measures", _JSON),
+    Column("measures", JSON_TEXT),
     Column("phash", BigInteger),  # 64 bits; the highest one is the sign
     Column("status", Text, nullable=False),
     Column("reason", Text),
     Column("detail", Text, nullable=False),
-    _moment("created_at"),
+    moment("created_at"),
     **_NEVER_REUSED,
 )
 
 photo = Table(
     "photo",
     metadata,
-    _id(),
-    _ref("source_id", "source"),
-    _ref("listing_id", "listing"),
+    id_column(),
+    ref("source_id", "source"),
+    ref("listing_id", "listing"),
     Column("photo_key", Text, nullable=False, index=True),
     Column("position", Integer),
     Column("location", Text, nullable=False, index=True),
     Column("size_bytes", BigInteger),
     Column("mtime_ns", BigInteger),
-    _ref("content_id", "content", nullable=True),
+    ref("content_id", "content", nullable=True),
     Column("status", Text, nullable=False),
     Column("reason", Text),
     Column("detail", Text, nullable=False),
     Column("at", Text, nullable=False),
     Column("row_hash", String(16), nullable=False),  # of what else the source's row said
-    _ref("last_ingest_id", "ingest"),
-    _moment("created_at"),
-    _moment("updated_at"),
+    ref("last_ingest_id", "ingest"),
+    moment("created_at"),
+    moment("updated_at"),
     UniqueConstraint("source_id", "listing_id", "photo_key"),
     Index(None, "listing_id"),
     Index(None, "content_id"),
@@ -185,8 +144,8 @@ photo = Table(
 former_content = Table(
     "former_content",
     metadata,
-    _ref("photo_id", "photo"),
-    _ref("content_id", "content"),
+    ref("photo_id", "photo"),
+    ref("content_id", "content"),
     PrimaryKeyConstraint("photo_id", "content_id"),
     Index(None, "content_id"),
     **_BY_KEY,
@@ -195,7 +154,7 @@ former_content = Table(
 space = Table(
     "space",
     metadata,
-    _id(),
+    id_column(),
     Column("key", Text, nullable=False, unique=True),  # EmbeddingSpace.id
     Column("backbone", Text, nullable=False),
     Column("weights_sha256", String(64), nullable=False),
@@ -209,11 +168,11 @@ space = Table(
 shard = Table(
     "shard",
     metadata,
-    _id(),
-    _ref("space_id", "space"),
+    id_column(),
+    ref("space_id", "space"),
     Column("file", Text, nullable=False, unique=True),  # relative to the vectors' folder
     Column("n_rows", Integer, nullable=False),
-    _moment("created_at"),
+    moment("created_at"),
     Index(None, "space_id"),
     **_NEVER_REUSED,
 )
@@ -221,9 +180,9 @@ shard = Table(
 vector = Table(
     "vector",
     metadata,
-    _ref("space_id", "space"),
-    _ref("content_id", "content"),
-    _ref("shard_id", "shard"),
+    ref("space_id", "space"),
+    ref("content_id", "content"),
+    ref("shard_id", "shard"),
     Column("row", Integer, nullable=False),
     PrimaryKeyConstraint("space_id", "content_id"),
     Index(None, "content_id"),
@@ -234,20 +193,20 @@ vector = Table(
 task = Table(
     "task",
     metadata,
-    _id(),
+    id_column(),
     Column("name", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),
-    _moment("created_at"),
+    moment("created_at"),
     **_NEVER_REUSED,
 )
 
 taxonomy = Table(
     "taxonomy",
     metadata,
-    _ref("task_id", "task"),
+    ref("task_id", "task"),
     Column("version", Integer, nullable=False),
     Column("change", Text, nullable=False),
-    _moment("created_at"),
+    moment("created_at"),
     PrimaryKeyConstraint("task_id", "version"),
 )
 
@@ -255,10 +214,10 @@ taxonomy = Table(
 class_ = Table(
     "class",
     metadata,
-    _id(),
-    _ref("task_id", "task"),
+    id_column(),
+    ref("task_id", "task"),
     Column("name", Text, nullable=False),
-    Column("aliases", _JSON, nullable=False),
+    Column("aliases", JSON_TEXT, nullable=False),
     Column("description", Text, nullable=False),
     Column("position", Integer, nullable=False),
     Column("since_version", Integer, nullable=False),
@@ -270,13 +229,13 @@ class_ = Table(
 class_map = Table(
     "class_map",
     metadata,
-    _id(),
-    _ref("task_id", "task"),
+    id_column(),
+    ref("task_id", "task"),
     Column("version", Integer, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("from_ids", _JSON, nullable=False),
-    Column("to_ids", _JSON, nullable=False),
-    _moment("created_at"),
+    Column("from_ids", JSON_TEXT, nullable=False),
+    Column("to_ids", JSON_TEXT, nullable=False),
+    moment("created_at"),
     CheckConstraint("kind IN ('merge', 'split', 'move')", name="kind"),
     Index(None, "task_id"),
 )
@@ -284,9 +243,9 @@ class_map = Table(
 annotator = Table(
     "annotator",
     metadata,
-    _id(),
+    id_column(),
     Column("name", Text, nullable=False, unique=True),
-    _moment("created_at"),
+    moment("created_at"),
     **_NEVER_REUSED,
 )
 
@@ -295,20 +254,20 @@ annotator = Table(
 annotation = Table(
     "annotation",
     metadata,
-    _id(),
-    _ref("task_id", "task"),
+    id_column(),
+    ref("task_id", "task"),
     Column("about", Text, nullable=False),
     Column("subject_kind", Text, nullable=False),
-    Column("subject_id", _ID, nullable=False),
-    Column("other_subject_id", _ID),
-    _ref("photo_id", "photo", nullable=True),
-    Column("answer", _JSON, nullable=False),
-    _ref("annotator_id", "annotator"),
+    Column("subject_id", ID, nullable=False),
+    Column("other_subject_id", ID),
+    ref("photo_id", "photo", nullable=True),
+    Column("answer", JSON_TEXT, nullable=False),
+    ref("annotator_id", "annotator"),
     Column("given_split", Text),
     Column("given_group", Text),
     Column("at", Text, nullable=False),
     Column("taxonomy_version", Integer, nullable=False),
-    _moment("created_at"),
+    moment("created_at"),
     CheckConstraint("subject_kind IN ('content', 'pair', 'listing')", name="subject_kind"),
     Index("ix_annotation_latest", "task_id", "about", "annotator_id", "id"),
     Index(None, "photo_id"),
@@ -320,15 +279,15 @@ annotation = Table(
 run = Table(
     "run",
     metadata,
-    _id(),
-    _ref("task_id", "task"),
-    Column("config", _JSON, nullable=False),
+    id_column(),
+    ref("task_id", "task"),
+    Column("config", JSON_TEXT, nullable=False),
     Column("fingerprint", Text, nullable=False),
     Column("seed", BigInteger, nullable=False),
     Column("status", Text, nullable=False),
-    _moment("started_at"),
-    _moment("finished_at", nullable=True),
-    Column("result", _JSON),
+    moment("started_at"),
+    moment("finished_at", nullable=True),
+    Column("result", JSON_TEXT),
     Index(None, "task_id"),
     **_NEVER_REUSED,
 )
@@ -336,17 +295,17 @@ run = Table(
 model = Table(
     "model",
     metadata,
-    _id(),
-    _ref("task_id", "task"),
+    id_column(),
+    ref("task_id", "task"),
     Column("version", Integer, nullable=False),
     Column("folder", Text, nullable=False),
     Column("sha256", String(64), nullable=False),
-    _ref("space_id", "space"),
+    ref("space_id", "space"),
     Column("taxonomy_version", Integer, nullable=False),
-    _ref("run_id", "run", nullable=True),
+    ref("run_id", "run", nullable=True),
     Column("stage", Text, nullable=False),
-    Column("card", _JSON, nullable=False),
-    _moment("created_at"),
+    Column("card", JSON_TEXT, nullable=False),
+    moment("created_at"),
     UniqueConstraint("task_id", "version"),
     **_NEVER_REUSED,
 )
@@ -354,11 +313,11 @@ model = Table(
 policy = Table(
     "policy",
     metadata,
-    _id(),
-    _ref("model_id", "model"),
+    id_column(),
+    ref("model_id", "model"),
     Column("version", Integer, nullable=False),
-    Column("body", _JSON, nullable=False),
-    _moment("created_at"),
+    Column("body", JSON_TEXT, nullable=False),
+    moment("created_at"),
     UniqueConstraint("model_id", "version"),
     **_NEVER_REUSED,
 )
@@ -366,13 +325,25 @@ policy = Table(
 prediction = Table(
     "prediction",
     metadata,
-    _ref("model_id", "model"),
-    _ref("content_id", "content"),
+    ref("model_id", "model"),
+    ref("content_id", "content"),
     Column("probs", LargeBinary, nullable=False),
-    _moment("created_at"),
+    moment("created_at"),
     PrimaryKeyConstraint("model_id", "content_id"),
     Index(None, "content_id"),
     **_BY_KEY,
+)
+
+# The text of a content. `words` is what is searched: all lines, in lower case.
+reading = Table(
+    "reading",
+    metadata,
+    Column("content_id", ID, ForeignKey("content.id"), primary_key=True, autoincrement=False),
+    Column("reader", Text, nullable=False),  # another one, or another version, reads again
+    Column("lines", JSON_TEXT, nullable=False),
+    Column("measures", JSON_TEXT, nullable=False),
+    Column("words", Text, nullable=False),
+    moment("created_at"),
 )
 
 tombstone = Table(
@@ -380,7 +351,7 @@ tombstone = Table(
     metadata,
     Column("kind", Text, nullable=False),
     Column("keyed_hash", LargeBinary(32), nullable=False),
-    _moment("created_at"),
+    moment("created_at"),
     PrimaryKeyConstraint("kind", "keyed_hash"),
     **_BY_KEY,
 )
@@ -390,9 +361,9 @@ tombstone = Table(
 pending_deletion = Table(
     "pending_deletion",
     metadata,
-    _id(),
+    id_column(),
     Column("kind", Text, nullable=False),
     Column("name", Text, nullable=False),
-    _moment("created_at"),
+    moment("created_at"),
     CheckConstraint("kind IN ('thumbnail', 'shard', 'file', 'log')", name="kind"),
 )

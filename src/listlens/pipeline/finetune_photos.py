@@ -1,0 +1,88 @@
+"""Photos for fine-tuning, read again from their files: those to learn from, and those apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from listlens.finetune.augment import MARGIN
+from listlens.finetune.compare import Parts, part
+from listlens.images.decode import Limits
+from listlens.pipeline.contents import CHUNK_FILES, batched, embed_all, load_files, worker_pool
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from listlens.core.ports import Backbone
+    from listlens.core.types import Preprocessing
+    from listlens.pipeline.dataset import Examples
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Examples whose files are there, parted, with the pixels that fine-tuning needs.
+
+    Args:
+        examples: n labelled photos.
+        parts: of them.
+        learn: `(n_learn, p, p, 3)` uint8, `MARGIN` times the network's input, in a file.
+        apart: `(n_apart, s, s, 3)` uint8, the network's input.
+    """
+
+    examples: Examples
+    parts: Parts
+    learn: NDArray[np.uint8]
+    apart: NDArray[np.uint8]
+
+
+def read_photos(examples: Examples, way: Preprocessing, seed: int, file: IO[bytes]) -> Ready:
+    """Part the examples and read the photos; those whose file is gone or changed are left out.
+
+    Args:
+        examples: all of them.
+        way: how a photo becomes the network's input.
+        seed: of the parts.
+        file: where the larger photos go, since there may be more than memory holds.
+
+    Raises:
+        TrainingError: too few labelled photos.
+    """
+    parts = part(examples.data, seed)
+    larger = replace(way, size_px=round(MARGIN * way.size_px))
+    shape = (int(parts.learn.sum()), larger.size_px, larger.size_px, 3)
+    learn: NDArray[np.uint8] = np.memmap(file, np.uint8, "w+", shape=shape)
+    there, at = ~(parts.learn | parts.apart), 0
+    for rows, pixels in _loaded(examples, parts.learn, larger):
+        learn[at : at + len(rows)] = pixels
+        there[rows], at = True, at + len(rows)
+    apart = [np.empty((0, way.size_px, way.size_px, 3), np.uint8)]
+    for rows, pixels in _loaded(examples, parts.apart, way):
+        apart.append(pixels)
+        there[rows] = True
+    return Ready(examples.rows(there), parts.rows(there), learn[:at], np.concatenate(apart))
+
+
+def embed_examples(examples: Examples, backbone: Backbone) -> NDArray[np.float32]:
+    """Embed all photos of examples: `(n, d)`; NaN where the file is gone or changed."""
+    found = np.full((len(examples.photos), backbone.space.dim), np.nan, np.float32)
+    everything = np.ones(len(found), np.bool_)
+    for rows, pixels in _loaded(examples, everything, backbone.preprocessing):
+        found[rows] = embed_all(backbone, list(pixels))
+    return found
+
+
+def _loaded(
+    examples: Examples, wanted: NDArray[np.bool_], way: Preprocessing
+) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
+    """Yield rows and their pixels, a bounded number at a time; without those that are lost."""
+    with worker_pool() as pool:
+        for batch in batched(np.flatnonzero(wanted).tolist(), CHUNK_FILES):
+            photos = [examples.photos[i].photo for i in batch]
+            locations, shas = [p.location for p in photos], [p.sha256 or "" for p in photos]
+            (pixels,), errors = load_files(locations, [way], Limits(), pool, shas)
+            if pixels:
+                usable = [i for i, e in zip(batch, errors, strict=True) if e is None]
+                yield usable, np.stack(pixels)
