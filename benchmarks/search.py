@@ -25,7 +25,7 @@ from listlens.learn.recipe import train
 from listlens.learn.split import grouped_folds, label_matrix
 from listlens.pipeline.dataset import Examples, build_examples
 from listlens.pipeline.searching import Learnt, embedded_within, learn
-from listlens.scaffold import write_project
+from listlens.scaffold import init
 
 TASKS = [
     ("houses", "label_checked", "single"),
@@ -88,8 +88,7 @@ def measure(data: Path, name: str, column: str, kind: str, budget_s: float, work
     """One line of the table."""
     out = work / name
     if not (out / "listlens.toml").exists():
-        write_project(out)
-        with listlens.open(out) as project:
+        with init(out) as project:
             project.ingest(data / name, table=data / name / "labels.csv")
     with listlens.open(out) as project:
         project.add_task(column, kind)

@@ -13,13 +13,13 @@ def test_a_budget_that_is_no_time_is_refused_before_anything_is_done(cli, projec
 
 @pytest.mark.slow
 def test_a_search_says_what_it_tried_and_its_model_tags_and_is_evaluated(cli, project, shop):
-    result = cli("train", "label", "--budget", "60s", "-p", project, "--json").json
+    result = cli("train", "label", "--budget", "10m", "-p", project, "--json").json
     tried = result["summary"]["search"]["tried"]
     assert tried[0]["space"] == "stored"
     assert {t["space"] for t in tried} == {"stored", "root", "larger", "larger-root", "crops",
                                            "crops-root"}  # fmt: skip
     assert any(line.startswith("Search: ") for line in result["summary"]["lines"])
-    again = cli("train", "label", "--budget", "60s", "-p", project, "--json").json
+    again = cli("train", "label", "--budget", "10m", "-p", project, "--json").json
     assert again["reused"]
     assert cli("tag", "-p", project).code == 0
     assert cli("evaluate", "label", "-p", project).code == 0

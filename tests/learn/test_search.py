@@ -33,8 +33,8 @@ def accuracy(trained):
 
 @pytest.mark.parametrize("split", [False, True], ids=["folds", "own split"])
 def test_a_space_that_says_more_is_kept_and_lifts_what_is_reported(training_set, split):
-    data = training_set(noise=2.5, split=split)
-    found = search(data, 60, [("better", lambda seconds: better(data))])
+    data = training_set(n=120, noise=2.5, split=split)
+    found = search(data, 3600, [("better", lambda seconds: better(data))])
     assert found.space == "better"
     assert accuracy(found.trained) > accuracy(train(data)) + 0.1
     assert [row.outcome for row in found.tried].count("kept") == 1
@@ -44,9 +44,9 @@ def test_a_space_that_says_more_is_kept_and_lifts_what_is_reported(training_set,
 
 
 def test_a_space_of_noise_leaves_the_default_as_it_is(training_set):
-    data = training_set(noise=1.5)
+    data = training_set(n=120, noise=1.5)
     noise = np.random.default_rng(1).normal(size=(len(data.names), 12)).astype(np.float32)
-    found = search(data, 60, [("noise", lambda seconds: noise)])
+    found = search(data, 3600, [("noise", lambda seconds: noise)])
     default = train(data)
     assert found.space == STORED
     if not any(row.outcome == "kept" for row in found.tried):
@@ -57,15 +57,15 @@ def test_a_space_of_noise_leaves_the_default_as_it_is(training_set):
 
 @pytest.mark.parametrize("kind", ["single", "multi"])
 def test_labels_that_mean_nothing_are_not_found_to_mean_something(training_set, kind):
-    data = training_set(kind=kind)
+    data = training_set(n=120, kind=kind)
     rng = np.random.default_rng(3)
     data = replace(data, targets=data.targets[rng.permutation(len(data.names))])
     spaces = [
         (f"noise {i}", lambda seconds, i=i: np.random.default_rng(i)
          .normal(size=(len(data.names), 8)).astype(np.float32))
-        for i in range(6)
+        for i in range(4)
     ]  # fmt: skip
-    trained = search(data, 60, spaces).trained
+    trained = search(data, 3600, spaces).trained
     rows, probs = trained.heldout()
     if kind == "single":
         assert accuracy(trained) < 1 / 3 + 3 * np.sqrt(2 / 9 / len(rows))
@@ -75,8 +75,8 @@ def test_labels_that_mean_nothing_are_not_found_to_mean_something(training_set, 
 
 
 def test_equal_seeds_search_alike(training_set):
-    data = training_set(n=120, noise=2.0)
-    one, other = (search(data, 60, [("b", lambda s: better(data))]) for _ in range(2))
+    data = training_set(n=90, noise=2.0)
+    one, other = (search(data, 3600, [("b", lambda s: better(data))]) for _ in range(2))
     assert [r.loss for r in one.tried] == [r.loss for r in other.tried]
     assert np.array_equal(one.trained.oof_probs, other.trained.oof_probs)
 
@@ -93,7 +93,7 @@ def test_a_spent_budget_gives_the_default_and_says_what_was_not_tried(training_s
 
 
 def test_a_space_that_cannot_be_had_is_named_with_its_reason(training_set):
-    found = search(training_set(n=90), 60, [("gone", lambda seconds: "the files are gone")])
+    found = search(training_set(n=90), 3600, [("gone", lambda seconds: "the files are gone")])
     assert found.tried[-1].outcome == "the files are gone"
     assert np.isnan(found.tried[-1].loss)
 
@@ -148,6 +148,6 @@ def test_a_budget_that_is_no_time_says_what_is(text):
 def test_two_listings_are_enough_to_search(training_set):
     data = training_set(n=40, n_classes=2, noise=0.5)
     groups = np.arange(40) % 2
-    found = search(replace(data, groups=groups, listings=groups), 30)
+    found = search(replace(data, groups=groups, listings=groups), 3600)
     assert found.tried[0].outcome == "default"
     assert np.isfinite(found.trained.oof_probs).all()
