@@ -28,6 +28,7 @@ LAYERS: dict[str, float] = {
     "finetune": 3,
     "gallery": 3,
     "insights": 3,
+    "quality": 3,
     "pipeline": 3.2,
     "doctor": 3.5,
     "estimator": 3.5,

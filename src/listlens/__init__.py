@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from listlens.one_shot import auto
     from listlens.pipeline.apply import PhotoModel, load_model
     from listlens.project import Project, open
+    from listlens.quality.photos import photo_quality
     from listlens.scaffold import init
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "init",
     "load_model",
     "open",
+    "photo_quality",
 ]
 
 _HOMES = {
@@ -43,6 +45,7 @@ _HOMES = {
     "init": "listlens.scaffold",
     "load_model": "listlens.pipeline.apply",
     "open": "listlens.project",
+    "photo_quality": "listlens.quality.photos",
 }
 
 

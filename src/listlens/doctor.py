@@ -21,6 +21,7 @@ OPTIONAL = {
     "onnxruntime": "onnxruntime: the second engine",
     "rapidocr_onnxruntime": "text: words on photos",
     "yaml": "imageatm: its configuration",
+    "h5py": "keras: weights of Keras' MobileNet",
 }
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from listlens.core.config import CONFIG_NAME, Config, load_config
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
     from listlens.labels.files import LabelFile
     from listlens.learn.model import Model
     from listlens.pipeline.apply import Prediction
+    from listlens.pipeline.comparing import CompareResult
     from listlens.pipeline.evaluating import TrainResult
+    from listlens.pipeline.explanations import ExplainResult
     from listlens.pipeline.ingest import IngestReport
     from listlens.pipeline.labelling import LabelReport
     from listlens.pipeline.models import LiveModel
@@ -97,12 +98,7 @@ class Project(Finding):
     def __enter__(self) -> Project:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @cached_property
@@ -291,29 +287,30 @@ class Project(Finding):
         from listlens.pipeline.training import train_task
 
         found = self.store.labels.task(task)
+        reports = self.root / "reports" / folder_name(found)
         return train_task(
-            self.store,
-            self.root,
-            found,
-            self.backbone,
-            reports=self.root / "reports" / folder_name(found),
-            target=target,
-            seed=seed,
-            force=force,
-            pdf=pdf,
-            finetune=finetune,
-            budget_s=budget_s,
-            progress=progress,
-        )
+            self.store, self.root, found, self.backbone, reports=reports, target=target, seed=seed,
+            force=force, pdf=pdf, finetune=finetune, budget_s=budget_s, progress=progress,
+        )  # fmt: skip
 
-    def evaluate(self, task: str, *, pdf: bool = False) -> TrainResult:
-        """Judge a task's model by the labels as they are now, and write its report again."""
+    def evaluate(self, task: str, **how: Any) -> TrainResult:
+        """Judge a model by today's labels; see `listlens.pipeline.evaluating.evaluate_task`."""
         from listlens.pipeline.evaluating import evaluate_task
-        from listlens.pipeline.model_saving import folder_name
 
         found = self.store.labels.task(task)
-        reports = self.root / "reports" / folder_name(found)
-        return evaluate_task(self.store, self.root, found, self.backbone, reports=reports, pdf=pdf)
+        return evaluate_task(self.store, self.root, found, self.backbone, limits=self.limits, **how)
+
+    def explain(self, task: str, photos: Sequence[str | Path] = (), **how: Any) -> ExplainResult:
+        """Explain answers; see `listlens.pipeline.explanations.explain_task`."""
+        from listlens.pipeline.explanations import explain_task
+
+        return explain_task(self.store, self.root, task, self.backbone, self.limits, photos, **how)
+
+    def compare(self, task: str, versions: Sequence[int] = (), **how: Any) -> CompareResult:
+        """Compare two models of a task; see `listlens.pipeline.comparing.compare_models`."""
+        from listlens.pipeline.comparing import compare_models
+
+        return compare_models(self.store, self.root, task, self.backbone, versions, **how)
 
     # -- using ------------------------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from listlens.core.types import Estimate, Policy
 from listlens.evaluate.advice import advice, headline, interval, of_hundred
 from listlens.evaluate.evaluation import Evaluation, Predicted, evaluate
 from listlens.evaluate.learning_curve import CurvePoint, judge
-from listlens.evaluate.report import ReportData, _between, _percent, render
+from listlens.evaluate.report import ReportData, render
+from listlens.evaluate.wording import between, percent
 
 CLASSES = ("bath", "bed", "yard")
 
@@ -65,7 +66,7 @@ def test_only_all_is_called_all_and_only_none_is_called_none(pair):
 @pytest.mark.parametrize("digits", [0, 1])
 def test_percent_never_rounds_to_all_or_none_what_is_not(digits, pair):
     k, n = pair
-    words = _percent(k / n, digits).replace("\N{NO-BREAK SPACE}", " ")
+    words = percent(k / n, digits).replace("\N{NO-BREAK SPACE}", " ")
     assert (float(words.rstrip(" %").lstrip("<>")) == 100) == (k == n)
     assert (float(words.rstrip(" %").lstrip("<>")) == 0) == (k == 0)
     if words[0] not in "<>":
@@ -87,13 +88,13 @@ SHARES = [
 
 @pytest.mark.parametrize(("share", "digits", "words"), SHARES, ids=str)
 def test_percent_in_words(share, digits, words):
-    assert _percent(share, digits).replace("\N{NO-BREAK SPACE}", " ") == words
+    assert percent(share, digits).replace("\N{NO-BREAK SPACE}", " ") == words
 
 
 def test_an_estimate_is_shown_by_its_value_and_between_its_ends():
     e = Estimate(0.5, 0.404, 0.6, 9)
-    assert _percent(e) == "50\N{NO-BREAK SPACE}%"
-    assert (_between(e), _between(None)) == ("40–60", "")
+    assert percent(e) == "50\N{NO-BREAK SPACE}%"
+    assert (between(e), between(None)) == ("40–60", "")
     assert interval(e) == "40.4 to 60.0"
 
 

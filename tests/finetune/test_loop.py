@@ -129,26 +129,3 @@ def test_losses_and_slopes_are_those_of_the_head(kind: Any) -> None:
     loss, slope = loss_and_slope(logits.copy(), targets)
     assert float(found.detach()) == pytest.approx(loss / weight.sum(), rel=1e-5)
     assert np.allclose(x.grad.numpy(), slope / weight.sum(), atol=1e-6)
-
-
-@pytest.mark.slow  # importing PyTorch's optimisers takes seconds
-def test_steps_are_those_of_pytorchs_adam() -> None:
-    import torch
-
-    from listlens.finetune.loop import _Adam
-
-    start = [torch.tensor([1.0, -2.0, 0.5]), torch.tensor([[3.0], [0.1]])]
-    ours, theirs = ([leaf.clone().requires_grad_(True) for leaf in start] for _ in range(2))
-    optimiser = _Adam(ours, [1.0, 0.5])
-    groups = [
-        {"params": [leaf], "lr": rate} for leaf, rate in zip(theirs, (0.1, 0.05), strict=True)
-    ]
-    reference = torch.optim.Adam(groups, betas=(0.9, 0.99))
-    for turn in range(5):
-        for leaves in (ours, theirs):
-            sum((leaf * (turn + 1) / 20).square().sum() for leaf in leaves).backward()
-        optimiser.step(0.1)
-        reference.step()
-        reference.zero_grad()
-    for one, other in zip(ours, theirs, strict=True):
-        assert torch.allclose(one, other, atol=1e-6)

@@ -153,3 +153,41 @@ def test_options_of_another_kind_are_refused(
     said = cli("auto", shop.photos, shop.labels, "--out", tmp_path / "o", *options)
     assert said.code == 2
     assert word.lower() in said.err.lower()
+
+
+def test_a_table_of_classes_and_parents_makes_the_tree(
+    cli: Cli, project: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tree.csv").write_text("class,parent\ndisc,round\nround,\nspeckle,flat\nflat,\n")
+    nodes = tmp_path / "tree.csv"
+    added = cli("task", "add", "shape", "--kind", "tree", "--nodes", nodes, "-p", project, "--json")
+    assert set(added.json["classes"]) == {"round", "round > disc", "flat", "flat > speckle"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("a,b\nb,a", "its own ancestor"),
+        ("a,b\nb,\na,c\nc,", "a node has one parent"),
+        (",b\nb,", "the class is empty"),
+        ("", "has no class"),
+    ],
+    ids=["cycle", "two-branches", "nameless", "empty"],
+)
+def test_a_tree_that_is_none_is_refused_and_nothing_is_added(
+    cli: Cli, project: Path, tmp_path: Path, rows: str, words: str
+) -> None:
+    nodes = tmp_path / "tree.csv"
+    nodes.write_text(f"class,parent\n{rows}\n")
+    before = (project / "listlens.toml").read_bytes()
+    said = cli("task", "add", "shape", "--kind", "tree", "--nodes", nodes, "-p", project)
+    assert said.code == 2
+    assert words in said.err
+    assert (project / "listlens.toml").read_bytes() == before
+
+
+@pytest.mark.parametrize("path", ["a > ", " > a", "a >  > b"])
+def test_a_path_with_a_nameless_level_is_refused(cli: Cli, project: Path, path: str) -> None:
+    said = cli("task", "add", "shape", "--kind", "tree", "--class", path, "-p", project)
+    assert said.code == 2
+    assert "without a name" in said.err

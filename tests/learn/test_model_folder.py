@@ -52,6 +52,22 @@ def test_the_card_says_what_it_is_and_how_good(model, tmp_path):
     assert "class 0, class 1, class 2" in card
     assert "accuracy: 0.900 (95 % interval 0.800 to 1.000, n = 40)" in card
     assert "scaled to 8 x 8 px" in card
+    for part in ("## What it is", "## How good it is", "## Limits", "## How to use it"):
+        assert part in card
+    limit = "A photo of none of the classes" if model.kind == "single" else "judged by itself"
+    assert limit in card
+
+
+def test_the_card_puts_nested_numbers_and_missing_ones_in_words(model, tmp_path):
+    accuracy = {"value": 0.9, "low": 0.8, "high": 1.0, "n": 40}
+    metrics = {"test": {"accuracy": accuracy, "n": 40}, "cross_validation": {"accuracy": None}}
+    replace(model, metrics=metrics, training={"n_leaking": 3}).save(tmp_path / "m")
+    card = (tmp_path / "m" / "README.md").read_text()
+    said = "test split: accuracy 0.900 (95 % interval 0.800 to 1.000, n = 40)."
+    assert said in card
+    assert "had not seen it: too few to score." in card
+    assert "3 photos of the given split share" in card
+    assert "{" not in card.split("## Limits")[0]
 
 
 @pytest.mark.parametrize("n", [0, 1, 7])

@@ -10,7 +10,7 @@ import pytest
 
 from listlens.core.errors import InputError
 from listlens.learn.budget import NO_TIME, STORED, parse_budget, summary
-from listlens.learn.discriminant import discriminant_path
+from listlens.learn.nearest_mean import nearest_means
 from listlens.learn.objectives import encode
 from listlens.learn.recipe import train
 from listlens.learn.search import paired, search
@@ -119,20 +119,20 @@ def test_full_shrinkage_is_the_nearest_mean_of_standardised_photos():
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1, 2], 20)
     x = (rng.normal(size=(60, 30)) + y[:, None]).astype(np.float32)
-    head = discriminant_path(x, encode(y, 3, "single"), [1.0])[0]
+    head = nearest_means(x, encode(y, 3, "single"), [1.0])[0]
     z = (x - x.mean(0)) / x.std(0)
     means = np.stack([z[y == c].mean(0) for c in range(3)])
     nearest = ((z[:, None] - means) ** 2).sum(-1).argmin(1)
     assert np.array_equal(head.logits(x).argmax(1), nearest)
 
 
-def test_the_discriminant_is_scikit_learns():
+def test_hardly_shrunk_it_is_scikit_learns_discriminant():
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1, 2], 40)
     x = (rng.normal(size=(120, 6)) * [1, 2, 1, 1, 1, 3] + y[:, None] * 0.7).astype(np.float32)
-    ours = discriminant_path(x, encode(y, 3, "single"), [1e-9])[0].logits(x)
+    ours = nearest_means(x, encode(y, 3, "single"), [1e-9])[0].logits(x)
     theirs = LinearDiscriminantAnalysis(priors=[1 / 3] * 3).fit(x, y).decision_function(x)
     ours -= ours.mean(1, keepdims=True)
     theirs -= theirs.mean(1, keepdims=True)
@@ -151,3 +151,14 @@ def test_two_listings_are_enough_to_search(training_set):
     found = search(replace(data, groups=groups, listings=groups), 3600)
     assert found.tried[0].outcome == "default"
     assert np.isfinite(found.trained.oof_probs).all()
+
+
+def test_a_tree_is_searched_against_the_head_that_its_default_has(training_set):
+    paths = ("a", "a > x", "a > y", "b", "b > z")
+    flat = training_set(n=90, noise=1.5)
+    nodes = np.array([1, 2, 4])[flat.targets]
+    data = replace(flat, kind="tree", classes=paths, targets=nodes)
+    found = search(data, 3600, [("better", lambda seconds: better(flat))])
+    assert found.space == "better"
+    assert [row.outcome for row in found.tried].count("default") == 1
+    assert {row.head for row in found.tried} == {"logistic", "discriminant", "average"}

@@ -4,6 +4,8 @@ The code blocks of one file run in order, in one folder that holds
 
     photos/<listing>/<n>.jpg   24 photos of 12 listings, bedrooms and kitchens of a kind
     labels.csv                 image, listing_id, label: one class a photo
+    categories.csv             image, listing_id, room, detail: two levels, some rows with one
+    ratings.csv                image, listing_id, rating: a number from 1 to 5
     tags.csv                   image, listing_id, labels: any number, separated by |
     new/1.jpg, new/2.jpg       two photos that are in no table
 
@@ -101,6 +103,18 @@ def photo(path: Path, kind: str, rng: np.random.Generator) -> None:
     Image.fromarray(pixels).save(path, quality=90)
 
 
+def _write_kinds(folder: Path, rows: list[tuple[str, str, str, str]]) -> None:
+    """Labels of the same photos for a tree and for a score."""
+    nodes = ["image,listing_id,room,detail"]
+    ratings = ["image,listing_id,rating"]
+    for image, listing, kind, _ in rows:
+        detail = ("double bed" if int(listing) % 3 else "") if kind == "bedroom" else "gas"
+        nodes.append(f"{image},{listing},{kind},{detail}")
+        ratings.append(f"{image},{listing},{(2 if kind == 'bedroom' else 4) + int(listing) % 2}")
+    (folder / "categories.csv").write_text("\n".join(nodes) + "\n")
+    (folder / "ratings.csv").write_text("\n".join(ratings) + "\n")
+
+
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the code of the docs runs in; copied for each page."""
@@ -117,6 +131,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
             writer = csv.writer(file)
             writer.writerow(["image", "listing_id", column])
             writer.writerows((row[0], row[1], row[index]) for row in rows)
+    _write_kinds(folder, rows)
     photo(folder / "new" / "1.jpg", "bedroom", rng)
     photo(folder / "new" / "2.jpg", "kitchen", rng)
     return folder

@@ -20,6 +20,7 @@ PUBLIC = [
     "init",
     "load_model",
     "open",
+    "photo_quality",
 ]
 """The whole public interface. Adding a name here is a promise to keep it."""
 

@@ -83,6 +83,12 @@ def use():
     from listlens.image_atm.config import read_job
     read_job(Path('config.yml'))
 """
+IMPORT_KERAS = """
+def use():
+    from pathlib import Path
+    from listlens.quality.keras_weights import convert_keras
+    convert_keras(Path('weights.hdf5'), Path('out.onnx'))
+"""
 
 FINE_TUNE = """
 def use():
@@ -114,6 +120,7 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         (["torch"], FINE_TUNE, "finetune"),
         (["rapidocr_onnxruntime"], READ_TEXT, "text"),
         (["yaml"], READ_YAML, "imageatm"),
+        (["h5py"], IMPORT_KERAS, "keras"),
     ],
     ids=[
         "parquet",
@@ -125,6 +132,7 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         "fine-tuning",
         "text",
         "imageatm",
+        "keras",
     ],
 )  # fmt: skip
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, absent, use, extra):

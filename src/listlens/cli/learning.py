@@ -9,6 +9,7 @@ import typer
 
 from listlens.cli.output import JsonOption, ProjectOption, progress, show, table
 from listlens.cli.photos import pairs
+from listlens.core.errors import InputError
 
 KindOption = Annotated[
     str | None,
@@ -154,6 +155,12 @@ def add(
             "taken from the labels.",
         ),
     ] = None,
+    nodes: Annotated[
+        Path | None,
+        typer.Option(
+            help="tree: a table with the columns class and parent, empty for a class at the top."
+        ),
+    ] = None,
     scale: ScaleOption = "",
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
@@ -163,9 +170,15 @@ def add(
     Example: listlens task add season --class winter --class other
     """
     import listlens.project
+    from listlens.pipeline.declared import nodes_in
 
+    given = tuple(classes or ())
+    if nodes is not None:
+        if kind != "tree":
+            raise InputError(f"--nodes goes with --kind tree, and the kind is {kind}.")
+        given += nodes_in(nodes)
     with listlens.project.open(project) as opened:
-        task = opened.add_task(name, kind, tuple(classes or ()), scale)
+        task = opened.add_task(name, kind, given, scale)
     result = {"name": task.name, "kind": task.kind, "classes": [c.name for c in task.classes]}
     show(result, f"Added task {name}. Next: listlens labels import {name} FILE", as_json=as_json)
 
@@ -300,6 +313,14 @@ def train(
 
 def evaluate(
     task: Annotated[str, typer.Argument(help="The task whose model to evaluate.")],
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness",
+            help="Also ask about up to 200 held-out photos made darker, blurred, cropped, rotated, "
+            "written over and so on; takes a minute or two.",
+        ),
+    ] = False,
     pdf: PdfOption = False,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
@@ -311,6 +332,14 @@ def evaluate(
     """
     import listlens.project
 
-    with listlens.project.open(project) as opened:
-        result = opened.evaluate(task, pdf=pdf)
+    with (
+        listlens.project.open(project) as opened,
+        progress(f"evaluate {task}", quiet=as_json or not robustness) as update,
+    ):
+        result = opened.evaluate(
+            task,
+            pdf=pdf,
+            robustness=robustness,
+            progress=lambda done, total: update(done, total, "changing photos"),
+        )
     show(result.as_dict(), result.text(), as_json=as_json)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from listlens.core.files import whole
 from listlens.core.types import Kind
@@ -21,9 +17,10 @@ from listlens.evaluate.figures_by_kind import FIGURES, drawn
 from listlens.evaluate.finetuned import fine_tuning_text
 from listlens.evaluate.hierarchy import Confusion, NodeScore
 from listlens.evaluate.learning_curve import LearningCurve
+from listlens.evaluate.pages import data_uri, environment
+from listlens.evaluate.robustness import Robustness
 from listlens.evaluate.scores import AnyEvaluation, ScoredPhoto, ScoreEvaluation
 from listlens.evaluate.suspects import Suspect, Unsure
-from listlens.evaluate.wording import FILTERS
 from listlens.metrics.classification import largest_confusions, normalised
 
 Pictures = Callable[[str], bytes | None]
@@ -65,6 +62,7 @@ class ReportData:
         n_ranked: how many were ranked; as many as `scored` by default.
         search: what a search within a budget tried: `budget_s`, `seconds`, `space` and `tried`, a
             mapping a trial.
+        robustness: what is left of the answers when photos are changed.
         starter_tags: word to number of photos, where no label exists.
         fine_tuning: what `pipeline.finetuning` tells, where it was tried.
         model: facts on how it was made, JSON-able; nested mappings become groups.
@@ -86,6 +84,7 @@ class ReportData:
     scored: Sequence[ScoredPhoto] = ()
     n_ranked: int = 0
     search: Mapping[str, Any] = field(default_factory=dict)
+    robustness: Robustness | None = None
     starter_tags: Mapping[str, int] = field(default_factory=dict)
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -148,6 +147,8 @@ class ReportData:
             out["scored"] = [s.as_dict() for s in self.scored]
         if self.search:
             out["search"] = _without_nan(self.search)
+        if self.robustness is not None:
+            out["robustness"] = self.robustness.as_dict()
         out["starter_tags"] = dict(self.starter_tags)
         if self.fine_tuning:
             out["fine_tuning"] = _without_nan(self.fine_tuning)
@@ -209,12 +210,12 @@ def render(
 ) -> str:
     """Return the HTML of the report; see write_report. `check_page`: link to it."""
     classified, rated = data.classified, data.rated
-    suspects = [(s, _data_uri(thumbnail(s.image))) for s in data.suspects[:SHOWN_SUSPECTS]]
+    suspects = [(s, data_uri(thumbnail(s.image))) for s in data.suspects[:SHOWN_SUSPECTS]]
     unsure = [
-        (u, _data_uri(thumbnail(u.image)), _data_uri(heatmap(u.image)))
+        (u, data_uri(thumbnail(u.image)), data_uri(heatmap(u.image)))
         for u in data.unsure[:SHOWN_UNSURE]
     ]
-    template = _environment().get_template("report.html")
+    template = environment().get_template("report.html")
     return template.render(
         d=data,
         main=data.main,
@@ -303,8 +304,8 @@ def _places(scored: Sequence[ScoredPhoto], thumbnail: Pictures) -> dict[str, Any
     """The best and the worst photos with their pictures; each photo is shown once."""
     best, worst = ends(scored)
     return {
-        "best": [(p, _data_uri(thumbnail(p.image))) for p in best],
-        "worst": [(p, _data_uri(thumbnail(p.image))) for p in worst],
+        "best": [(p, data_uri(thumbnail(p.image))) for p in best],
+        "worst": [(p, data_uri(thumbnail(p.image))) for p in worst],
         "n_categories": n_categories(scored),
     }
 
@@ -333,23 +334,6 @@ def _facts(model: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
         elif value is not None and value != "":
             lines.append((name, str(value)))
     return lines
-
-
-def _data_uri(jpeg: bytes | None) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii") if jpeg else ""
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("listlens.evaluate", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= FILTERS
-    return environment
 
 
 def _write(path: Path, text: str) -> None:

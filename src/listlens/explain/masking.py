@@ -85,7 +85,7 @@ class Masked:
     @property
     def side(self) -> int:
         """Pixels a side."""
-        return self.pixels.shape[0]
+        return int(self.pixels.shape[0])
 
 
 def stretched(grid: NDArray[np.generic], side: int) -> NDArray[np.generic]:

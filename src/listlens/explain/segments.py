@@ -1,4 +1,4 @@
-"""A photo cut into a few regions that follow its edges, so that a region is something to look at."""
+"""A photo cut into a few regions that follow its edges, so that a region is something to see."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from listlens.explain.masking import Pixels, stretched
 Labels = NDArray[np.int64]
 
 N_SEGMENTS = 16
-"""Regions a photo. More are finer and cost more masks for the same noise: of 2,000 x 1,500 photos of
-rooms, 16 part bed, window, floor and walls."""
+"""Regions a photo. More are finer and cost more masks for the same noise: in photos of rooms, 16
+part bed, window, floor and walls."""
 
 COMPACTNESS = 20.0
 """Weight of nearness against likeness of colour, in levels of colour a step between centres; the

@@ -57,22 +57,29 @@ class Target:
     def direction(self, weights: NDArray[np.floating], probs: NDArray[np.floating]) -> Floats:
         """Return the direction `(d,)` of the embedding in which the target grows, at one photo.
 
+        `multi`: the class's own weights. `score`: the gradient of the mean. `single`, `tree`: the
+        answer's weights less the mean of all others', since a softmax sees differences only. Rivals
+        count alike: weighing them by their probability, as the gradient does, shows what tells the
+        answer from its nearest rival alone, and such maps are less faithful (houses, 14 photos:
+        area under deletion .53 instead of .48, insertion .73 instead of .74).
+
         Args:
             weights: `(k, d)` of the head, times the slope of the calibration.
-            probs: `(k,)` of the photo; for softmax kinds they say how much each rival counts.
+            probs: `(k,)` of the photo; they weigh the leaves under a node, or a scale's steps.
 
         Source:
-            Gradient of the log-odds, or of the mean, of the target by the embedding: of a softmax,
-            `dp_i/dz_j = p_i (1[i = j] - p_j)`; of a sigmoid's log-odds, the class's own weights.
+            Of a softmax, `dp_i/dz_j = p_i (1[i = j] - p_j)`.
         """
         table = np.asarray(weights, np.float64)
-        if self.kind == "multi":
+        if self.kind == "multi" or len(table) == 1:
             return np.asarray(self.weights @ table)
         p = np.asarray(probs, np.float64)
-        value = p @ self.weights
-        slope = p * (self.weights - value)
-        scale = value * (1 - value) if self.bounded else 1.0
-        return np.asarray(slope @ table / max(scale, _FLOOR))
+        if self.kind == "score":
+            return np.asarray((p * (self.weights - p @ self.weights)) @ table)
+        inside = p * self.weights
+        outside = 1 - self.weights
+        others = outside / max(outside.sum(), 1.0)
+        return np.asarray((inside / max(inside.sum(), _FLOOR) - others) @ table)
 
 
 def target_of(kind: Kind, classes: Sequence[str], name: str | None, probs: Floats) -> Target:

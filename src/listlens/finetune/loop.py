@@ -152,41 +152,6 @@ class _State:
                     leaf.copy_(value)
 
 
-class _Adam:
-    """Adam with a share of the rate for each leaf, and gradients of at most length 1 together.
-
-    Source: Kingma and Ba, "Adam: a method for stochastic optimization" (ICLR 2015), algorithm 1.
-    PyTorch's own does the same, and importing it takes longer than fine-tuning a small network.
-    """
-
-    BETAS, TINY = (0.9, 0.99), 1e-8
-
-    def __init__(self, leaves: list[Tensor], shares: list[float]) -> None:
-        self.leaves, self.shares = leaves, shares
-        self.means = [torch.zeros_like(leaf) for leaf in leaves]
-        self.squares = [torch.zeros_like(leaf) for leaf in leaves]
-        self.n_steps = 0
-
-    def step(self, rate: float) -> None:
-        """Move the leaves against their gradients, and forget these."""
-        self.n_steps += 1
-        first, second = self.BETAS
-        left_1, left_2 = 1 - first**self.n_steps, 1 - second**self.n_steps
-        with torch.no_grad():
-            lengths = [leaf.grad.norm() for leaf in self.leaves if leaf.grad is not None]
-            shrink = 1 / max(1.0, float(torch.stack(lengths).norm()))
-            parts = zip(self.leaves, self.shares, self.means, self.squares, strict=True)
-            for leaf, share, mean, square in parts:
-                if leaf.grad is None:
-                    continue
-                slope = leaf.grad * shrink
-                mean.lerp_(slope, 1 - first)
-                square.mul_(second).addcmul_(slope, slope, value=1 - second)
-                size = (square / left_2).sqrt_().add_(self.TINY)
-                leaf.addcdiv_(mean, size, value=-rate * share / left_1)
-                leaf.grad = None
-
-
 def fine_tune(
     graph: TrainableGraph,
     frozen: Callable[[Pixels], NDArray[np.float32]],
@@ -245,7 +210,14 @@ class _Run:
         self.bias = torch.from_numpy(start.bias.copy()).requires_grad_(True)
         self.state = _State([*(w.leaf for w in graph.weights), self.head, self.bias])
         rates = [options.decay ** (1 - w.depth) for w in graph.weights] + [1.0, 1.0]
-        self.optimiser = _Adam(self.state.leaves, rates)
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": [leaf], "lr": 0.0, "share": share}
+                for leaf, share in zip(self.state.leaves, rates, strict=True)
+            ],
+            weight_decay=0.0,
+            betas=(0.9, 0.99),
+        )
         self.apart = self._features(material.apart)
 
     @property
@@ -320,12 +292,16 @@ class _Run:
     ) -> None:
         """One step of the optimiser; `at` is the share of the training that is over."""
         rate = self.options.rate * min(1.0, at / 0.05 + 0.05) * 0.5 * (1 + math.cos(math.pi * at))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["share"]
+        self.optimiser.zero_grad()
         logits, targets = self._logits(features), self.material.targets
         loss = share * mean_loss(logits, targets.rows(rows))
         if share < 1:
             loss = loss + (1 - share) * mean_loss(logits, targets.rows(others))
         loss.backward()
-        self.optimiser.step(rate)
+        torch.nn.utils.clip_grad_norm_(self.state.leaves, 1.0)
+        self.optimiser.step()
         self.state.follow(self.steps)
 
     def _logits(self, features: Tensor) -> Tensor:

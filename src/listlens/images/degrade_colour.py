@@ -73,7 +73,7 @@ def colour_cast(rgb: Floats, stops: float, rng: Rng) -> Floats:
 def desaturation(rgb: Floats, share: float, rng: Rng) -> Floats:
     """Take colour away, in HSV: 1 leaves none; above 1 the colours turn round."""
     brightest = rgb.max(axis=2, keepdims=True)
-    return brightest - (brightest - rgb) * np.float32(1 - share)
+    return np.asarray(brightest - (brightest - rgb) * np.float32(1 - share))
 
 
 def oversaturation(rgb: Floats, gain: float, rng: Rng) -> Floats:
@@ -107,9 +107,8 @@ def colour_fringes(rgb: Floats, shift_px: float, rng: Rng) -> Floats:
 def banding(rgb: Floats, step: float, rng: Rng) -> Floats:
     """Leave 256 / step levels of each channel, stretched to the full range."""
     n_levels = max(2, round(256 / step))
-    return np.minimum(np.floor(rgb * (n_levels / 256)), n_levels - 1) * np.float32(
-        255 / (n_levels - 1)
-    )
+    level = np.minimum(np.floor(rgb * np.float32(n_levels / 256)), n_levels - 1)
+    return np.asarray(level * np.float32(255 / (n_levels - 1)))
 
 
 def dithering(rgb: Floats, fewer: float, rng: Rng) -> Floats:

@@ -50,13 +50,15 @@ def colour_noise(rgb: Floats, deviation: float, rng: Rng) -> Floats:
     """Gaussian noise of which the colour gets more than the brightness (a third)."""
     grain = _normal(rng, rgb.shape)
     grey = (grain @ _LUMA)[:, :, None]
-    return rgb + (grain - grey + grey / 3) * np.float32(deviation)
+    tint: Floats = grain - grey * np.float32(2 / 3)
+    return rgb + tint * np.float32(deviation)
 
 
 def ycbcr_noise(rgb: Floats, deviation: float, rng: Rng) -> Floats:
     """Gaussian noise of equal deviation in Y, Cb and Cr (ITU-R BT.601)."""
     y, cb, cr = np.moveaxis(_normal(rng, rgb.shape) * np.float32(deviation), 2, 0)
-    return rgb + np.stack([y + 1.402 * cr, y - 0.344 * cb - 0.714 * cr, y + 1.772 * cb], axis=2)
+    tinted = [y + 1.402 * cr, y - 0.344 * cb - 0.714 * cr, y + 1.772 * cb]
+    return rgb + np.stack(tinted, axis=2).astype(np.float32)
 
 
 def blotchy_noise(rgb: Floats, deviation: float, rng: Rng) -> Floats:
@@ -64,7 +66,7 @@ def blotchy_noise(rgb: Floats, deviation: float, rng: Rng) -> Floats:
     from scipy.ndimage import gaussian_filter
 
     grain = gaussian_filter(_normal(rng, rgb.shape), (1.0, 1.0, 0), mode="wrap")
-    return rgb + grain * np.float32(deviation / max(float(grain.std()), 1e-6))
+    return _grained(rgb, grain, deviation)
 
 
 def fine_noise(rgb: Floats, deviation: float, rng: Rng) -> Floats:
@@ -73,7 +75,7 @@ def fine_noise(rgb: Floats, deviation: float, rng: Rng) -> Floats:
 
     grain = _normal(rng, rgb.shape)
     grain = grain - gaussian_filter(grain, (0.8, 0.8, 0), mode="wrap")
-    return rgb + grain * np.float32(deviation / max(float(grain.std()), 1e-6))
+    return _grained(rgb, grain, deviation)
 
 
 def speckle(rgb: Floats, relative: float, rng: Rng) -> Floats:
@@ -117,7 +119,8 @@ def oversharpening(rgb: Floats, gain: float, rng: Rng) -> Floats:
     from scipy.ndimage import gaussian_filter
 
     grey = rgb @ _LUMA
-    return rgb + np.float32(gain) * (grey - gaussian_filter(grey, 3.0, mode="nearest"))[:, :, None]
+    edges: Floats = grey - gaussian_filter(grey, 3.0, mode="nearest")
+    return rgb + np.float32(gain) * edges[:, :, None]
 
 
 def jitter(rgb: Floats, deviation_px: float, rng: Rng) -> Floats:
@@ -151,6 +154,11 @@ def patches(rgb: Floats, n: float, rng: Rng) -> Floats:
 
 def _normal(rng: Rng, shape: tuple[int, ...]) -> Floats:
     return rng.standard_normal(shape, np.float32)
+
+
+def _grained(rgb: Floats, grain: Floats, deviation: float) -> Floats:
+    """Add grain after bringing it to a deviation."""
+    return rgb + grain * np.float32(deviation / max(float(grain.std()), 1e-6))
 
 
 def _convolved(rgb: Floats, kernel: NDArray[np.floating]) -> Floats:

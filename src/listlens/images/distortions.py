@@ -78,6 +78,7 @@ _ALL = (
     Distortion(
         "colour_noise", "noise", "deviation, levels", (6, 10, 16, 25, 38), detail.colour_noise
     ),
+    Distortion("ycbcr_noise", "noise", "deviation, levels", (3, 5, 8, 13, 20), detail.ycbcr_noise),
     Distortion(
         "blotchy_noise", "noise", "deviation, levels", (4, 7, 11, 17, 26), detail.blotchy_noise
     ),
@@ -135,6 +136,13 @@ _ALL = (
         "gain - 1",
         (0.35, 0.6, 1, 1.6, 2.6),
         colour.harsh_contrast,
+    ),
+    Distortion(
+        "contrast_curve",
+        "harsh contrast",
+        "bend",
+        (0.15, 0.25, 0.4, 0.6, 0.8),
+        colour.contrast_curve,
     ),
     Distortion(
         "colour_cast",

@@ -15,6 +15,8 @@ from listlens.images.files import DEFAULT_LIMITS, Limits
 from listlens.images.measures import Measures, measure_photo
 from listlens.images.resize import resize
 
+Pixels = NDArray[np.uint8]
+
 _THUMBNAIL_QUALITY = 80
 
 
@@ -29,6 +31,8 @@ class Prepared:
         format: ``JPEG``, ``PNG``, ... as found in the bytes.
         width_px: of the full photo, upright.
         height_px: of the full photo, upright.
+        view: the photo as one looks at it, `(h, w, 3)` uint8 RGB, upright; None where not asked
+            for.
     """
 
     pixels: NDArray[np.uint8]
@@ -37,6 +41,7 @@ class Prepared:
     format: str
     width_px: int
     height_px: int
+    view: NDArray[np.uint8] | None = None
 
 
 def prepare(
@@ -46,6 +51,7 @@ def prepare(
     limits: Limits = DEFAULT_LIMITS,
     thumbnail_px: int = 0,
     measure: bool = True,
+    view_px: int = 0,
 ) -> Prepared:
     """Decode once, and derive everything from that.
 
@@ -55,6 +61,7 @@ def prepare(
         limits: what one photo may cost.
         thumbnail_px: long side of the thumbnail; 0 for none. Never larger than the photo.
         measure: whether to measure.
+        view_px: short side of the view, which is never larger than the photo; 0 for none.
 
     Raises:
         PhotoError: with the reason; nothing else, whatever the bytes.
@@ -74,7 +81,24 @@ def prepare(
         format=decoded.format,
         width_px=decoded.width_px,
         height_px=decoded.height_px,
+        view=_view(decoded, view_px) if view_px else None,
     )
+
+
+def upright_pixels(data: bytes, long_px: int, *, limits: Limits = DEFAULT_LIMITS) -> Pixels:
+    """Decode a photo to `(h, w, 3)` uint8 sRGB, upright, its long side at most this.
+
+    Raises:
+        PhotoError: with the reason; nothing else, whatever the bytes.
+    """
+    decoded = decode(data, reduced_px=long_px, limits=limits)
+    return decoded.finished(resize(decoded.pixels, *_within(decoded, long_px), "bilinear"))
+
+
+def input_of(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
+    """Return the backbone's input of a photo that was decoded before, `(h, w, 3)` uint8 upright."""
+    height, width, _ = pixels.shape
+    return _input(Decoded(pixels, 1, None, "", width, height), preprocessing)
 
 
 def _input(decoded: Decoded, preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -89,11 +113,22 @@ def _input(decoded: Decoded, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     return decoded.finished(resize(pixels, size, size, preprocessing.interpolation))
 
 
-def _thumbnail(decoded: Decoded, long_px: int) -> bytes:
+def _view(decoded: Decoded, short_px: int) -> NDArray[np.uint8]:
+    height, width, _ = decoded.pixels.shape
+    scale = min(1.0, short_px / min(height, width))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    return decoded.finished(resize(decoded.pixels, *size, "box") if scale < 1 else decoded.pixels)
+
+
+def _within(decoded: Decoded, long_px: int) -> tuple[int, int]:
+    """Height and width with the long side at most this; never larger than decoded."""
     height, width, _ = decoded.pixels.shape
     scale = min(1.0, long_px / max(height, width))
-    size = max(1, round(height * scale)), max(1, round(width * scale))
-    small = decoded.finished(resize(decoded.pixels, *size, "bilinear"))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _thumbnail(decoded: Decoded, long_px: int) -> bytes:
+    small = decoded.finished(resize(decoded.pixels, *_within(decoded, long_px), "bilinear"))
     stream = io.BytesIO()
     Image.fromarray(small).save(stream, "JPEG", quality=_THUMBNAIL_QUALITY)
     return stream.getvalue()

@@ -42,6 +42,8 @@ def card_text(meta: Mapping[str, Any]) -> str:
         "",
         _answers(meta["kind"], meta["classes"]),
         "",
+        "## What it is",
+        "",
         f"- Made by listlens {meta['listlens']}{created}; "
         f"taxonomy version {meta['taxonomy_version']}.",
         f"- Input: {preprocessing_sentence(meta['preprocessing'])}",
@@ -57,14 +59,79 @@ def card_text(meta: Mapping[str, Any]) -> str:
         lines.append(f"- Thresholds chosen for {meta['policy']['target']}.")
     if training:
         lines.append(
-            f"- Trained on {training.get('n_train', '?')} photos, C {training.get('C', '?')}, "
+            f"- Trained on {training.get('n_train', '?')} photos, {_setting(training)}, "
             f"judged by {training.get('protocol', '?')}."
         )
     for name, why in training.get("set_aside", {}).items():
         lines.append(f"- Not learnt: {name} ({why}).")
-    for name, value in meta["metrics"].items():
-        lines.append(f"- {name}: {_number(value)}")
+    lines += ["", "## How good it is", "", *_metrics(meta["metrics"])]
+    lines += ["", "## Limits", "", *(f"- {limit}" for limit in _limits(meta))]
+    lines += ["", "## How to use it", "", *_usage(meta["kind"])]
     return "\n".join(lines) + "\n"
+
+
+def _metrics(metrics: Mapping[str, Any]) -> list[str]:
+    """A line a number: of the test split, of the folds, of what was labelled since."""
+    parts = {
+        "test": "photos of the given test split",
+        "cross_validation": "all labelled photos, each answered by a copy that had not seen it",
+        "labelled_since": "listings labelled since the training",
+    }
+    lines = []
+    for name, value in metrics.items():
+        if name not in parts or not isinstance(value, Mapping):
+            lines.append(f"- {name}: {_number(value)}")
+            continue
+        found = {k.replace("_", " "): v for k, v in value.items() if k != "n" and v is not None}
+        said = "; ".join(f"{k} {_number(v)}" for k, v in found.items()) or "too few to score"
+        lines.append(f"- On {parts[name]}: {said}.")
+    return lines or ["Not measured."]
+
+
+def _limits(meta: Mapping[str, Any]) -> list[str]:
+    """What the model cannot do, for whoever would rely on it."""
+    kind, training = meta["kind"], meta["training"]
+    limits = [
+        "The numbers hold for photos like those it was trained and judged on. Other sellers, "
+        "cameras or countries may fare worse: label a few hundred of theirs and evaluate.",
+        "Changed photos (dark, blurred, cropped, written over) may fare worse: `listlens evaluate "
+        "TASK --robustness` says how much.",
+    ]
+    if kind == "single":
+        limits.append("A photo of none of the classes is called one of them; below the threshold "
+                      "of its class a person should look.")  # fmt: skip
+    if kind == "multi":
+        limits.append("A class is judged by itself: a photo may get none, or two that exclude each "
+                      "other.")  # fmt: skip
+    if kind == "tree":
+        limits.append("A photo of something that is not in the tree gets a node of it, or none.")
+    if kind == "score":
+        limits.append("It knows what people who voted here liked. Scores bunch in the middle of "
+                      "the scale: compare photos by their place, not by points.")  # fmt: skip
+    if training.get("n_leaking"):
+        limits.append(f"{training['n_leaking']} photos of the given split share a listing or a "
+                      "picture with a training photo, so numbers on it are rosy.")  # fmt: skip
+    limits.append("Applied on another engine or precision, a few answers in a hundred may differ.")
+    return limits
+
+
+def _usage(kind: str) -> list[str]:
+    """The ways to apply the folder."""
+    gives = "p.probs" if kind == "score" else "p.classes, p.probability, p.review"
+    return [
+        "```",
+        "listlens predict PHOTO... --model THIS_FOLDER --json",
+        "```",
+        "",
+        "```",
+        "import listlens",
+        "model = listlens.load_model('THIS_FOLDER')",
+        f"for p in model.predict(['photo.jpg']): print(p.image, {gives})",
+        "```",
+        "",
+        "Where `model.onnx` lies beside this file, it is photo to probabilities in one graph, for "
+        "any ONNX runtime and language. No file here is a pickle.",
+    ]
 
 
 def _answers(kind: str, classes: Sequence[str]) -> str:
@@ -80,6 +147,23 @@ def _answers(kind: str, classes: Sequence[str]) -> str:
         )
     answers = "one class of" if kind == "single" else "any number of"
     return f"Gives a photo {answers} {len(classes)}: {shown}."
+
+
+def _setting(training: Mapping[str, Any]) -> str:
+    """The kind of head and its regularisation."""
+    discriminant = (
+        f"linear discriminant (shrinkage {training.get('shrinkage')}, leaning "
+        f"{training.get('leaning')})"
+    )
+    head = training.get("head", "logistic")
+    if head == "discriminant":
+        return discriminant
+    logistic = f"C {training.get('C', '?')}"
+    return (
+        f"mean of {discriminant} and logistic regression, {logistic}"
+        if head == "joint"
+        else (logistic)
+    )
 
 
 def _number(value: Any) -> str:

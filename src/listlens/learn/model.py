@@ -32,6 +32,8 @@ from listlens.learn.recipe import Trained
 from listlens.learn.trees import shape_of
 
 FORMAT = 1
+HALF_FROM = 1_000_000
+"""Numbers from which on an array is stored in half precision, where that is exact."""
 FILES = ("model.json", "head.safetensors", "README.md")
 BACKBONE = "backbone.onnx"
 """The network of a model that brings its own, as `backbones.own_onnx` reads it."""
@@ -176,7 +178,7 @@ class Model:
             "slope": self.calibration.slope,
             "offset": self.calibration.offset,
         }
-        head = save({name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()})
+        head = save({name: _smallest(a) for name, a in arrays.items()})
         meta = self._meta()
         meta["head_sha256"] = hashlib.sha256(head).hexdigest()
         content = self._network_files() | {
@@ -297,6 +299,15 @@ def _check(model: Model) -> None:
             raise ModelError(f"{name} holds a number that is not finite")
 
 
+def _smallest(array: NDArray[np.float32]) -> NDArray[np.floating]:
+    """The array in half precision, where that holds every number of it exactly."""
+    whole = np.ascontiguousarray(array, np.float32)  # safetensors passes over strides
+    if array.size < HALF_FROM or np.abs(whole).max() > np.finfo(np.float16).max:
+        return whole
+    half = whole.astype(np.float16)
+    return half if np.array_equal(half, whole) else whole
+
+
 def _check_kind(model: Model) -> None:
     """Raise ModelError where the classes are no leaves of a tree, or no steps of a scale."""
     try:
@@ -334,6 +345,8 @@ def _read_arrays(folder: Path, expected_sha256: str) -> dict[str, NDArray[np.flo
         arrays: dict[str, NDArray[np.float32]] = load(data)
     except SafetensorError as error:
         raise ModelError(f"{folder / 'head.safetensors'} is damaged: {error}") from error
+    # Half precision is how numbers are stored where it loses nothing, see `Model.save`.
+    arrays = {n: a.astype(np.float32) if a.dtype == np.float16 else a for n, a in arrays.items()}
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
         raise ModelError(f"{folder / 'head.safetensors'} lacks {', '.join(missing)}")

@@ -18,24 +18,18 @@ from threadpoolctl import threadpool_limits
 from listlens.core.errors import TrainingError
 from listlens.core.types import Kind, Policy
 from listlens.learn.calibration import Calibration, fit_calibration
-from listlens.learn.candidates import (
-    Candidate,
-    TrainOptions,
-    candidates_for,
-    cross_fit,
-    mix_of,
-    scores_of,
-    weighted,
-)
+from listlens.learn.candidates import TrainOptions, scores_of, strengths_for
 from listlens.learn.dataset import TrainingSet
-from listlens.learn.heads import Floats, Head, fit
+from listlens.learn.heads import Floats, Head
+from listlens.learn.large import LargeFit, is_large, train_large
+from listlens.learn.learner import AnyCandidate, Learner, all_candidates
 from listlens.learn.objectives import Targets, encode
 from listlens.learn.policies import Decided, answers, choose_policy
 from listlens.learn.split import Plan, Protocol, plan_split
 from listlens.learn.trees import encode_nodes, in_leaf_order
 from listlens.learn.usable import usable_classes, with_classes
 
-RECIPE = 3
+RECIPE = 4
 """Changes when the same examples and options give another result, so that nothing old is kept."""
 
 Progress = Callable[[str, float], None]
@@ -56,8 +50,9 @@ class Trained:
         protocol: `own split` where a test split was given, else `grouped 5-fold`; see `Plan`.
         split: `(n,)` train, val or test.
         fold: `(n,)` fold of `oof_probs`.
-        oof_probs: `(n, k)` float32, for every row from a model that saw nothing of its group; NaN
-            for rows that the embedding was learnt from.
+        oof_probs: `(n, k)` float32 (float16 of a large tree, whose test rows are the shipped
+            head's), for every row from a model that saw nothing of its group; NaN for rows that
+            the embedding was learnt from.
         oof_decided: decisions of `oof_probs`, `(n, k)`, each fold's under the thresholds that the
             other folds choose.
         test_probs: `(n, k)` float32, for test rows from a model that saw train and val only; NaN
@@ -76,9 +71,9 @@ class Trained:
     protocol: Protocol
     split: NDArray[np.str_]
     fold: NDArray[np.int64]
-    oof_probs: Floats
+    oof_probs: NDArray[np.floating]
     oof_decided: Decided
-    test_probs: Floats
+    test_probs: NDArray[np.floating]
     leaks: tuple[int, ...]
     set_aside: dict[str, str]
     selection: dict[str, Any] = field(default_factory=dict)
@@ -90,7 +85,7 @@ class Trained:
             return np.asarray(~np.isnan(self.targets).any(axis=1))
         return np.asarray((self.targets >= 0).reshape(len(self.targets), -1).any(axis=1))
 
-    def heldout(self) -> tuple[NDArray[np.int64], Floats]:
+    def heldout(self) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
         """Rows `(m,)` with a known answer that the reported numbers rest on, and their probs."""
         known = self.known
         own = self.protocol == "own split"
@@ -116,6 +111,9 @@ def train(
     say("splitting", 0.0)
     usable = usable_classes(data, options.min_examples, options.min_groups)
     learnt, plan = planned(data, options)
+    if is_large(learnt) and learnt.holdable.all():
+        found = train_large(learnt, plan.inner_fold, options.target, say)
+        return _from_large(found, plan, options.seed)
     with threadpool_limits(limits=1):  # folds run side by side; BLAS threads would fight them
         return _train(learnt, plan, options, usable.set_aside, say)
 
@@ -158,10 +156,12 @@ def _train(
 ) -> Trained:
     targets, answered, classes = encoded(data)
     seen = np.flatnonzero(plan.inner_fold >= 0)
-    candidates = candidates_for(targets.rows(seen), options)
+    candidates = all_candidates(targets.rows(seen), options)
     say("choosing the regularisation", 0.05)
     base = ~data.holdable
-    logits = cross_fit(data.embeddings, targets, plan.inner_fold, candidates, classes, base)
+    strengths = strengths_for(data.kind, options)
+    learner = Learner(data.embeddings, targets, answered, classes, strengths, base)
+    logits = learner.cross_fit(plan.inner_fold, candidates)
     scores = scores_of(logits[:, seen], targets.rows(seen))
     best = candidates[int(np.argmin(scores))]
     say("calibrating", 0.6)
@@ -171,16 +171,13 @@ def _train(
     policy = choose_policy(probs[seen], answered[seen], data.kind, options.target, classes)
     say("fitting the head", 0.7)
     fitted = np.flatnonzero(((plan.inner_fold >= 0) | base) & data.labelled)
-    way = best.path(options.strengths)
-    wanted = weighted(targets.rows(fitted), best)
-    head = fit(data.embeddings[fitted], wanted, way, mix_of(data.kind, classes, best))
+    head = learner.fit(fitted, best, plan.inner_fold)
     test_probs = np.full(probs.shape, np.nan, dtype=np.float32)
     if plan.protocol == "own split":
         test = plan.split == "test"
         test_probs[test] = calibration.probs(head.logits(data.embeddings[test]), data.kind)
         say("out-of-fold probabilities", 0.8)
-        again = [replace(best, strength=c) for c in way]
-        logits = cross_fit(data.embeddings, targets, plan.fold, again, classes, base)[-1:]
+        logits = learner.again(plan.fold, best)
         probs, decided = honest(by_loss(logits, targets), judged, plan.fold)
     say("done", 1.0)
     return Trained(
@@ -199,6 +196,30 @@ def _train(
         leaks=tuple(int(i) for i in plan.leaks),
         set_aside=set_aside,
         selection=_selection(candidates, scores, best, options, plan, len(fitted)),
+    )
+
+
+def _from_large(found: LargeFit, plan: Plan, seed: int) -> Trained:
+    """A large tree's fit, with the rows of a given test split answered by the shipped head."""
+    own = plan.protocol == "own split"
+    nothing = np.broadcast_to(np.float16(np.nan), found.oof_probs.shape)  # takes no memory
+    test = (plan.split == "test")[:, None]
+    return Trained(
+        kind="tree",
+        classes=found.classes,
+        targets=found.targets,
+        head=found.head,
+        calibration=found.calibration,
+        policy=found.policy,
+        protocol=plan.protocol,
+        split=plan.split,
+        fold=plan.fold,
+        oof_probs=found.oof_probs,
+        oof_decided=found.oof_decided,
+        test_probs=np.where(test, found.oof_probs, np.float16(np.nan)) if own else nothing,
+        leaks=tuple(int(i) for i in plan.leaks),
+        set_aside={},
+        selection=found.selection | {"seed": seed},
     )
 
 
@@ -222,29 +243,22 @@ def encoded(data: TrainingSet) -> tuple[Targets, NDArray[Any], tuple[str, ...]]:
 
 
 def _selection(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[AnyCandidate],
     scores: NDArray[np.float64],
-    best: Candidate,
+    best: AnyCandidate,
     options: TrainOptions,
     plan: Plan,
     n_train: int,
 ) -> dict[str, Any]:
     """What was tried and how it scored, for the record."""
     return {
-        "C": best.strength,
-        "class_weight": best.class_weight,
-        **({"sharing": best.sharing} if best.sharing else {}),
+        **best.record(),
         "n_folds": int(plan.inner_fold.max()) + 1,
         "n_train": n_train,
         "seed": options.seed,
         "target": options.target,
         "tried": [
-            {
-                "C": c.strength,
-                "class_weight": c.class_weight,
-                "sharing": c.sharing,
-                "loss": round(float(s), 6),
-            }
+            {**c.record(), "loss": round(float(s), 6)}
             for c, s in zip(candidates, scores, strict=True)
         ],
     }

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,11 @@ from threadpoolctl import threadpool_limits
 
 from listlens.learn.budget import NO_TIME, STORED, Found, Tried
 from listlens.learn.calibration import fit_calibration
-from listlens.learn.candidates import Candidate, TrainOptions
+from listlens.learn.candidates import TrainOptions, strengths_for
 from listlens.learn.dataset import TrainingSet
 from listlens.learn.heads import Floats, Head
+from listlens.learn.large import is_large
+from listlens.learn.learner import logistic_part
 from listlens.learn.policies import choose_policy
 from listlens.learn.recipe import (
     Judged,
@@ -42,10 +45,11 @@ from listlens.learn.trials import (
     Views,
     average,
     chosen,
-    discriminant,
     logistic,
+    nearest_mean,
     row_losses,
     seen_by,
+    tree_discriminant,
 )
 
 Progress = Callable[[str, float], None]
@@ -80,17 +84,18 @@ class _Search:
         n_folds = len(np.unique(self.plan.inner_fold[self.plan.inner_fold >= 0]))
         nested = self.plan.protocol != "own split" and n_folds > 2
         self.views = Views(self.plan.inner_fold, self.data.labelled, nested)
-        selection = self.default.selection
-        best = Candidate(selection["class_weight"], selection["C"], selection.get("sharing", 0.0))
-        strengths = self.options.strengths
+        best = logistic_part(self.default.selection)
+        strengths = strengths_for(self.data.kind, self.options)
         at = strengths.index(best.strength)
         near = strengths[max(0, at - STEPS_AROUND) : at + STEPS_AROUND + 1]
         self.candidates = [replace(best, strength=c) for c in near]
 
     def fitter(self, space: str, head: str) -> Fitter:
         x = self.spaces[space]
+        if head == "nearest mean":
+            return nearest_mean(x, self.targets)
         if head == "discriminant":
-            return discriminant(x, self.targets)
+            return tree_discriminant(x, self.answered, self.classes)
         rows = self.plan.inner_fold >= 0
         return logistic(x, self.targets, self.candidates, self.classes, rows)
 
@@ -108,16 +113,16 @@ class _Search:
         return outcome
 
     def note(self, outcome: Outcome, seconds: float) -> None:
-        """Compare an outcome with the default, which is the first."""
+        """Keep an outcome and its line in the record."""
         self.outcomes.append(outcome)
-        rows = self.views.inner(0)
-        gain, error = self.gain(outcome, self.outcomes[0], 0)
-        score = self.score(outcome, 0)
-        loss = float(row_losses(outcome.logits[0], self.targets, rows).mean())
-        word = "default" if len(self.outcomes) == 1 else "not clearly better"
-        self.tried.append(
-            Tried(outcome.space, outcome.head, word, loss, score, gain, error, seconds)
-        )
+        self.tried.append(Tried(outcome.space, outcome.head, "", seconds=seconds))
+
+    @cached_property
+    def baseline(self) -> int | None:
+        """Index of the outcome that is the default; None where it was not reached."""
+        head = _AS_TRIED.get(self.default.selection.get("head", ""), "logistic")
+        same = [(o.space, o.head) == (STORED, head) for o in self.outcomes]
+        return same.index(True) if any(same) else None
 
     def gain(self, outcome: Outcome, over: Outcome, view: int) -> tuple[float, float]:
         """How much lower a loss is than another in a view, and the standard error of that."""
@@ -132,14 +137,15 @@ class _Search:
         return score_of(outcome.logits[view][rows], self.answered[rows], self.data.kind)
 
     def best(self, view: int) -> int:
-        """Index of the outcome that a view keeps: 0, the default, unless one is clearly better.
+        """Index of the outcome that a view keeps: the default's, unless one is clearly better.
 
         Spaces come in the order of what they cost. One must be clearly better than what is kept of
         the spaces before it, too; within a space the lower loss is enough.
         """
-        default, found = self.outcomes[0], 0
+        assert self.baseline is not None  # without it nothing is compared
+        default, found = self.outcomes[self.baseline], self.baseline
         least = self.score(default, view)
-        for i, outcome in enumerate(self.outcomes[1:], 1):
+        for i, outcome in enumerate(self.outcomes):
             gain, error = self.gain(outcome, default, view)
             worse = self.score(outcome, view) < least  # False where the kind has none (NaN)
             if gain <= error or worse:
@@ -149,6 +155,10 @@ class _Search:
             if lead > (0.0 if outcome.space == kept.space else spread):
                 found = i
         return found
+
+
+_AS_TRIED = {"discriminant": "discriminant", "joint": "average"}
+"""What the recipe calls a tree's heads, to what they are called here."""
 
 
 def search(
@@ -183,11 +193,12 @@ def search(
     learnt, plan = planned(data, options)
     state = _Search(learnt, plan, default, options, deadline, {STORED: learnt.embeddings})
     with threadpool_limits(limits=1):  # folds run side by side; BLAS threads would fight them
-        if _cells(state) <= MOST_CELLS:
+        if not is_large(learnt) and _cells(state) <= MOST_CELLS:
             _try_all(state, spaces, say)
-        best = state.best(0) if state.outcomes else 0
-        trained = _trained(state, best) if best else default
-    space = state.outcomes[best].space if best else STORED
+        best = None if state.baseline is None else state.best(0)
+        won = best is not None and best != state.baseline
+        trained = _trained(state, best) if won and best is not None else default
+    space = state.outcomes[best].space if won and best is not None else STORED
     return Found(trained, space, _record(state, best), budget_s, time.monotonic() - started)
 
 
@@ -219,24 +230,33 @@ def _try_all(
 
 
 def _try_rest(state: _Search, space: str, first: Outcome, say: Callable[[str], None]) -> None:
-    """Discriminant heads and their mean with the logistic ones, where a photo has one class."""
-    if state.data.kind != "single":
+    """The head of the other kind, and its mean with the logistic one."""
+    head = {"single": "nearest mean", "tree": "discriminant"}.get(state.data.kind)
+    if head is None:
         return
-    say(f"discriminant: {space}")
-    second = state.try_one(space, "discriminant")
+    say(f"{head}: {space}")
+    second = state.try_one(space, head)
     if second is not None:
         state.note(average(first, second), 0.0)
 
 
-def _record(state: _Search, best: int) -> tuple[Tried, ...]:
-    """The lines, the one that is kept marked."""
-    kept = state.outcomes[best] if state.outcomes else None
+def _record(state: _Search, best: int | None) -> tuple[Tried, ...]:
+    """The lines with what each came to beside the default."""
+    made = iter(enumerate(state.outcomes))
     return tuple(
-        replace(row, outcome="kept")
-        if kept is not None and best and (row.space, row.head) == (kept.space, kept.head)
-        else row
-        for row in state.tried
+        row if row.outcome else _line(state, row, *next(made), best) for row in state.tried
     )
+
+
+def _line(state: _Search, row: Tried, i: int, outcome: Outcome, best: int | None) -> Tried:
+    rows = state.views.inner(0)
+    loss = float(row_losses(outcome.logits[0], state.targets, rows).mean())
+    row = replace(row, loss=loss, score=state.score(outcome, 0))
+    if state.baseline is None:
+        return replace(row, outcome=NO_TIME)
+    gain, error = state.gain(outcome, state.outcomes[state.baseline], 0)
+    word = "default" if i == state.baseline else "kept" if i == best else "not clearly better"
+    return replace(row, outcome=word, gain=gain, error=error)
 
 
 def paired(difference: NDArray[np.float64], groups: NDArray[np.int64]) -> tuple[float, float]:

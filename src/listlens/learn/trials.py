@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from listlens.learn.candidates import Candidate, mix_of, side_by_side, weighted
-from listlens.learn.discriminant import SHRINKAGES, discriminant_path
+from listlens.learn.discriminant import SETTINGS, discriminant, sums_of
 from listlens.learn.heads import Floats, Head, fit_path, rotate, shared_axes
+from listlens.learn.nearest_mean import SHRINKAGES, nearest_means
 from listlens.learn.objectives import Targets, losses
+from listlens.learn.trees import shape_of
 
 Fitter = Callable[[NDArray[np.int64]], list[Head]]
 """Rows to train on, to one head per setting."""
@@ -82,9 +84,22 @@ def logistic(
     return fitted
 
 
-def discriminant(embeddings: Floats, targets: Targets) -> Fitter:
-    """Discriminant heads along a path of shrinkages; see `learn.discriminant`."""
-    return lambda some: discriminant_path(embeddings[some], targets.rows(some), SHRINKAGES)
+def nearest_mean(embeddings: Floats, targets: Targets) -> Fitter:
+    """Nearest-mean heads of flat classes along a path of shrinkages."""
+    return lambda some: nearest_means(embeddings[some], targets.rows(some), SHRINKAGES)
+
+
+def tree_discriminant(
+    embeddings: Floats, nodes: NDArray[np.integer], classes: tuple[str, ...]
+) -> Fitter:
+    """Discriminants of a tree in all settings; see `learn.discriminant`."""
+    shape = shape_of(classes)
+
+    def fitted(some: NDArray[np.int64]) -> list[Head]:
+        sums = sums_of(embeddings, nodes, some, shape)
+        return [discriminant(sums, shape.tree, setting) for setting in SETTINGS]
+
+    return fitted
 
 
 def seen_by(

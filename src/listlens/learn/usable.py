@@ -65,11 +65,12 @@ def _require_enough(
     else:
         means = data.targets[rows] @ np.arange(len(data.classes))
         different, what = len(np.unique(means.round(6))), "different scores"
-    if different < 2 or rows.sum() < 2 * min_examples or n_groups < 2 * min_groups:
+    if different < 2 or rows.sum() < 2 * min_examples or n_groups < min_groups:
         raise TrainingError(
-            f"{different} {what} in {int(rows.sum())} labelled photos of {n_groups} listings, and "
-            f"a head needs at least two, with {2 * min_examples} photos of {2 * min_groups} "
-            "listings outside the test split. Label more photos."
+            f"{different} {what} in {int(rows.sum())} labelled photos of {n_groups} listings "
+            "(those that share a picture count once), and a head needs at least two, with "
+            f"{2 * min_examples} photos of {min_groups} listings outside the test split. Label "
+            "more photos."
         )
 
 

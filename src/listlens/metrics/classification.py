@@ -214,6 +214,26 @@ def _average_precision(
     return value, np.concatenate(rows)
 
 
+def macro_ap_draws(
+    truth: Bools, scores: NDArray[np.floating], known: Bools, draws: Bootstrap
+) -> tuple[float, Floats]:
+    """Return the macro average precision, and what it is in each draw `(draws,)`.
+
+    Args:
+        truth: `(n, k)`, what is so.
+        scores: `(n, k)`.
+        known: `(n, k)`, False where the truth is not known.
+        draws: bootstrap over the n examples.
+    """
+    yes = truth & known
+    value, drawn = _average_precision(yes, scores, known, draws)
+    supported = yes.any(axis=0)
+    defined = np.isfinite(drawn) & supported
+    total = np.where(defined, drawn, 0.0).sum(axis=1)
+    mean = float(value[supported].mean()) if supported.any() else float("nan")
+    return mean, divide(total, defined.sum(axis=1).astype(np.float64))
+
+
 def _masked(
     yes: Bools, scores: NDArray[np.floating], known: Bools, weights: NDArray[np.float32], j: int
 ) -> Floats:

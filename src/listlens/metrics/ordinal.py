@@ -135,9 +135,13 @@ def pairs_in_order(
 
 def srcc_estimate(a: ArrayLike, b: ArrayLike, draws: Bootstrap) -> Estimate | None:
     """Estimate Spearman's correlation; ranks are taken anew in every draw."""
+    return _correlation_estimate(srcc(a, b), srcc_draws(a, b, draws), draws)
+
+
+def srcc_draws(a: ArrayLike, b: ArrayLike, draws: Bootstrap) -> Floats:
+    """Return Spearman's correlation `(draws,)` in every draw."""
     ranks = _Ranks(a), _Ranks(b)
-    drawn = np.concatenate([_rank_correlation(*ranks, w) for w in _weights(draws)])
-    return _correlation_estimate(srcc(a, b), drawn, draws)
+    return np.concatenate([_rank_correlation(*ranks, w) for w in _weights(draws)])
 
 
 def lcc_estimate(a: ArrayLike, b: ArrayLike, draws: Bootstrap) -> Estimate | None:

@@ -16,7 +16,10 @@ from pydantic import ValidationError
 from listlens.core.config import CONFIG_NAME, Config, TaskConfig, render_task
 from listlens.core.errors import ConfigError, InputError, suggest
 from listlens.core.scale import parse_scale
-from listlens.core.types import STARTER, Kind, Task
+from listlens.core.tree import Tree
+from listlens.core.types import STARTER, Kind, RejectedRow, Task
+from listlens.sources import tables
+from listlens.sources.table import id_text
 
 if TYPE_CHECKING:
     from listlens.store.open import Store
@@ -65,6 +68,39 @@ def add_task(
     except BaseException:
         _write(path, before)
         raise
+
+
+def nodes_in(table: Path) -> tuple[str, ...]:
+    """Read a category tree from a table with the columns ``class`` and ``parent``.
+
+    Args:
+        table: a row a class; the parent of a class at the top is empty.
+
+    Returns:
+        The paths of all nodes.
+
+    Raises:
+        InputError: a column is missing, a row cannot be read, a class has two parents or is its
+            own ancestor, or no row has a class.
+    """
+    found = tables.columns(table)
+    if absent := [name for name in ("class", "parent") if name not in found]:
+        raise InputError(f"{table.name} has no column {absent[0]!r}. {suggest(absent[0], found)}")
+    pairs = []
+    for row in tables.read_table(table):
+        if isinstance(row, RejectedRow):
+            raise InputError(f"{row.at}: {row.detail}")
+        at, values = row
+        name, parent = (id_text(values.get(column)) for column in ("class", "parent"))
+        if not name:
+            raise InputError(f"{at}: the class is empty. Fill it in, or take the row out.")
+        pairs.append((name, parent))
+    if not pairs:
+        raise InputError(f"{table.name} has no class.")
+    try:
+        return Tree.of_pairs(pairs).paths
+    except ValueError as error:
+        raise InputError(f"{table.name}: {error}") from None
 
 
 def steps_of(task: Task, scale: str = "") -> tuple[str, ...]:

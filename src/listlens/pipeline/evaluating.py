@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from listlens.core.errors import NotFoundError
 from listlens.evaluate.finetuned import verdict
 from listlens.evaluate.learning_curve import LearningCurve
 from listlens.evaluate.pdf import require_typst
+from listlens.images.decode import Limits
 from listlens.learn.budget import summary as summary_line
 from listlens.learn.model import Model
 from listlens.learn.policies import answers
@@ -20,12 +21,15 @@ from listlens.pipeline.checks import Check, write_checks
 from listlens.pipeline.dataset import build_examples
 from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.judging import judge
+from listlens.pipeline.model_saving import folder_name
 from listlens.pipeline.models import todays_classes
+from listlens.pipeline.robustness import measure_robustness
 from listlens.pipeline.task_report import write_task_report
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone
     from listlens.core.types import Task
+    from listlens.evaluate.robustness import Robustness
     from listlens.pipeline.judging import Judged
     from listlens.store.models import ModelView
     from listlens.store.open import Store
@@ -83,13 +87,28 @@ def evaluate_task(
     task: Task,
     backbone: Backbone,
     *,
-    reports: Path,
+    reports: Path | None = None,
     pdf: bool = False,
     earlier_checks: Sequence[Check] = (),
+    robustness: bool = False,
+    limits: Limits | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainResult:
     """Judge the newest model by today's labels, and write its report again.
 
     What only its training could find and measure is reported as it was then.
+
+    Args:
+        store: photos, labels, models.
+        root: the project's folder.
+        task: whose model.
+        backbone: the project's.
+        reports: folder of the report; by default the task's own.
+        pdf: write the report as PDF too.
+        earlier_checks: findings of the label import, reported with the others.
+        robustness: ask again about changed photos, see `pipeline.robustness`.
+        limits: bounds for the photos, which only robustness reads.
+        progress: of robustness, called with the changes done and their number.
 
     Raises:
         NotFoundError: the task has no model yet.
@@ -118,25 +137,30 @@ def evaluate_task(
     judged = judge(examples, heldout, classes, policy, _curve(outcome))
     trained = [c for c in stored_checks(outcome) if c.name in TRAINING_CHECKS]
     checks = [*earlier_checks, *examples.checks, *trained, *judged.checks]
+    reports = reports or root / "reports" / folder_name(task)
     reports.mkdir(parents=True, exist_ok=True)
     write_checks(reports / "checks.jsonl", checks)
+    changed = None
+    if robustness:
+        judging = (examples, heldout, model, classes, policy, backbone, limits or Limits())
+        changed = measure_robustness(*judging, progress=progress)
     files = write_task_report(
-        store, examples, judged, heldout, model, record, backbone, checks, reports, pdf
+        store, examples, judged, heldout, model, record, backbone, checks, reports, pdf, changed
     )
     files["model"] = str(folder)
     return TrainResult(
         task.name,
         task.kind,
         record.version,
-        summary_of(judged, model),
+        summary_of(judged, model, changed),
         checks,
         files,
         seconds=time.monotonic() - started,
     )
 
 
-def summary_of(judged: Judged, model: Model) -> dict[str, Any]:
-    """The headline numbers with sentences, and what fine-tuning came to where it was tried."""
+def summary_of(judged: Judged, model: Model, changed: Robustness | None = None) -> dict[str, Any]:
+    """The headline numbers with sentences, what fine-tuning and changed photos came to."""
     summary = judged.summary(model.training.get("set_aside", {}))
     told = model.training.get("fine_tuning")
     if told:
@@ -146,6 +170,9 @@ def summary_of(judged: Judged, model: Model) -> dict[str, Any]:
     if searched:
         summary["lines"].append(summary_line(searched))
         summary["search"] = searched
+    if changed is not None:
+        summary["lines"].append(f"Changed photos: {changed.sentence}")
+        summary["robustness"] = changed.as_dict()
     return summary
 
 

@@ -24,8 +24,9 @@ from listlens.backbones.registry import usable_cores
 from listlens.core.errors import InputError, MissingExtraError
 from listlens.finetune.augment import Augmentation
 from listlens.finetune.compare import Comparison, compare, with_learnt
-from listlens.learn.candidates import Candidate, TrainOptions, mix_of, weighted
+from listlens.learn.candidates import TrainOptions, mix_of, weighted
 from listlens.learn.heads import fit
+from listlens.learn.learner import logistic_part
 from listlens.learn.model import BACKBONE
 from listlens.learn.recipe import encoded, train
 from listlens.pipeline.finetune_photos import Ready, embed_examples, read_photos
@@ -147,8 +148,10 @@ def fine_tune_task(
     networks = {
         turn: backbone.with_network(_written(graph, values, backbone.network, folder / f"{turn}"))
         for turn, values in tuned.values.items()
+        if turn > 0
     }
-    vectors = {e: embed_examples(ready.examples, network) for e, network in networks.items()}
+    vectors = {0: ready.examples.data.embeddings}  # before the first round it is the frozen one
+    vectors |= {turn: embed_examples(ready.examples, n) for turn, n in networks.items()}
     say("comparing with the frozen head", 0.9)
     keep: NDArray[np.bool_] = np.isfinite([v[:, 0] for v in vectors.values()]).min(axis=0)
     left, seen = ready.examples.rows(keep), ready.parts.rows(keep)
@@ -159,7 +162,7 @@ def fine_tune_task(
 
     heads = {turn: fitted(v[keep]) for turn, v in vectors.items()}
     of_halves = [heads[turn] for turn in tuned.best_by_half]
-    found = compare(left.data, seen, fitted(left.data.embeddings), of_halves)
+    found = compare(left.data, seen, heads[0], of_halves)
     chosen = networks[tuned.best]
     told = report.compared(found, chosen)
     if not found.chosen:
@@ -210,7 +213,7 @@ def _start(
 ) -> tuple[Head, Targets]:
     """The head on the frozen embeddings of the photos to learn from, and their targets."""
     told, rows = frozen.selection, np.flatnonzero(ready.parts.learn)
-    chosen = Candidate(told["class_weight"], float(told["C"]), told.get("sharing", 0.0))
+    chosen = logistic_part(told)
     wanted = weighted(targets.rows(rows), chosen)
     way = chosen.path(options.strengths)
     mix = mix_of(ready.examples.data.kind, frozen.classes, chosen)

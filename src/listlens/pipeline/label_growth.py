@@ -10,9 +10,9 @@ from threadpoolctl import threadpool_limits
 from listlens.core.scale import scale_of
 from listlens.evaluate.evaluation import METRICS
 from listlens.evaluate.learning_curve import LearningCurve, learning_curve
-from listlens.learn.candidates import Candidate, mix_of
-from listlens.learn.heads import fit
-from listlens.learn.objectives import balanced, outputs
+from listlens.learn.candidates import Candidate
+from listlens.learn.learner import Joint, Learner, candidate_of
+from listlens.learn.objectives import outputs
 from listlens.learn.recipe import encoded
 from listlens.learn.trees import shape_of
 from listlens.learn.usable import with_classes
@@ -42,15 +42,16 @@ def measure_learning_curve(examples: Examples, trained: Trained, seed: int) -> L
     test = np.flatnonzero(trained.known & held)
     # A tree's model knows its leaves alone, and all its nodes were learnt; so were all steps.
     wanted = encoded(data if kind == "tree" else with_classes(data, classes))[0]
-    chosen = trained.selection
-    candidate = Candidate(chosen["class_weight"], float(chosen["C"]), chosen.get("sharing", 0.0))
-    weigh = balanced if candidate.class_weight == "balanced" else (lambda same: same)
-    mix = mix_of(kind, classes, candidate)
+    best = candidate_of(trained.selection)
+    strengths = (best.strength,) if isinstance(best, Candidate) else ()
+    if isinstance(best, Joint):
+        strengths = (best.logistic.strength,)
+    learner = Learner(data.embeddings, wanted, targets, classes, strengths)
 
     def score(some: NDArray[np.int64]) -> float:
         if not _learnable(targets[some], kind, len(classes)) or not len(test):
             return float("nan")
-        head = fit(data.embeddings[some], weigh(wanted.rows(some)), [candidate.strength], mix)
+        head = learner.fit(some, best, trained.fold)
         return _quick_score(head.logits(data.embeddings[test]), targets[test], kind, classes)
 
     metric = "srcc" if kind == "score" else METRICS[kind]

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from listlens.core.errors import InputError, PhotoError
+from listlens.core.errors import PhotoError
 from listlens.evaluate.pdf import renew_pdf
 from listlens.evaluate.report import ReportData, write_report
-from listlens.explain.heatmaps import class_activation, overlay
+from listlens.explain.asked import quick_map
+from listlens.explain.heatmaps import overlay
+from listlens.explain.pictures import seen_part
 from listlens.explain.target import target_of
 from listlens.images.decode import Limits
 from listlens.pipeline.contents import THUMBNAIL_PX, prepare_bytes, read_file
+from listlens.pipeline.explaining import asked_of
 from listlens.pipeline.places import place_photos
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone
+    from listlens.evaluate.robustness import Robustness
     from listlens.evaluate.scores import ScoredPhoto
     from listlens.learn.model import Model
     from listlens.pipeline.checks import Check
@@ -48,6 +52,7 @@ def write_task_report(
     checks: Sequence[Check],
     reports: Path,
     pdf: bool = False,
+    robustness: Robustness | None = None,
 ) -> dict[str, str]:
     """Write report.html, report.json and perhaps report.pdf; return name to path."""
     html, as_json = reports / "report.html", reports / "report.json"
@@ -72,6 +77,7 @@ def write_task_report(
         search=model.training.get("search", {}),
         fine_tuning=model.training.get("fine_tuning", {}),
         n_ranked=len(placed),
+        robustness=robustness,
         model=_facts(model, record) | {"labels": examples.fingerprint},
         created=model.created,
     )
@@ -146,7 +152,8 @@ class _Pictures:
     def __init__(
         self, store: Store, photos: dict[str, PhotoView], model: Model, backbone: Backbone
     ) -> None:
-        self._store, self._photos, self._model, self._backbone = store, photos, model, backbone
+        self._store, self._photos, self._backbone = store, photos, backbone
+        self._asked = asked_of(model, model.classes, backbone)
 
     def thumbnail(self, name: str) -> bytes | None:
         """The stored thumbnail, or one made from the original where it is still there."""
@@ -161,15 +168,10 @@ class _Pictures:
         pixels = self._prepared(photo, "pixels") if photo is not None else None
         if thumbnail is None or pixels is None:
             return None
-        try:
-            features = self._backbone.feature_maps(pixels[None])[0]
-        except InputError:  # an own backbone that offers none: the photo goes without
-            return None
-        model = self._model
-        probs = model.probs(features.mean(axis=(1, 2))[None])[0]
-        target = target_of(model.kind, model.classes, None, probs.astype(np.float64))
-        weights = model.head.weights * model.calibration.slope[:, None]
-        return overlay(thumbnail, class_activation(features, target.direction(weights, probs)))
+        probs = self._asked.answers(pixels[None])[0].astype(np.float64)
+        target = target_of(self._asked.kind, self._asked.classes, None, probs)
+        seen = seen_part(thumbnail, self._backbone.preprocessing)
+        return overlay(seen, quick_map(pixels, self._asked, target))
 
     def _prepared(self, photo: PhotoView, part: str) -> Any:
         """One part of the prepared photo; None where its file is gone or changed."""
