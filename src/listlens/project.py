@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from listlens.core.config import CONFIG_NAME, Config, load_config
 from listlens.core.errors import NotFoundError
 from listlens.core.types import STARTER, Task
+from listlens.finding import Finding
 from listlens.store.open import Store, open_store
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from listlens.pipeline.ingest import IngestReport
     from listlens.pipeline.label_report import LabelReport
     from listlens.pipeline.models import LiveModel
-    from listlens.pipeline.notebook import PhotoList
     from listlens.pipeline.pairs import AnyLabelFile
     from listlens.pipeline.reading import PhotoText
     from listlens.pipeline.tagging import TagReport
@@ -55,7 +55,7 @@ def open(directory: str | Path = ".") -> Project:
     return Project(root, load_config(path))
 
 
-class Project:
+class Project(Finding):
     """A folder of settings, photos' rows, embeddings, labels, models and reports.
 
     Open it with `listlens.open`; use it in a `with`, or close it.
@@ -271,12 +271,14 @@ class Project:
         force: bool = False,
         pdf: bool = False,
         finetune: bool | float = False,
+        budget_s: float | None = None,
         progress: StepProgress = lambda step, done, total: None,
     ) -> TrainResult:
         """Learn a task from its labels; writes a model and a report.
 
         Equal labels, photos and options give back the model that is there, unless `force`.
-        `finetune` tries to train the network too, for 240 s or for the seconds given.
+        `finetune` tries to train the network too, for 240 s or for the seconds given; `budget_s`
+        searches so long for something better than the default.
 
         Raises:
             TrainingError: not enough labels; says what is needed.
@@ -288,7 +290,7 @@ class Project:
         reports = self.root / "reports" / folder_name(found)
         return train_task(
             self.store, self.root, found, self.backbone, reports=reports, target=target, seed=seed,
-            force=force, pdf=pdf, finetune=finetune, progress=progress,
+            force=force, pdf=pdf, finetune=finetune, budget_s=budget_s, progress=progress,
         )  # fmt: skip
 
     def evaluate(self, task: str, **how: Any) -> TrainResult:
@@ -377,13 +379,6 @@ class Project:
         from listlens.pipeline.export import export_embeddings
 
         return export_embeddings(self.store, self.backbone.space, Path(path))
-
-    def search(self, query: str, limit: int = 20) -> PhotoList[dict[str, Any]]:
-        """Find photos by a tag; see `listlens.pipeline.search.search`."""
-        from listlens.pipeline.notebook import hits
-        from listlens.pipeline.search import search
-
-        return hits(search(self.store, self.models(), query, limit))
 
     def status(self) -> dict[str, Any]:
         """What the project holds, JSON-able."""

@@ -291,6 +291,13 @@ def train(
         bool, typer.Option("--force", help="Train although nothing changed since the last model.")
     ] = False,
     pdf: PdfOption = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Search so long for something better than the default: 90s, 5m, 1h. What is kept "
+            "may look at photos more than once, so that tagging takes longer."
+        ),
+    ] = None,
     finetune: Annotated[
         bool,
         typer.Option(
@@ -312,9 +319,13 @@ def train(
 
     No choice is needed: the head, its regularisation, calibration and thresholds are chosen on
     listings held out from training. Takes seconds, since photos were embedded by `ingest`;
-    fine-tuning takes minutes and needs PyTorch (pip install 'listlens[finetune]').
+    fine-tuning takes minutes and needs PyTorch (pip install 'listlens[finetune]'). With --budget
+    other heads and other looks at the photos are tried, and kept where they clearly win.
     """
     import listlens.project
+    from listlens.learn.budget import parse_budget
+
+    budget_s = None if budget is None else parse_budget(budget)
 
     with (
         listlens.project.open(project) as opened,
@@ -327,6 +338,7 @@ def train(
             force=force,
             pdf=pdf,
             finetune=finetune if finetune_seconds is None else finetune_seconds,
+            budget_s=budget_s,
             progress=lambda step, done, total: update(done, total, step),
         )
     show(result.as_dict(), result.text(), as_json=as_json)

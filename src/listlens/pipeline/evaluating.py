@@ -15,6 +15,7 @@ from listlens.evaluate.finetuned import verdict
 from listlens.evaluate.learning_curve import LearningCurve
 from listlens.evaluate.pdf import require_typst
 from listlens.images.decode import Limits
+from listlens.learn.budget import summary as summary_line
 from listlens.learn.model import Model
 from listlens.learn.policies import answers
 from listlens.pipeline.brought import backbone_for, examples_in
@@ -167,6 +168,10 @@ def summary_of(judged: Judged, model: Model, changed: Robustness | None = None) 
     if told:
         summary["lines"].append(verdict(told))
         summary["fine_tuning"] = told
+    searched = model.training.get("search")
+    if searched:
+        summary["lines"].append(summary_line(searched))
+        summary["search"] = searched
     if changed is not None:
         summary["lines"].append(f"Changed photos: {changed.sentence}")
         summary["robustness"] = changed.as_dict()

@@ -153,7 +153,7 @@ def judge(
         test=_test(held, split, data.groups) if (test & known).any() else None,
         cross_validation=_evaluated(folds.rows(counted)),
         since=_evaluated(held.rows(since), train_targets=given[~new]) if since.any() else None,
-        suspects=_suspects(examples, classes, folds.probs, given),
+        suspects=find_suspects(examples, classes, folds.probs, given),
         unsure=unsure(
             kind,
             classes,
@@ -204,12 +204,22 @@ def _test(
     return _evaluated(held.rows(rows), train_targets=held.targets[trained], leaking=leaking[rows])
 
 
-def _suspects(
+def find_suspects(
     examples: Examples,
     classes: tuple[str, ...],
     probs: NDArray[np.floating],
     given: NDArray[Any],
+    limit: int = N_SUSPECTS,
 ) -> tuple[Suspect, ...]:
+    """Labels most likely wrong, the likeliest first; see `listlens.evaluate.suspects`.
+
+    Args:
+        examples: today's labelled photos.
+        classes: of the model.
+        probs: `(n, k)` out of fold.
+        given: `Examples.given` in terms of the model.
+        limit: how many at most.
+    """
     kind = examples.data.kind
     return suspects(
         kind,
@@ -218,7 +228,7 @@ def _suspects(
         given,
         examples.data.names,
         [p.photo.sha256 or "" for p in examples.photos],
-        limit=N_SUSPECTS,
+        limit=limit,
         tree=shape_of(classes).tree if kind == "tree" else None,
         scale=scale_of(classes) if kind == "score" else (),
         weights=examples.n_votes() if kind == "score" else None,
