@@ -16,6 +16,7 @@ from listlens.core.types import Kind
 from listlens.evaluate.pdf import require_typst
 from listlens.images.report import link_to_report
 from listlens.labels.pairs import PairFile
+from listlens.learn.policies import parse_target
 from listlens.pipeline.declared import steps_of
 from listlens.pipeline.models import can_give_starter_tags, starter_model
 from listlens.pipeline.pairs import AnyLabelFile, open_labels
@@ -128,8 +129,10 @@ def auto(
         progress: called with the step, what is done, and the total or None.
 
     Raises:
-        ConfigError, LabelError, TrainingError: what is wrong, what is allowed, what to do.
+        InputError, ConfigError, LabelError, TrainingError: what is wrong, what is allowed, and
+            what to do.
     """
+    parse_target(target)  # refused before photos are read, which takes long
     if pdf:
         require_typst()
     started = time.monotonic()

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from markupsafe import escape
 
 from listlens.core.types import Estimate
-from listlens.evaluate.compare_page import NAMES, SHOWN, sentence, write_comparison
-from listlens.evaluate.comparison import METRICS, MOVED, Comparison, Flip, Side, compare
+from listlens.evaluate.compare_page import SHOWN, sentence, write_comparison
+from listlens.evaluate.comparison import MOVED, Comparison, Flip, Side, compare
+from listlens.evaluate.evaluation import METRICS
+from listlens.evaluate.wording import METRIC_NAMES
 
 KINDS = tuple(METRICS)
 CLASSES = {
@@ -253,7 +255,7 @@ def page_of(found: Comparison, tmp_path: Any, task: str = "room", picture: Any =
 def test_every_kind_has_its_page_with_a_named_headline(kind, tmp_path) -> None:
     found = compared(kind)
     html = page_of(found, tmp_path, picture=b"jpeg")
-    assert NAMES[found.metric] in html
+    assert METRIC_NAMES[found.metric] in html
     assert f"mended {found.unit}" in html
     assert html.count("<img") == len(found.mended) + len(found.broken)
     assert ("rated" in html) == (kind == "score")

@@ -16,14 +16,13 @@ from markupsafe import escape
 
 from listlens.evaluate.explain_page import (
     METHODS,
-    N_NUMBERED,
     curve_figure,
     lead,
     write_explanations,
     write_looked_for,
 )
 from listlens.explain import asked
-from listlens.explain.pictures import N_NUMBERED as N_DRAWN
+from listlens.explain.pictures import N_NUMBERED
 
 KINDS = ("single", "multi", "tree", "score")
 HOSTILE = (
@@ -85,7 +84,7 @@ FAILED = {"image": "b.jpg", "status": "failed", "reason": "truncated", "detail":
 def page_of(tmp_path: Path, photos: Sequence[Any], kind: str = "single", task: str = "room") -> str:
     facts = {"task": task, "kind": kind, "version": 2, "photos": list(photos)}
     shown = [(PICTURES, CURVES) if p["status"] == "ok" else ({}, {}) for p in photos]
-    write_explanations(tmp_path / "explain.html", facts, shown)
+    write_explanations(tmp_path / "explain.html", facts, shown, N_NUMBERED)
     assert json.loads((tmp_path / "explain.json").read_text("utf-8")) == facts
     html = (tmp_path / "explain.html").read_text("utf-8")
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', html)
@@ -100,7 +99,7 @@ def test_a_score_is_shown_on_its_scale_and_all_else_in_per_cent(kind, tmp_path) 
     assert shown == (
         ["+0.50", "-0.25", "+0.12", "+0.06"] if kind == "score" else ["+50", "-25", "+12", "+6"]
     )
-    assert len(shown) == N_NUMBERED == N_DRAWN  # as many as carry their number in the picture
+    assert len(shown) == N_NUMBERED  # as many as carry their number in the picture
     assert ("Without any detail 0.30" in html) == (kind == "score")
     assert ('<span class="tag">3.25</span>' in html) == (kind == "score")
 
@@ -182,7 +181,7 @@ def test_no_photos_are_a_page_and_pictures_of_another_number_an_error(tmp_path) 
     assert "None of the photos could be used." in page_of(tmp_path, [])
     facts = {"task": "room", "kind": "single", "version": 1, "photos": [photo()]}
     with pytest.raises(ValueError, match="shorter"):
-        write_explanations(tmp_path / "x.html", facts, [])
+        write_explanations(tmp_path / "x.html", facts, [], N_NUMBERED)
     assert not (tmp_path / "x.html").exists()
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from listlens.core.scale import scale_of
 from listlens.core.tree import SEPARATOR, Tree
 from listlens.core.types import Estimate, Kind
-from listlens.evaluate.evaluation import resampling
+from listlens.evaluate.evaluation import METRICS, resampling
 from listlens.evaluate.plain import plain
+from listlens.learn.dataset import known_rows
 from listlens.metrics.classification import macro_ap_draws
 from listlens.metrics.hierarchy import cut, overlap
 from listlens.metrics.intervals import Bootstrap, divide, rescaled, wilson
@@ -22,14 +23,6 @@ from listlens.metrics.paired import by_chance, difference
 
 Floats = NDArray[np.float64]
 Drawn = tuple[float, Floats]
-
-METRICS = {
-    "single": "accuracy",
-    "multi": "macro_ap",
-    "tree": "hierarchical_f1",
-    "score": "srcc",
-}
-"""What is compared, by kind."""
 
 MOVED = 0.1
 """A score counts as flipped where it comes nearer to, or further from, the given mean by this share
@@ -188,7 +181,7 @@ def compare(
     Raises:
         ValueError: no photo has a known answer.
     """
-    known = _known(kind, given)
+    known = known_rows(kind, given)
     if not known.any():
         raise ValueError("no photo to compare on has a known answer")
     rows = np.flatnonzero(known)
@@ -226,12 +219,6 @@ def compare(
         chance=by_chance(int(mended.sum()), int(broken.sum())),
         only_in=_only_in(one, two),
     )
-
-
-def _known(kind: Kind, given: NDArray[Any]) -> NDArray[np.bool_]:
-    if kind == "score":
-        return np.asarray(~np.isnan(given).any(axis=1))
-    return np.asarray((given >= 0).any(axis=1) if kind == "multi" else given >= 0)
 
 
 def _judge(

@@ -12,6 +12,14 @@ from listlens.core.types import Estimate
 from listlens.evaluate.charts import interval_bar
 from listlens.evaluate.scores import AnyEvaluation
 
+METRIC_NAMES = {
+    "accuracy": "Accuracy",
+    "macro_ap": "Macro average precision",
+    "hierarchical_f1": "Hierarchical F1",
+    "srcc": "Rank correlation (SRCC)",
+}
+"""The headline metrics in words."""
+
 
 def percent(share: float | Estimate | None, digits: int = 0) -> str:
     """In percent; what is not quite all or none is not rounded to it."""

@@ -20,6 +20,8 @@ from listlens.evaluate.scores import (
     evaluate_scores,
 )
 from listlens.evaluate.suspects import Suspect, Unsure, suspects, unsure
+from listlens.evaluate.wording import METRIC_NAMES
+from listlens.learn.dataset import known_rows
 from listlens.learn.trees import shape_of
 from listlens.pipeline.checks import Check, found
 from listlens.pipeline.labelling import label_in_words
@@ -34,14 +36,6 @@ if TYPE_CHECKING:
 
 N_SUSPECTS = 100
 N_UNSURE = 24
-
-HEADLINES = {
-    "accuracy": "Accuracy",
-    "macro_ap": "Macro average precision",
-    "hierarchical_f1": "Hierarchical F1",
-    "srcc": "Rank correlation (SRCC)",
-}
-"""Metrics in words."""
 
 
 @dataclass(frozen=True)
@@ -250,13 +244,6 @@ def _unscored(
     )  # fmt: skip
 
 
-def known_rows(kind: Kind, given: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return `(n,)`: the row has a known answer."""
-    if kind == "score":
-        return np.asarray(~np.isnan(given).any(axis=1))
-    return np.asarray((given >= 0).any(axis=1) if kind == "multi" else given >= 0)
-
-
 def in_classes(
     kind: Kind, before: Sequence[str], after: Sequence[str], given: NDArray[Any]
 ) -> NDArray[Any]:
@@ -310,7 +297,7 @@ def _sentence(evaluation: AnyEvaluation, where: str) -> str:
     if value is None:
         return f"Too few answers to score on {where}."
     return (
-        f"{HEADLINES[evaluation.metric]} {value.value:.3f} (95 % interval {value.low:.3f} to "
+        f"{METRIC_NAMES[evaluation.metric]} {value.value:.3f} (95 % interval {value.low:.3f} to "
         f"{value.high:.3f}) on {evaluation.n} photos of {where}{_baseline(evaluation)}."
     )
 

@@ -15,12 +15,12 @@ from listlens.evaluate.robustness import Changed, Robustness
 from listlens.images.additions import with_banner, with_second
 from listlens.images.distortions import DISTORTIONS, distort
 from listlens.images.prepare import input_of, upright_pixels
+from listlens.learn.dataset import known_rows
 from listlens.learn.learner import Learner, candidate_of, logistic_part
 from listlens.learn.policies import answers
 from listlens.learn.recipe import encoded
 from listlens.learn.usable import with_classes
 from listlens.pipeline.contents import embed_all, read_file, worker_pool
-from listlens.pipeline.judging import known_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

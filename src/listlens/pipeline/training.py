@@ -86,6 +86,7 @@ def train_task(
         MissingExtraError: typst for a PDF, or PyTorch for fine-tuning, is not installed.
     """
     times = _checked(finetune, budget_s, pdf)
+    options = TrainOptions(seed=seed, target=target)
     started = time.monotonic()
     progress("checking labels", 0, 100)
     reports.mkdir(parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ def train_task(
         result = _kept(store, root, task, backbone, reports, kept, examples, earlier_checks, pdf)
         return replace(result, reused=True, seconds=time.monotonic() - started)
     run_id = store.models.record_run(task.task_id, config, examples.fingerprint, seed)
-    options, aside = TrainOptions(seed=seed, target=target), tempfile.TemporaryDirectory()
+    aside = tempfile.TemporaryDirectory()
     try:
         learnt = _learn(store, examples, backbone, options, times, Path(aside.name), progress)
         checks = [*before, *learnt.checks]
