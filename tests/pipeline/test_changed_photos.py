@@ -103,7 +103,10 @@ def asked(files: list[Path], kind: str = "single", *, split: bool = False, **how
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["single", "multi", "tree", "score"])
+@pytest.mark.parametrize(
+    "kind",
+    ["single", "tree", *(pytest.param(k, marks=pytest.mark.slow) for k in ("multi", "score"))],
+)
 def test_what_a_model_does_not_look_at_does_not_hurt_it_and_the_rest_is_told(files, kind) -> None:
     steps: list[tuple[int, int]] = []
     found = asked(files, kind, progress=lambda done, total: steps.append((done, total)))
@@ -145,6 +148,7 @@ def test_a_network_that_learnt_from_the_photos_is_said_to_have_seen_them(files) 
     assert asked(files, change=own).protocol == SEEN
 
 
+@pytest.mark.slow
 def test_a_tree_is_asked_again_by_the_head_that_it_has_whichever_that_is(files) -> None:
     setting = {"shrinkage": 0.3, "leaning": 16.0}
     found = []

@@ -341,7 +341,7 @@ def _evaluate_tree(p: Predicted, tree: Tree, train: NDArray[Any], draws: Bootstr
     found = hierarchy(p, tree, draws)
     most = columns[_most_frequent(trained, len(columns))]
     always = overlap(tree.parent, np.full(len(leaf), most), p.targets)
-    flat = replace(p, kind="single", tree=None, targets=leaf)
+    flat = replace(p, kind="single", tree=None, targets=leaf, decided=None)
     base = (
         _evaluate_single(
             flat.rows(there), trained, draws.rows(there), np.zeros(there.sum(), np.bool_)

@@ -60,6 +60,8 @@ class ReportData:
         scored: photos of a score task in the order of their places, the best first; of very many
             those at both ends.
         n_ranked: how many were ranked; as many as `scored` by default.
+        search: what a search within a budget tried: `budget_s`, `seconds`, `space` and `tried`, a
+            mapping a trial.
         robustness: what is left of the answers when photos are changed.
         starter_tags: word to number of photos, where no label exists.
         fine_tuning: what `pipeline.finetuning` tells, where it was tried.
@@ -81,6 +83,7 @@ class ReportData:
     set_aside: Mapping[str, str] = field(default_factory=dict)
     scored: Sequence[ScoredPhoto] = ()
     n_ranked: int = 0
+    search: Mapping[str, Any] = field(default_factory=dict)
     robustness: Robustness | None = None
     starter_tags: Mapping[str, int] = field(default_factory=dict)
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
@@ -142,6 +145,8 @@ class ReportData:
         if self.scored:
             out["n_scored"] = self.n_scored
             out["scored"] = [s.as_dict() for s in self.scored]
+        if self.search:
+            out["search"] = _without_nan(self.search)
         if self.robustness is not None:
             out["robustness"] = self.robustness.as_dict()
         out["starter_tags"] = dict(self.starter_tags)

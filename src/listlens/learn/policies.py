@@ -267,7 +267,7 @@ def answers(
         >>> answers(np.array([[0.45, 0.55]]), policy, "single").review.tolist()
         [[False, True]]
     """
-    p = np.asarray(probs, dtype=np.float64)
+    p = np.asarray(probs, dtype=None if kind == "tree" else np.float64)
     low, mid, high = (
         np.array(v) for v in (policy.review_below, policy.thresholds, policy.review_above)
     )

@@ -8,11 +8,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from listlens.core.errors import NotFoundError
 from listlens.evaluate.finetuned import verdict
 from listlens.evaluate.learning_curve import LearningCurve
 from listlens.evaluate.pdf import require_typst
 from listlens.images.decode import Limits
+from listlens.learn.budget import summary as summary_line
 from listlens.learn.model import Model
 from listlens.learn.policies import answers
 from listlens.pipeline.brought import backbone_for, examples_in
@@ -125,12 +128,12 @@ def evaluate_task(
     policy = store.models.policy(record.model_id)[1]
     backbone = backbone_for(model, backbone)
     examples, embeddings = examples_in(store, examples, model, backbone)
-    probs = model.probs(embeddings)
-    heldout = Heldout.of(folder).extended(
-        [p.photo.photo_pk for p in examples.photos],
-        probs,
-        answers(probs, policy, task.kind, model.classes),
-    )
+    heldout = Heldout.of(folder)
+    pks = [p.photo.photo_pk for p in examples.photos]
+    later = np.flatnonzero(heldout.rows_of(pks) < 0)
+    probs = model.probs(embeddings[later])
+    decided = answers(probs, policy, task.kind, model.classes)
+    heldout = heldout.extended([pks[i] for i in later], probs, decided)
     classes = todays_classes(task, model)
     outcome = outcome_of(store, task, record)
     judged = judge(examples, heldout, classes, policy, _curve(outcome))
@@ -165,6 +168,10 @@ def summary_of(judged: Judged, model: Model, changed: Robustness | None = None) 
     if told:
         summary["lines"].append(verdict(told))
         summary["fine_tuning"] = told
+    searched = model.training.get("search")
+    if searched:
+        summary["lines"].append(summary_line(searched))
+        summary["search"] = searched
     if changed is not None:
         summary["lines"].append(f"Changed photos: {changed.sentence}")
         summary["robustness"] = changed.as_dict()

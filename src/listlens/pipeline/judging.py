@@ -129,11 +129,10 @@ def judge(
     kind, data = examples.data.kind, examples.data
     rows = heldout.rows_of([p.photo.photo_pk for p in examples.photos])
     given = in_classes(kind, data.classes, classes, examples.given)
-    split = heldout.split[rows]
-    held = _predicted(examples, classes, given, policy,
-                      heldout.probs[rows], heldout.decided.rows(rows))  # fmt: skip
-    folds = _predicted(examples, classes, given, policy,
-                       heldout.oof_probs[rows], heldout.oof_decided.rows(rows))  # fmt: skip
+    heldout = heldout.at(rows)
+    split = heldout.split
+    held = _predicted(examples, classes, given, policy, heldout.probs, heldout.decided)
+    folds = _predicted(examples, classes, given, policy, heldout.oof_probs, heldout.oof_decided)
     known = known_rows(kind, given)
     new, test = split == "new", split == "test"
     if not (known & ~new).any():
@@ -143,12 +142,12 @@ def judge(
         )
     seen = np.isin(data.groups, data.groups[~new & ~test])
     since = new & known & ~seen
-    counted = heldout.counts(rows) & ~new
+    counted = heldout.counts & ~new
     return Judged(
         test=_test(held, split, data.groups) if (test & known).any() else None,
         cross_validation=_evaluated(folds.rows(counted)),
         since=_evaluated(held.rows(since), train_targets=given[~new]) if since.any() else None,
-        suspects=_suspects(examples, classes, folds.probs, given),
+        suspects=find_suspects(examples, classes, folds.probs, given),
         unsure=unsure(
             kind,
             classes,
@@ -171,7 +170,7 @@ def _predicted(
     classes: tuple[str, ...],
     given: NDArray[Any],
     policy: Policy,
-    probs: NDArray[np.float32],
+    probs: NDArray[np.floating],
     decided: Decided,
 ) -> Predicted | PredictedScores:
     """Probabilities beside the labels, in the form that the kind is evaluated in."""
@@ -199,12 +198,22 @@ def _test(
     return _evaluated(held.rows(rows), train_targets=held.targets[trained], leaking=leaking[rows])
 
 
-def _suspects(
+def find_suspects(
     examples: Examples,
     classes: tuple[str, ...],
     probs: NDArray[np.floating],
     given: NDArray[Any],
+    limit: int = N_SUSPECTS,
 ) -> tuple[Suspect, ...]:
+    """Labels most likely wrong, the likeliest first; see `listlens.evaluate.suspects`.
+
+    Args:
+        examples: today's labelled photos.
+        classes: of the model.
+        probs: `(n, k)` out of fold.
+        given: `Examples.given` in terms of the model.
+        limit: how many at most.
+    """
     kind = examples.data.kind
     return suspects(
         kind,
@@ -213,7 +222,7 @@ def _suspects(
         given,
         examples.data.names,
         [p.photo.sha256 or "" for p in examples.photos],
-        limit=N_SUSPECTS,
+        limit=limit,
         tree=shape_of(classes).tree if kind == "tree" else None,
         scale=scale_of(classes) if kind == "score" else (),
         weights=examples.n_votes() if kind == "score" else None,

@@ -41,8 +41,9 @@ def model_of(
     judged: Judged,
     backbone: Backbone,
     fine_tuning: FineTuned | None = None,
+    network: Path | None = None,
 ) -> Model:
-    """What a training gave, as it will be stored."""
+    """What a training gave, as it will be stored; `network` is what it is to bring."""
     winner = fine_tuning.winner if fine_tuning else None
     ids = {c.name: c.class_id for c in task.classes}
     model = Model.from_trained(
@@ -55,7 +56,7 @@ def model_of(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         fingerprint=examples.fingerprint,
         metrics=judged.metrics(),
-        own_backbone=winner.network if winner else None,
+        own_backbone=winner.network if winner else network,
     )
     told = {"fine_tuning": fine_tuning.report} if fine_tuning else {}
     return replace(model, training={**model.training, **told})
@@ -75,7 +76,7 @@ def save_model(
     aside = home / f".{uuid4().hex}"
     try:
         digest = model.save(aside)
-        heldout.save(aside)
+        heldout.save(aside, model.kind)
         _export_graph(model, aside / ONNX_FILE, backbone)
         version = store.models.next_version(task.task_id)
         while True:

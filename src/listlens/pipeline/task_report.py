@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from listlens.store.open import Store
     from listlens.store.photos import PhotoView
 
+TOLD_APART = ("fine_tuning", "search")
+"""Of how a model was trained, what has a section of its own."""
+
 MOST_PLACES = 200
 """Photos of a score task that report.json names at either end; predictions.csv has them all."""
 
@@ -71,6 +74,7 @@ def write_task_report(
         learning_curve=judged.curve,
         set_aside=dict(model.training.get("set_aside", {})),
         scored=scored,
+        search=model.training.get("search", {}),
         fine_tuning=model.training.get("fine_tuning", {}),
         n_ranked=len(placed),
         robustness=robustness,
@@ -98,7 +102,7 @@ def _facts(model: Model, record: ModelView) -> dict[str, Any]:
         "fingerprint": model.fingerprint,
         "created": model.created,
         "policy": _policy(model),
-        **{k: v for k, v in model.training.items() if k != "fine_tuning"},
+        **{k: v for k, v in model.training.items() if k not in TOLD_APART},
     }  # fmt: skip
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from listlens._version import __version__
-from listlens.core.errors import TrainingError
+from listlens.core.errors import InputError, TrainingError
 from listlens.evaluate.pdf import require_typst
 from listlens.learn.candidates import TrainOptions
 from listlens.learn.model import folder_hash
-from listlens.learn.recipe import RECIPE, Trained, train
+from listlens.learn.recipe import RECIPE, Trained
 from listlens.pipeline.checks import Check, found, write_checks
 from listlens.pipeline.dataset import Examples, build_examples
 from listlens.pipeline.evaluating import (
@@ -32,6 +32,7 @@ from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.judging import judge
 from listlens.pipeline.label_growth import measure_learning_curve
 from listlens.pipeline.model_saving import model_of, save_model
+from listlens.pipeline.searching import learn
 from listlens.pipeline.task_report import write_task_report
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def train_task(
     force: bool = False,
     pdf: bool = False,
     finetune: bool | float = False,
+    budget_s: float | None = None,
     earlier_checks: Sequence[Check] = (),
     progress: StepProgress = lambda step, done, total: None,
 ) -> TrainResult:
@@ -74,6 +76,7 @@ def train_task(
         force: train although nothing changed.
         pdf: write the report as PDF too.
         finetune: try fine-tuning; a number is the time for its training, in seconds.
+        budget_s: seconds to search for something better than the default; None: no search.
         earlier_checks: findings of the label import, reported with the others.
         progress: called with the step, per cent done and 100.
 
@@ -82,16 +85,15 @@ def train_task(
             on; the findings are written first.
         MissingExtraError: typst for a PDF, or PyTorch for fine-tuning, is not installed.
     """
-    if pdf:
-        require_typst()
-    finetune_s, options = checked_seconds(finetune), TrainOptions(seed=seed, target=target)
+    times = _checked(finetune, budget_s, pdf)
+    options = TrainOptions(seed=seed, target=target)
     started = time.monotonic()
     progress("checking labels", 0, 100)
     reports.mkdir(parents=True, exist_ok=True)
     examples = _examples(store, task, backbone, earlier_checks, reports / "checks.jsonl")
     before = [*earlier_checks, *examples.checks]
     write_checks(reports / "checks.jsonl", before)
-    config = _config(target, seed, finetune_s)
+    config = _config(target, seed, times)
     kept = None if force else _unchanged(store, root, task, examples.fingerprint, config)
     if kept is not None:
         result = _kept(store, root, task, backbone, reports, kept, examples, earlier_checks, pdf)
@@ -99,7 +101,7 @@ def train_task(
     run_id = store.models.record_run(task.task_id, config, examples.fingerprint, seed)
     aside = tempfile.TemporaryDirectory()
     try:
-        learnt = _learn(store, examples, backbone, options, finetune_s, aside.name, progress)
+        learnt = _learn(store, examples, backbone, options, times, Path(aside.name), progress)
         checks = [*before, *learnt.checks]
         write_checks(reports / "checks.jsonl", checks)
         examples, trained, heldout = learnt.examples, learnt.trained, learnt.heldout
@@ -108,7 +110,9 @@ def train_task(
         checks += judged.checks
         write_checks(reports / "checks.jsonl", checks)
         progress("saving the model", 80, 100)
-        model = model_of(task, examples, trained, judged, learnt.backbone, learnt.tuned)
+        model = model_of(
+            task, examples, trained, judged, learnt.backbone, learnt.tuned, learnt.network
+        )
         record = save_model(store, root, task, model, heldout, learnt.backbone, run_id)
         progress("writing the report", 85, 100)
         files = write_task_report(
@@ -128,15 +132,40 @@ def train_task(
     return replace(result, seconds=time.monotonic() - started)
 
 
-def _config(target: str, seed: int, finetune_s: float | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Times:
+    """Seconds for what is tried beside the default; None: not tried."""
+
+    finetune_s: float | None
+    budget_s: float | None
+
+
+def _checked(finetune: bool | float, budget_s: float | None, pdf: bool) -> _Times:
+    """Return what is to be tried; raise where what is asked for cannot be done."""
+    if pdf:
+        require_typst()
+    times = _Times(checked_seconds(finetune), budget_s)
+    if times.finetune_s is not None and budget_s is not None:
+        raise InputError(
+            "a budget and fine-tuning are searches of their own: give one of them, and then the "
+            "other to see which model is better."
+        )
+    return times
+
+
+def _config(target: str, seed: int, times: _Times) -> dict[str, Any]:
     """What must be equal for a training to give the same again."""
     config = {"target": target, "seed": seed, "listlens": __version__, "recipe": RECIPE}
-    return config if finetune_s is None else config | {"finetune_s": finetune_s}
+    return config | {name: value for name, value in asdict(times).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class _Learnt:
-    """What a training goes on with: the frozen backbone's, or a fine-tuned network's that won."""
+    """What a training goes on with: the frozen backbone's, or a network's that won.
+
+    Args:
+        network: ONNX file of a view of the backbone that the model is to bring.
+    """
 
     examples: Examples
     trained: Trained
@@ -145,6 +174,7 @@ class _Learnt:
     curve: LearningCurve | None
     checks: list[Check]
     tuned: FineTuned | None = None
+    network: Path | None = None
 
     @property
     def curve_as_dict(self) -> dict[str, Any] | None:
@@ -156,30 +186,36 @@ def _learn(
     examples: Examples,
     backbone: Backbone,
     options: TrainOptions,
-    finetune_s: float | None,
-    aside: str,
+    times: _Times,
+    aside: Path,
     progress: StepProgress,
 ) -> _Learnt:
     """Fit the head, and where it is wanted try to beat it by fine-tuning."""
-    share_of = 60 if finetune_s is None else 10
-    trained = train(
-        examples.data,
+    share_of = 60 if times.finetune_s is None else 10
+    found = learn(
+        examples,
+        backbone,
         options,
+        times.budget_s,
+        aside,
         lambda phrase, share: progress(phrase, round(share * share_of), 100),
     )
+    examples, trained, backbone = found.examples, found.trained, found.backbone
     heldout = Heldout.from_trained(trained, [p.photo.photo_pk for p in examples.photos])
     curve = measure_learning_curve(examples, trained, options.seed)
     checks = _training_checks(examples, trained)
-    learnt = _Learnt(examples, trained, backbone, heldout, curve, checks)
-    if finetune_s is None:
+    learnt = _Learnt(
+        examples, trained, backbone, heldout, curve, checks, network=found.own_backbone
+    )
+    if times.finetune_s is None:
         return learnt
     tuned = fine_tune_task(
         examples,
         trained,
         backbone,
-        Path(aside),
+        aside,
         options,
-        seconds=finetune_s,
+        seconds=times.finetune_s,
         say=lambda phrase, share: progress(phrase, round(10 + share * 50), 100),
     )
     if tuned.winner is None:
