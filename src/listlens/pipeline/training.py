@@ -85,8 +85,7 @@ def train_task(
             on; the findings are written first.
         MissingExtraError: typst for a PDF, or PyTorch for fine-tuning, is not installed.
     """
-    times = _checked(finetune, budget_s, pdf)
-    options = TrainOptions(seed=seed, target=target)
+    times, options = _checked(finetune, budget_s, pdf), TrainOptions(seed=seed, target=target)
     started = time.monotonic()
     progress("checking labels", 0, 100)
     reports.mkdir(parents=True, exist_ok=True)
