@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from listlens.core.errors import TrainingError
-from listlens.finetune.compare import compare, part
+from listlens.finetune.compare import compare, decide, part
+from listlens.learn.candidates import TrainOptions
 from listlens.learn.dataset import TrainingSet
 from listlens.learn.recipe import Trained, train
 
@@ -126,3 +127,20 @@ def test_each_half_is_judged_on_the_round_that_the_other_chose() -> None:
     assert worst < one < both
     assert worst < other < both
     assert sum(weights) == parts.apart.sum()
+
+
+def test_labels_of_test_photos_change_nothing_of_the_choice() -> None:
+    data = make(split=True)
+    embeddings = {0: data.embeddings, 1: make(noise=2.0).embeddings}
+    test = np.flatnonzero(data.given_split == "test")
+    shuffled = data.targets.copy()
+    shuffled[test] = np.random.default_rng(1).permutation(shuffled[test])
+    found, again = (
+        decide(d, part(d), embeddings, 1, (1, 1), TrainOptions())
+        for d in (data, replace(data, targets=shuffled))
+    )
+    assert found[0] == again[0]
+    assert found[1] is not None
+    assert again[1] is not None
+    assert np.isfinite(found[1].test_probs[test]).all()
+    assert np.array_equal(found[1].test_probs, again[1].test_probs, equal_nan=True)

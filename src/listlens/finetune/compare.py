@@ -3,12 +3,13 @@
 Of the labelled photos outside test, a part stays apart, by listing and duplicate group. It says
 when to stop, and whether a head on the new embeddings beats one on the frozen ones; both are
 fitted, chosen and calibrated by the same recipe on the same folds. The part has two halves, and
-each is judged on the round that the other one chose. Photos of test decide nothing.
+each is judged on the round that the other one chose. Photos of test decide nothing: the heads that
+are compared are fitted without them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 
 from listlens.core.errors import TrainingError
 from listlens.core.types import Kind
+from listlens.learn.candidates import TrainOptions
 from listlens.learn.dataset import TrainingSet
 from listlens.learn.objectives import Targets
-from listlens.learn.recipe import Trained, encoded
+from listlens.learn.recipe import Trained, encoded, train
 from listlens.learn.split import grouped_folds, label_matrix
 from listlens.metrics.intervals import Bootstrap
 
@@ -128,6 +130,42 @@ METRICS: dict[Kind, str] = {
     "multi": "right answers",
     "score": "within half a step",
 }
+
+
+def decide(
+    data: TrainingSet,
+    parts: Parts,
+    embeddings: Mapping[int, NDArray[np.float32]],
+    best: int,
+    best_by_half: tuple[int, int],
+    options: TrainOptions,
+) -> tuple[Comparison, Trained | None]:
+    """Fit heads on the embeddings of the rounds, and compare them; where it won, return its head.
+
+    Args:
+        data: whose targets and groups.
+        parts: who learnt and who stayed apart.
+        embeddings: round to `(n, d)`; 0 is the frozen network, which is always among them.
+        best: the round that all photos apart chose.
+        best_by_half: the round that each half chose.
+        options: of the heads.
+
+    Returns:
+        The comparison, of heads fitted without the photos of test; and the head of the best round,
+        with test held out as ever, or None where the frozen network stays.
+    """
+
+    def fitted(keep: NDArray[np.bool_], turn: int) -> Trained:
+        seen = replace(data, embeddings=embeddings[turn], seen=parts.learn)
+        return train(seen.rows(keep), options)
+
+    rows = data.given_split != "test"
+    heads = {turn: fitted(rows, turn) for turn in {0, best, *best_by_half}}
+    of_halves = [heads[turn] for turn in best_by_half]
+    found = compare(data.rows(rows), parts.rows(rows), heads[0], of_halves)
+    if not found.chosen:
+        return found, None
+    return found, heads[best] if rows.all() else fitted(np.ones_like(rows), best)
 
 
 def compare(

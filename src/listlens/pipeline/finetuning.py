@@ -23,12 +23,12 @@ from listlens.backbones.own_onnx import read_own_onnx
 from listlens.backbones.registry import usable_cores
 from listlens.core.errors import InputError, MissingExtraError
 from listlens.finetune.augment import Augmentation
-from listlens.finetune.compare import Comparison, compare, with_learnt
+from listlens.finetune.compare import Comparison, decide, with_learnt
 from listlens.learn.candidates import TrainOptions, mix_of, weighted
 from listlens.learn.heads import fit
 from listlens.learn.learner import logistic_part
 from listlens.learn.model import BACKBONE
-from listlens.learn.recipe import encoded, train
+from listlens.learn.recipe import encoded
 from listlens.pipeline.finetune_photos import Ready, embed_examples, read_photos
 
 if TYPE_CHECKING:
@@ -154,29 +154,16 @@ def fine_tune_task(
     vectors |= {turn: embed_examples(ready.examples, n) for turn, n in networks.items()}
     say("comparing with the frozen head", 0.9)
     keep: NDArray[np.bool_] = np.isfinite([v[:, 0] for v in vectors.values()]).min(axis=0)
-    left, seen = ready.examples.rows(keep), ready.parts.rows(keep)
-
-    def fitted(embeddings: NDArray[np.float32]) -> Trained:
-        data = replace(left.data, embeddings=embeddings, seen=seen.learn)
-        return train(data, options)
-
-    heads = {turn: fitted(v[keep]) for turn, v in vectors.items()}
-    of_halves = [heads[turn] for turn in tuned.best_by_half]
-    found = compare(left.data, seen, heads[0], of_halves)
-    chosen = networks[tuned.best]
-    told = report.compared(found, chosen)
-    if not found.chosen:
+    left, parts = ready.examples.rows(keep), ready.parts.rows(keep)
+    vectors = {turn: v[keep] for turn, v in vectors.items()}
+    best = tuned.best
+    found, trained = decide(left.data, parts, vectors, best, tuned.best_by_half, options)
+    told = report.compared(found, networks[best])
+    if trained is None:
         return FineTuned(told)
-    data = replace(left.data, embeddings=vectors[tuned.best][keep], seen=seen.learn)
-    return FineTuned(
-        told,
-        Winner(
-            replace(left, data=data),
-            heads[tuned.best],
-            chosen,
-            folder / f"{tuned.best}" / BACKBONE,
-        ),
-    )
+    data = replace(left.data, embeddings=vectors[best], seen=parts.learn)
+    path = folder / f"{best}" / BACKBONE
+    return FineTuned(told, Winner(replace(left, data=data), trained, networks[best], path))
 
 
 def _tune(
