@@ -144,3 +144,17 @@ def test_labels_of_test_photos_change_nothing_of_the_choice() -> None:
     assert again[1] is not None
     assert np.isfinite(found[1].test_probs[test]).all()
     assert np.array_equal(found[1].test_probs, again[1].test_probs, equal_nan=True)
+
+
+def test_the_reported_answers_for_a_half_are_by_the_round_that_the_other_chose() -> None:
+    """Also where the best round, chosen on both, gave its answers away."""
+    data, parts = make(), part(make())
+    leaky = data.embeddings.copy()
+    leaky[parts.apart] = np.eye(K, D)[data.targets[parts.apart]] * 40
+    embeddings = {0: data.embeddings, 1: make(noise=1.0).embeddings, 2: leaky}
+    trained = decide(data, parts, embeddings, 2, (1, 1), TrainOptions())[1]
+    alone = train(replace(data, embeddings=embeddings[1], seen=parts.learn))
+    assert trained is not None
+    assert np.array_equal(trained.heldout()[1], alone.heldout()[1])
+    rows = trained.heldout()[0]
+    assert np.array_equal(trained.oof_decided.rows(rows).given, alone.oof_decided.rows(rows).given)

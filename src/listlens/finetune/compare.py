@@ -152,7 +152,9 @@ def decide(
 
     Returns:
         The comparison, of heads fitted without the photos of test; and the head of the best round,
-        with test held out as ever, or None where the frozen network stays.
+        with test held out as ever, or None where the frozen network stays. Its out-of-fold answers
+        for a half are by the round that the other half chose: the best round was chosen on them,
+        and would tell of them more than it can do.
     """
 
     def fitted(keep: NDArray[np.bool_], turn: int) -> Trained:
@@ -165,7 +167,19 @@ def decide(
     found = compare(data.rows(rows), parts.rows(rows), heads[0], of_halves)
     if not found.chosen:
         return found, None
-    return found, heads[best] if rows.all() else fitted(np.ones_like(rows), best)
+    if not rows.all():
+        heads = {turn: fitted(np.ones_like(rows), turn) for turn in {best, *best_by_half}}
+    return found, _crossed(parts, heads[best], [heads[turn] for turn in best_by_half])
+
+
+def _crossed(parts: Parts, best: Trained, of_halves: Sequence[Trained]) -> Trained:
+    """The best head, with out-of-fold answers for each half by the round that the other chose."""
+    probs, decided = best.oof_probs, best.oof_decided
+    for half, chosen in enumerate(of_halves):
+        other = parts.halves == 1 - half
+        probs = np.where(other[:, None], chosen.oof_probs, probs)
+        decided = chosen.oof_decided.where(other, decided)
+    return replace(best, oof_probs=probs, oof_decided=decided)
 
 
 def compare(
