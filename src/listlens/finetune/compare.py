@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from listlens.core.errors import TrainingError
-from listlens.core.types import Kind
+from listlens.core.types import Estimate, Kind
 from listlens.learn.candidates import TrainOptions
 from listlens.learn.dataset import TrainingSet
 from listlens.learn.objectives import Targets
 from listlens.learn.recipe import Trained, encoded, train
 from listlens.learn.split import grouped_folds, label_matrix
-from listlens.metrics.intervals import Bootstrap
+from listlens.metrics.intervals import Bootstrap, divide
+from listlens.metrics.paired import difference
 
 APART = 5
 """One fold of this many stays apart, where no val split was given."""
@@ -85,15 +86,6 @@ def part(data: TrainingSet, seed: int = 0) -> Parts:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Tuned less frozen, with the 95 % interval of paired draws of listings."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Comparison:
     """What the photos apart say.
 
@@ -105,8 +97,8 @@ class Comparison:
         metric: name of `frozen` and `tuned`.
         frozen: share of right answers by the head on frozen embeddings.
         tuned: the same on fine-tuned ones.
-        gain: of the metric.
-        loss_gain: of the loss: below 0 is better.
+        gain: of the metric, tuned less frozen, with the interval of paired draws of listings.
+        loss_gain: of the loss, alike: below 0 is better.
     """
 
     chosen: bool
@@ -116,8 +108,8 @@ class Comparison:
     metric: str
     frozen: float
     tuned: float
-    gain: Difference
-    loss_gain: Difference
+    gain: Estimate
+    loss_gain: Estimate
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -209,18 +201,20 @@ def compare(
     lost = [loss_of(p, wanted) * weight for p in heads]
     right = [right_of(p, wanted) * (weight > 0) for p in heads]
     known = (weight > 0).sum(axis=1).astype(np.float64)
-    loss_gain = paired(draws, (lost[1] - lost[0]).sum(axis=1), weight.sum(axis=1))
-    gain = paired(draws, (right[1] - right[0]).sum(axis=1), known)
-    before, after = (float(r.sum() / max(known.sum(), 1.0)) for r in right)
+    before, after = (_mean(draws, r.sum(axis=1), known) for r in right)
+    gain = difference(before, after, len(rows))
+    losses = [_mean(draws, loss.sum(axis=1), weight.sum(axis=1)) for loss in lost]
+    loss_gain = difference(losses[0], losses[1], len(rows))
+    assert gain is not None and loss_gain is not None, "the photos apart are labelled"
     chosen = loss_gain.high < 0 and gain.value >= 0
     return Comparison(
         chosen,
-        _reason(chosen, loss_gain, gain),
+        _reason(chosen, loss_gain),
         len(rows),
         draws.n_groups,
         METRICS[data.kind],
-        before,
-        after,
+        before[0],
+        after[0],
         gain,
         loss_gain,
     )
@@ -235,14 +229,12 @@ def with_learnt(data: TrainingSet, classes: Sequence[str]) -> TrainingSet:
     return with_classes(replace(data, seen=None), tuple(classes))
 
 
-def paired(
-    draws: Bootstrap, difference: NDArray[np.float64], weight: NDArray[np.float64]
-) -> Difference:
-    """Mean difference over rows `(n,)`, and its percentile interval over draws of listings."""
-    value = float(difference.sum() / max(weight.sum(), TINY))
-    totals = draws.totals(np.column_stack([difference, weight]))
-    low, high = np.percentile(totals[:, 0] / np.maximum(totals[:, 1], TINY), [2.5, 97.5])
-    return Difference(value, float(low), float(high))
+def _mean(
+    draws: Bootstrap, amounts: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """Amounts `(n,)` per weight: of all rows, and in each draw."""
+    totals = draws.totals(np.column_stack([amounts, weight]))
+    return float(amounts.sum() / weight.sum()), divide(totals[:, 0], totals[:, 1])
 
 
 def loss_of(probs: NDArray[np.float64], targets: Targets) -> NDArray[np.float64]:
@@ -275,7 +267,7 @@ def right_of(probs: NDArray[np.float64], targets: Targets) -> NDArray[np.float64
     return np.asarray(np.take_along_axis(targets.yes, best, axis=1) > 0, np.float64)
 
 
-def _reason(chosen: bool, loss: Difference, gain: Difference) -> str:
+def _reason(chosen: bool, loss: Estimate) -> str:
     interval = f"{loss.value:+.3f}, 95 % interval {loss.low:+.3f} to {loss.high:+.3f}"
     if chosen:
         return f"its loss is lower on listings that it never saw ({interval})"
