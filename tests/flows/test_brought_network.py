@@ -197,3 +197,17 @@ def test_it_is_judged_again_by_its_own_embeddings_and_reported(
     assert 'id="fine-tuning"' in html
     assert "0.1 MB in the model" in html
     assert cli("export", home / "answers.csv", "-p", home).code == 0
+
+
+def test_photos_that_its_network_cannot_see_any_more_are_named(
+    new_shop: Callable[..., Any], tmp_path: Path, cli: Cli
+) -> None:
+    shop, home = new_shop(tmp_path / "shop"), tmp_path / "home"
+    listlens.auto(shop.photos, shop.labels, out=home)
+    bring(home, tmp_path)
+    lost = next(iter(shop.classes))
+    (shop.photos / lost).unlink()
+    ran = cli("evaluate", "label", "-p", home, "--json")
+    assert ran.code == 0, ran.err
+    (check,) = [c for c in ran.json["checks"] if c["name"] == "photos_left_out"]
+    assert check["items"] == [lost]

@@ -72,17 +72,40 @@ def part(data: TrainingSet, seed: int = 0) -> Parts:
         apart[usable] = grouped_folds(labels[usable], data.groups[usable], APART, seed) == 0
     elsewhere = np.isin(data.groups, data.groups[apart | (data.given_split == "test")])
     learn = usable & ~apart & ~elsewhere
-    few = min(len(np.unique(data.groups[rows])) for rows in (learn, apart)) < LEAST_GROUPS
-    if few or apart.sum() < LEAST_PHOTOS:
-        raise TrainingError(
-            f"{int(usable.sum())} labelled photos of {len(np.unique(data.groups[usable]))} "
-            f"listings are too few to fine-tune on: {LEAST_PHOTOS} photos of {LEAST_GROUPS} other "
-            "listings must stay apart to decide whether it helped. Label more photos, or train "
-            "without --finetune."
-        )
+    require_enough(data, usable, learn, apart)
     halves = np.full(len(usable), -1, np.int64)
     halves[apart] = grouped_folds(labels[apart], data.groups[apart], 2, seed)
     return Parts(learn, apart, halves)
+
+
+def require_enough(
+    data: TrainingSet,
+    usable: NDArray[np.bool_],
+    learn: NDArray[np.bool_],
+    apart: NDArray[np.bool_],
+    n_lost: int = 0,
+) -> None:
+    """Raise TrainingError where there are too few photos to learn from, or to decide by.
+
+    Args:
+        data: whose groups.
+        usable: `(n,)` bool, labelled photos outside test.
+        learn: those to learn from.
+        apart: those that stay apart.
+        n_lost: photos that could not be read, for the message.
+    """
+    few = min(len(np.unique(data.groups[rows])) for rows in (learn, apart)) < LEAST_GROUPS
+    if not few and apart.sum() >= LEAST_PHOTOS:
+        return
+    lost = (
+        f" ({n_lost} more have lost their file: bring it back, or ingest again)" if n_lost else ""
+    )
+    raise TrainingError(
+        f"{int(usable.sum())} labelled photos of {len(np.unique(data.groups[usable]))} "
+        f"listings are too few to fine-tune on{lost}: {LEAST_PHOTOS} photos of {LEAST_GROUPS} "
+        "other listings must stay apart to decide whether it helped. Label more photos, or train "
+        "without --finetune."
+    )
 
 
 @dataclass(frozen=True)

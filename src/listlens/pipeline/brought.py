@@ -15,6 +15,7 @@ from listlens.backbones.engine import EngineBackbone
 from listlens.backbones.own_onnx import read_own_onnx
 from listlens.core.errors import ModelError, TrainingError
 from listlens.images.decode import Limits
+from listlens.pipeline.checks import photos_left_out
 from listlens.pipeline.contents import CHUNK_FILES, batched, embed_all, load_files, worker_pool
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def examples_in(
     """Return the examples that a model's backbone can embed, and their embeddings `(n, d)`.
 
     Photos of a brought network are embedded now where they were not yet, and kept in the store.
-    Those whose file is gone are left out.
+    Those whose file is gone are left out, which is among the findings.
 
     Raises:
         TrainingError: none is left.
@@ -111,7 +112,8 @@ def examples_in(
             f"none of the {len(ids)} labelled photos can be embedded by the network of this model: "
             "their files are gone. Bring them back, or train again."
         )
-    left = examples.rows(keep)
+    lost = photos_left_out(np.array(examples.data.names)[~keep].tolist())
+    left = replace(examples.rows(keep), checks=[*examples.checks, *lost])
     there = [content_id for content_id in ids if content_id not in absent]
     return left, store.vectors.get(backbone.space, there)
 

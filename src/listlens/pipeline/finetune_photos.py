@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from listlens.finetune.augment import MARGIN
-from listlens.finetune.compare import Parts, part
+from listlens.finetune.compare import Parts, part, require_enough
 from listlens.images.decode import Limits
 from listlens.pipeline.contents import CHUNK_FILES, batched, embed_all, load_files, worker_pool
 
@@ -30,12 +30,14 @@ class Ready:
         parts: of them.
         learn: `(n_learn, p, p, 3)` uint8, `MARGIN` times the network's input, in a file.
         apart: `(n_apart, s, s, 3)` uint8, the network's input.
+        lost: ids of photos whose file is gone or changed; they are not among the examples.
     """
 
     examples: Examples
     parts: Parts
     learn: NDArray[np.uint8]
     apart: NDArray[np.uint8]
+    lost: tuple[str, ...]
 
 
 def read_photos(examples: Examples, way: Preprocessing, seed: int, file: IO[bytes]) -> Ready:
@@ -48,7 +50,7 @@ def read_photos(examples: Examples, way: Preprocessing, seed: int, file: IO[byte
         file: where the larger photos go, since there may be more than memory holds.
 
     Raises:
-        TrainingError: too few labelled photos.
+        TrainingError: too few labelled photos, or too few of those whose file is there.
     """
     parts = part(examples.data, seed)
     larger = replace(way, size_px=round(MARGIN * way.size_px))
@@ -62,7 +64,11 @@ def read_photos(examples: Examples, way: Preprocessing, seed: int, file: IO[byte
     for rows, pixels in _loaded(examples, parts.apart, way):
         apart.append(pixels)
         there[rows] = True
-    return Ready(examples.rows(there), parts.rows(there), learn[:at], np.concatenate(apart))
+    data, usable = examples.data, parts.learn | parts.apart
+    if not there.all():
+        require_enough(data, usable & there, parts.learn & there, parts.apart & there, sum(~there))
+    lost = tuple(data.names[i] for i in np.flatnonzero(~there).tolist())
+    return Ready(examples.rows(there), parts.rows(there), learn[:at], np.concatenate(apart), lost)
 
 
 def embed_examples(examples: Examples, backbone: Backbone) -> NDArray[np.float32]:

@@ -29,6 +29,7 @@ from listlens.learn.heads import fit
 from listlens.learn.learner import logistic_part
 from listlens.learn.model import BACKBONE
 from listlens.learn.recipe import encoded
+from listlens.pipeline.checks import photos_left_out
 from listlens.pipeline.finetune_photos import Ready, embed_examples, read_photos
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from listlens.learn.heads import Head
     from listlens.learn.objectives import Targets
     from listlens.learn.recipe import Trained
+    from listlens.pipeline.checks import Check
     from listlens.pipeline.dataset import Examples
 
 DEFAULT_SECONDS = 240.0
@@ -72,10 +74,12 @@ class FineTuned:
     Args:
         report: JSON-able: whether it was chosen, why, by how much, and at what cost.
         winner: None where the frozen head stays.
+        checks: photos that it had to do without.
     """
 
     report: dict[str, Any] = field(default_factory=dict)
     winner: Winner | None = None
+    checks: tuple[Check, ...] = ()
 
 
 def checked_seconds(wanted: bool | float) -> float | None:
@@ -141,9 +145,9 @@ def fine_tune_task(
         graph, tuned = _tune(
             ready, frozen, backbone, options, seconds, lambda p, s: say(p, 0.1 + 0.6 * s)
         )
-    report = _Report(ready, tuned, backbone, started)
+    report, checks = _Report(ready, tuned, backbone, started), photos_left_out(ready.lost)
     if tuned.best == 0:
-        return FineTuned(report.lost())
+        return FineTuned(report.lost(), checks=checks)
     say("embedding with the fine-tuned networks", 0.75)
     networks = {
         turn: backbone.with_network(_written(graph, values, backbone.network, folder / f"{turn}"))
@@ -155,15 +159,18 @@ def fine_tune_task(
     say("comparing with the frozen head", 0.9)
     keep: NDArray[np.bool_] = np.isfinite([v[:, 0] for v in vectors.values()]).min(axis=0)
     left, parts = ready.examples.rows(keep), ready.parts.rows(keep)
+    gone = np.array(ready.examples.data.names)[~keep].tolist()
+    checks = photos_left_out([*ready.lost, *gone])
     vectors = {turn: v[keep] for turn, v in vectors.items()}
     best = tuned.best
     found, trained = decide(left.data, parts, vectors, best, tuned.best_by_half, options)
     told = report.compared(found, networks[best])
     if trained is None:
-        return FineTuned(told)
+        return FineTuned(told, checks=checks)
     data = replace(left.data, embeddings=vectors[best], seen=parts.learn)
     path = folder / f"{best}" / BACKBONE
-    return FineTuned(told, Winner(replace(left, data=data), trained, networks[best], path))
+    winner = Winner(replace(left, data=data), trained, networks[best], path)
+    return FineTuned(told, winner, checks)
 
 
 def _tune(

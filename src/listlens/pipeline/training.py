@@ -182,6 +182,7 @@ def _learn(
         seconds=finetune_s,
         say=lambda phrase, share: progress(phrase, round(10 + share * 50), 100),
     )
+    learnt = replace(learnt, checks=[*checks, *tuned.checks])
     if tuned.winner is None:
         return replace(learnt, tuned=tuned)
     return _won(store, learnt, tuned, tuned.winner)
