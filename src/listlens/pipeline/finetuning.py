@@ -21,7 +21,7 @@ from listlens.backbones.engine import EngineBackbone
 from listlens.backbones.network import Network
 from listlens.backbones.own_onnx import read_own_onnx
 from listlens.backbones.registry import usable_cores
-from listlens.core.errors import InputError, MissingExtraError
+from listlens.core.errors import InputError, MissingExtraError, ModelError
 from listlens.finetune.augment import Augmentation
 from listlens.finetune.compare import Comparison, decide, with_learnt
 from listlens.learn.candidates import TrainOptions, mix_of, weighted
@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 
 DEFAULT_SECONDS = 240.0
 """Time for the training itself; reading, embedding again and comparing come on top."""
+
+TOLERANCE = 0.01
+"""How far PyTorch's embedding may be from the engine's in float32, as a share of the largest value:
+rounding makes 0.0005 of that, and an operator that is understood otherwise usually far more."""
 
 Say = Callable[[str, float], None]
 
@@ -132,7 +136,8 @@ def fine_tune_task(
     Raises:
         MissingExtraError: PyTorch is not installed.
         TrainingError: too few labelled photos.
-        ModelError: the network has an operator that cannot be trained.
+        ModelError: the network has an operator that cannot be trained, or that PyTorch
+            understands otherwise.
         InputError: the backbone is none of our engines'.
     """
     require_torch()
@@ -188,6 +193,7 @@ def _tune(
     network, parts, data = backbone.network, ready.parts, ready.examples.data
     size_px = network.preprocessing.size_px
     graph = TrainableGraph(network.graph, network.image, network.embedding, size_px)
+    require_same(graph, backbone, ready.apart[:1])
     targets = encoded(with_learnt(data, frozen.classes))[0]
     start, wanted = _start(ready, frozen, targets, options)
     material = Material(
@@ -200,6 +206,25 @@ def _tune(
     )
     how = FineTuneOptions(seconds=seconds, seed=options.seed, n_threads=usable_cores())
     return graph, fine_tune(graph, _frozen_part(graph, backbone), start, material, how, say)
+
+
+def require_same(graph: TrainableGraph, backbone: EngineBackbone, photo: NDArray[np.uint8]) -> None:
+    """Raise ModelError where PyTorch makes something else of a photo `(1, s, s, 3)` than ONNX."""
+    import torch
+
+    exact = backbone.exact()
+    expected = exact.embed(photo).astype(np.float32)
+    with torch.no_grad():
+        found = graph.forward(torch.from_numpy(_frozen_part(graph, exact)(photo))).numpy()
+    largest = float(np.abs(expected).max())
+    apart = float(np.abs(found - expected).max()) / max(largest, 1e-12)
+    if not apart <= TOLERANCE:
+        raise ModelError(
+            f"this backbone cannot be fine-tuned: PyTorch makes another embedding of a photo than "
+            f"the engine, by {apart:.1%} of its largest value (allowed: {TOLERANCE:.0%}), so an "
+            "operator of its graph means something else there. Train without --finetune, or take "
+            "another backbone."
+        )
 
 
 def _start(
