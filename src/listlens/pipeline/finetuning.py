@@ -24,7 +24,7 @@ from listlens.backbones.registry import usable_cores
 from listlens.core.errors import InputError, MissingExtraError, ModelError
 from listlens.finetune.augment import Augmentation
 from listlens.finetune.compare import Comparison, decide, with_learnt
-from listlens.learn.candidates import TrainOptions, mix_of, weighted
+from listlens.learn.candidates import TrainOptions, mix_of, strengths_for, weighted
 from listlens.learn.heads import fit
 from listlens.learn.learner import logistic_part
 from listlens.learn.model import BACKBONE
@@ -234,7 +234,7 @@ def _start(
     told, rows = frozen.selection, np.flatnonzero(ready.parts.learn)
     chosen = logistic_part(told)
     wanted = weighted(targets.rows(rows), chosen)
-    way = chosen.path(options.strengths)
+    way = chosen.path(strengths_for(targets.kind, options))
     mix = mix_of(ready.examples.data.kind, frozen.classes, chosen)
     return fit(ready.examples.data.embeddings[rows], wanted, way, mix), wanted
 
