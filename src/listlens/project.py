@@ -288,7 +288,7 @@ class Project:
         reports = self.root / "reports" / folder_name(found)
         return train_task(
             self.store, self.root, found, self.backbone, reports=reports, target=target, seed=seed,
-            force=force, pdf=pdf, finetune=finetune, progress=progress,
+            force=force, pdf=pdf, finetune=finetune, limits=self.limits, progress=progress,
         )  # fmt: skip
 
     def evaluate(self, task: str, **how: Any) -> TrainResult:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from listlens.core.errors import TrainingError
 from listlens.core.types import Preprocessing
+from listlens.images.decode import Limits
 from listlens.learn.dataset import TrainingSet
 from listlens.pipeline.dataset import Examples
 from listlens.pipeline.finetune_photos import Ready, read_photos
@@ -47,7 +48,7 @@ def examples(tmp_path: Path) -> Examples:
 
 def read(examples: Examples) -> Ready:
     with tempfile.TemporaryFile() as file:
-        return read_photos(examples, Preprocessing(SIZE), 0, file)
+        return read_photos(examples, Preprocessing(SIZE), 0, file, Limits())
 
 
 def test_every_photo_is_there_once_with_its_own_pixels(examples: Examples) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -81,7 +82,7 @@ def bring(home: Path, folder: Path, *, learnt_from: slice = slice(0)) -> None:
         examples = build_examples(project.store, task, project.backbone.space)
         groups = examples.data.groups
         seen = np.isin(groups, np.unique(groups)[learnt_from])
-        embeddings = embed_examples(examples, backbone)
+        embeddings = embed_examples(examples, backbone, project.limits)
         data = replace(examples.data, embeddings=embeddings, seen=seen if seen.any() else None)
         examples = replace(examples, data=data)
         learnt = train(data)
@@ -211,3 +212,15 @@ def test_photos_that_its_network_cannot_see_any_more_are_named(
     assert ran.code == 0, ran.err
     (check,) = [c for c in ran.json["checks"] if c["name"] == "photos_left_out"]
     assert check["items"] == [lost]
+
+
+def test_its_photos_are_read_within_the_projects_limits(
+    won: Path, tmp_path: Path, cli: Cli
+) -> None:
+    home = Path(shutil.copytree(won, tmp_path / "home"))
+    settings = (home / "listlens.toml").read_text(encoding="utf-8")
+    narrow = re.sub(r"max_bytes = .*", "max_bytes = 100", settings)
+    (home / "listlens.toml").write_text(narrow, encoding="utf-8")
+    ran = cli("evaluate", "label", "-p", home)
+    assert ran.code != 0
+    assert "none of the 36 labelled photos can be embedded" in ran.err

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from listlens.core.ports import Backbone
     from listlens.finetune.graph import TrainableGraph
     from listlens.finetune.loop import Tuned
+    from listlens.images.decode import Limits
     from listlens.learn.heads import Head
     from listlens.learn.objectives import Targets
     from listlens.learn.recipe import Trained
@@ -118,6 +119,7 @@ def fine_tune_task(
     backbone: Backbone,
     folder: Path,
     options: TrainOptions,
+    limits: Limits,
     *,
     seconds: float = DEFAULT_SECONDS,
     say: Say = lambda phrase, share: None,
@@ -130,6 +132,7 @@ def fine_tune_task(
         backbone: the project's.
         folder: an existing one, for the network's files.
         options: as of the frozen training.
+        limits: bounds for the photos, which are read again.
         seconds: for the training itself.
         say: called with a phrase and the share done in [0, 1].
 
@@ -146,7 +149,7 @@ def fine_tune_task(
     started = time.monotonic()
     say("reading photos for fine-tuning", 0.0)
     with tempfile.TemporaryFile() as file:
-        ready = read_photos(examples, backbone.preprocessing, options.seed, file)
+        ready = read_photos(examples, backbone.preprocessing, options.seed, file, limits)
         graph, tuned = _tune(
             ready, frozen, backbone, options, seconds, lambda p, s: say(p, 0.1 + 0.6 * s)
         )
@@ -160,7 +163,7 @@ def fine_tune_task(
         if turn > 0
     }
     vectors = {0: ready.examples.data.embeddings}  # before the first round it is the frozen one
-    vectors |= {turn: embed_examples(ready.examples, n) for turn, n in networks.items()}
+    vectors |= {turn: embed_examples(ready.examples, n, limits) for turn, n in networks.items()}
     say("comparing with the frozen head", 0.9)
     keep: NDArray[np.bool_] = np.isfinite([v[:, 0] for v in vectors.values()]).min(axis=0)
     left, parts = ready.examples.rows(keep), ready.parts.rows(keep)

@@ -15,6 +15,7 @@ import numpy as np
 from listlens._version import __version__
 from listlens.core.errors import TrainingError
 from listlens.evaluate.pdf import require_typst
+from listlens.images.decode import Limits
 from listlens.learn.candidates import TrainOptions
 from listlens.learn.model import folder_hash
 from listlens.learn.recipe import RECIPE, Trained, train
@@ -59,6 +60,7 @@ def train_task(
     pdf: bool = False,
     finetune: bool | float = False,
     earlier_checks: Sequence[Check] = (),
+    limits: Limits | None = None,
     progress: StepProgress = lambda step, done, total: None,
 ) -> TrainResult:
     """Learn a task; equal examples and options give back the model that is there.
@@ -75,6 +77,7 @@ def train_task(
         pdf: write the report as PDF too.
         finetune: try fine-tuning; a number is the time for its training, in seconds.
         earlier_checks: findings of the label import, reported with the others.
+        limits: bounds for the photos, where they are read again.
         progress: called with the step, per cent done and 100.
 
     Raises:
@@ -84,7 +87,7 @@ def train_task(
     """
     if pdf:
         require_typst()
-    finetune_s = checked_seconds(finetune)
+    finetune_s, limits = checked_seconds(finetune), limits or Limits()
     started = time.monotonic()
     progress("checking labels", 0, 100)
     reports.mkdir(parents=True, exist_ok=True)
@@ -94,12 +97,16 @@ def train_task(
     config = _config(target, seed, finetune_s)
     kept = None if force else _unchanged(store, root, task, examples.fingerprint, config)
     if kept is not None:
-        result = _kept(store, root, task, backbone, reports, kept, examples, earlier_checks, pdf)
+        result = _kept(
+            store, root, task, backbone, reports, kept, examples, earlier_checks, limits, pdf
+        )
         return replace(result, reused=True, seconds=time.monotonic() - started)
     run_id = store.models.record_run(task.task_id, config, examples.fingerprint, seed)
     options, aside = TrainOptions(seed=seed, target=target), tempfile.TemporaryDirectory()
     try:
-        learnt = _learn(store, examples, backbone, options, finetune_s, aside.name, progress)
+        learnt = _learn(
+            store, examples, backbone, options, finetune_s, aside.name, limits, progress
+        )
         checks = [*before, *learnt.checks]
         write_checks(reports / "checks.jsonl", checks)
         examples, trained, heldout = learnt.examples, learnt.trained, learnt.heldout
@@ -112,8 +119,9 @@ def train_task(
         record = save_model(store, root, task, model, heldout, learnt.backbone, run_id)
         progress("writing the report", 85, 100)
         files = write_task_report(
-            store, examples, judged, heldout, model, record, learnt.backbone, checks, reports, pdf
-        )
+            store, examples, judged, heldout, model, record, learnt.backbone, checks, reports,
+            limits, pdf,
+        )  # fmt: skip
     except BaseException as error:
         store.models.finish_run(run_id, "failed", {"error": str(error)})
         raise
@@ -158,6 +166,7 @@ def _learn(
     options: TrainOptions,
     finetune_s: float | None,
     aside: str,
+    limits: Limits,
     progress: StepProgress,
 ) -> _Learnt:
     """Fit the head, and where it is wanted try to beat it by fine-tuning."""
@@ -179,6 +188,7 @@ def _learn(
         backbone,
         Path(aside),
         options,
+        limits,
         seconds=finetune_s,
         say=lambda phrase, share: progress(phrase, round(10 + share * 50), 100),
     )
@@ -248,6 +258,7 @@ def _kept(
     record: ModelView,
     examples: Examples,
     earlier: Sequence[Check],
+    limits: Limits,
     pdf: bool,
 ) -> TrainResult:
     """What the training of this model gave; its report is written where it is not there."""
@@ -258,8 +269,9 @@ def _kept(
         del files["report as PDF"]
     if not _is_report_of(record, examples, checks, [Path(file) for file in files.values()]):
         return evaluate_task(
-            store, root, task, backbone, reports=reports, pdf=pdf, earlier_checks=earlier
-        )
+            store, root, task, backbone, reports=reports, pdf=pdf, earlier_checks=earlier,
+            limits=limits,
+        )  # fmt: skip
     write_checks(reports / "checks.jsonl", checks)
     files["model"] = str(root / record.folder)
     return TrainResult(task.name, task.kind, record.version, outcome["summary"], checks, files)
