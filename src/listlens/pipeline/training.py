@@ -199,7 +199,11 @@ def _learn(
 
 
 def _won(store: Store, frozen: _Learnt, tuned: FineTuned, winner: Winner) -> _Learnt:
-    """The fine-tuned network's training; its embeddings are kept in the store."""
+    """The fine-tuned network's training; its embeddings are kept in the store.
+
+    It has no learning curve: the frozen network's says nothing of it, and its own would take a
+    fine-tuning for every point.
+    """
     pks = [p.photo.photo_pk for p in winner.examples.photos]
     ids = [p.photo.content_id or 0 for p in winner.examples.photos]
     first = list({content_id: i for i, content_id in enumerate(ids)}.values())
@@ -212,6 +216,7 @@ def _won(store: Store, frozen: _Learnt, tuned: FineTuned, winner: Winner) -> _Le
         trained=winner.trained,
         backbone=winner.backbone,
         heldout=heldout,
+        curve=None,
         tuned=tuned,
     )
 
