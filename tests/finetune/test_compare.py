@@ -54,6 +54,20 @@ def test_no_listing_is_in_two_parts_and_none_of_test_in_any(split: bool) -> None
         assert np.array_equal(parts.apart, data.given_split == "val")
 
 
+@pytest.mark.parametrize("split", [False, True], ids=["no split", "own split"])
+def test_of_very_many_photos_only_so_many_stay_apart(
+    split: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are held in memory; the rest of a val split of one's own is not learnt from either."""
+    monkeypatch.setattr("listlens.finetune.compare.MOST_APART", 50)
+    data = make(split=split)
+    parts = part(data)
+    assert 40 <= parts.apart.sum() <= 55
+    assert parts.learn.sum() == (240 if split else 400 - parts.apart.sum())
+    assert not set(data.groups[parts.apart]) & set(data.groups[parts.learn])
+    assert not (parts.learn & (data.given_split == "val")).any()
+
+
 def test_photos_that_share_a_picture_with_test_are_not_learnt_from() -> None:
     data = make(split=True)
     groups = data.groups.copy()

@@ -9,6 +9,7 @@ are compared are fitted without them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -30,6 +31,9 @@ APART = 5
 """One fold of this many stays apart, where no val split was given."""
 LEAST_PHOTOS = 40
 """Photos apart at least: a 95 % interval of fewer is too wide for any likely difference."""
+MOST_APART = 2000
+"""Photos apart at most, about: their pixels and what stands at the cut stay in memory (240 KB a
+photo on the network that comes with listlens), and a share is known to 2 of 100 by then."""
 LEAST_GROUPS = 8
 """Listings or duplicate groups at least, apart and to learn from."""
 
@@ -58,20 +62,25 @@ class Parts:
 def part(data: TrainingSet, seed: int = 0) -> Parts:
     """Part the labelled photos outside test.
 
-    A given val split is what stays apart, where it is large enough. Photos to learn from whose
-    listing or picture is in val or test too are left out.
+    A given val split is what stays apart, where it is large enough; of a very large one only a
+    part, and the rest is not learnt from either. Photos to learn from whose listing or picture is
+    in val or test too are left out.
 
     Raises:
         TrainingError: too few photos for both parts.
     """
     usable = data.labelled & (data.given_split != "test")
     labels = label_matrix(data)
-    apart = usable & (data.given_split == "val")
-    if apart.sum() < LEAST_PHOTOS:
-        apart = np.zeros(len(usable), np.bool_)
-        apart[usable] = grouped_folds(labels[usable], data.groups[usable], APART, seed) == 0
-    elsewhere = np.isin(data.groups, data.groups[apart | (data.given_split == "test")])
-    learn = usable & ~apart & ~elsewhere
+    given = usable & (data.given_split == "val")
+    own = given.sum() >= LEAST_PHOTOS
+    among, least = (given, 1) if own else (usable, APART)
+    n_folds = max(least, math.ceil(among.sum() / MOST_APART))
+    apart = among.copy()
+    if n_folds > 1:
+        apart[among] = grouped_folds(labels[among], data.groups[among], n_folds, seed) == 0
+    held = given if own else apart
+    elsewhere = np.isin(data.groups, data.groups[held | (data.given_split == "test")])
+    learn = usable & ~held & ~elsewhere
     require_enough(data, usable, learn, apart)
     halves = np.full(len(usable), -1, np.int64)
     halves[apart] = grouped_folds(labels[apart], data.groups[apart], 2, seed)

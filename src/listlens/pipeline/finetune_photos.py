@@ -63,15 +63,16 @@ def read_photos(
     for rows, pixels in _loaded(examples, parts.learn, larger, limits):
         learn[at : at + len(rows)] = pixels
         there[rows], at = True, at + len(rows)
-    apart = [np.empty((0, way.size_px, way.size_px, 3), np.uint8)]
+    apart = np.empty((int(parts.apart.sum()), way.size_px, way.size_px, 3), np.uint8)
+    n_learn, at = at, 0
     for rows, pixels in _loaded(examples, parts.apart, way, limits):
-        apart.append(pixels)
-        there[rows] = True
+        apart[at : at + len(rows)] = pixels
+        there[rows], at = True, at + len(rows)
     data, usable = examples.data, parts.learn | parts.apart
     if not there.all():
         require_enough(data, usable & there, parts.learn & there, parts.apart & there, sum(~there))
     lost = tuple(data.names[i] for i in np.flatnonzero(~there).tolist())
-    return Ready(examples.rows(there), parts.rows(there), learn[:at], np.concatenate(apart), lost)
+    return Ready(examples.rows(there), parts.rows(there), learn[:n_learn], apart[:at], lost)
 
 
 def embed_examples(examples: Examples, backbone: Backbone, limits: Limits) -> NDArray[np.float32]:
