@@ -72,7 +72,7 @@ class Options:
     dropout: float = 0.25
     epochs: int = 70
     n_networks: int = 3
-    """Of other seeds; averaged into one wide network."""
+    """Of other seeds, averaged."""
     rate: float = 2e-3
     decay: float = 1e-3
     views: int = 12
@@ -137,7 +137,7 @@ def train(rows: dict[str, np.ndarray], keep: np.ndarray, options: Options, seed:
         mean.astype(np.float32),
         scale.astype(np.float32),
         *(
-            array(t)
+            array(t)[None]
             for t in (project.weight, hidden.weight, hidden.bias, output.weight, output.bias)
         ),
         noticed=np.full(len(FAMILIES), np.inf, np.float32),
@@ -145,21 +145,13 @@ def train(rows: dict[str, np.ndarray], keep: np.ndarray, options: Options, seed:
 
 
 def averaged(rows: dict[str, np.ndarray], keep: np.ndarray, options: Options):
-    """Train several networks; their mean before the last step is one network, as wide as all."""
-    parts = [train(rows, keep, options, seed) for seed in range(options.n_networks)]
-    p, h, n = options.n_projected, options.n_hidden, options.n_networks
-    hidden = np.zeros((n * h, n * p + parts[0].hidden.shape[1] - p), np.float32)
-    for i, part in enumerate(parts):
-        hidden[i * h : (i + 1) * h, i * p : (i + 1) * p] = part.hidden[:, :p]
-        hidden[i * h : (i + 1) * h, n * p :] = part.hidden[:, p:]
-    return replace(
-        parts[0],
-        project=np.concatenate([part.project for part in parts]),
-        hidden=hidden,
-        hidden_bias=np.concatenate([part.hidden_bias for part in parts]),
-        output=np.concatenate([part.output for part in parts], axis=1) / n,
-        output_bias=np.mean([part.output_bias for part in parts], axis=0),
-    )
+    """Train several networks, whose penalties are averaged: one may miss what another sees."""
+    return joined([train(rows, keep, options, seed) for seed in range(options.n_networks)])
+
+
+def joined(parts: list[technical.TechnicalModel]) -> technical.TechnicalModel:
+    whole = {key: np.concatenate([getattr(part, key) for part in parts]) for key in LAYERS}
+    return replace(parts[0], **whole)
 
 
 def disagreement(found, cost, wanted, spoilt, sharp: float):
@@ -258,15 +250,14 @@ def build_technical(downloads: Path, cache: Path, n_workers: int, check: bool) -
         for source in ("demo", "scikit-image", "grocery")
     }
     arrays = {key: np.asarray(getattr(model, key)) for key in ARRAYS}
-    for key in ("project", "hidden", "hidden_bias", "output", "output_bias"):
+    for key in LAYERS:
         arrays[key] = arrays[key].astype(np.float16)
     path = write_weights(technical.NAME, arrays, technical_card(options, n_photos, results, rows))
     print(f"{path}: {path.stat().st_size:,} bytes")
 
 
-ARRAYS = (
-    *("mean", "scale", "project", "hidden", "hidden_bias", "output", "output_bias", "noticed"),
-)
+LAYERS = ("project", "hidden", "hidden_bias", "output", "output_bias")
+ARRAYS = ("mean", "scale", *LAYERS, "noticed")
 
 
 def technical_card(options: Options, n_photos: dict, results: dict, rows: dict) -> dict:

@@ -114,7 +114,8 @@ def found_network(name: str, reduced_px: int) -> Network:
         return read_own_onnx(Path(name), reduced_px)
     raise InputError(
         f"no backbone {name!r}. {suggest(name, [MODEL_NAME])} "
-        "Or the path of your own file, ending in .onnx."
+        "Or the path of your own file, ending in .onnx; of a network of timm it is made by: "
+        f"listlens backbone export {name}"
     )
 
 

@@ -33,7 +33,7 @@ def last_name(path: str) -> str:
 
 def place_in_words(percentile: float) -> str:
     """Say a percentile in words, rounded down: nobody is better than all."""
-    below = int(100 * percentile)
+    below = int(100 * percentile + 1e-9)  # 100 * 0.29 is a little less than 29
     return f"better than {below}\N{NO-BREAK SPACE}%" if below else "among the lowest"
 
 

@@ -87,7 +87,8 @@ def read_job(path: Path) -> Job:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotFoundError(f"there is no configuration file {path}.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError, yaml.YAMLError, RecursionError) as error:
+        # PyYAML lets errors of int() and of dates through, such as of 2020-99-99.
         raise ConfigError(f"{path} cannot be read: {error}. It must be YAML in UTF-8.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} is no Image ATM configuration. Allowed keys: {', '.join(_TOP)}.")
@@ -193,14 +194,18 @@ def _place(
     """A folder that the whole file names, or else one of its steps; all must agree."""
     if values.get(key) is not None:
         return _path(values[key], key, problems)
-    named = {str(section[key]) for section in sections.values() if section.get(key) is not None}
+    found = [
+        _path(section[key], f"{name}.{key}", problems)
+        for name, section in sections.items()
+        if section.get(key) is not None
+    ]
+    named = {str(path) for path in found if path}
     if len(named) > 1:
         problems.append(f"{key}: the steps name different ones: {', '.join(sorted(named))}")
         return None
-    if not named:
+    if not found:
         problems.append(f"{key}: missing")
-        return None
-    return Path(named.pop())
+    return Path(named.pop()) if named else None
 
 
 def _path(value: object, key: str, problems: list[str]) -> Path | None:

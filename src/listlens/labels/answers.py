@@ -142,6 +142,8 @@ class Reading:
 
 def _number(value: Any) -> float | str | None:
     """A finite number, None where there is none, or what is wrong."""
+    if isinstance(value, (list, dict)):
+        return f"{value!r} is not a number"
     text = id_text(value)
     if not text:
         return None

@@ -15,9 +15,8 @@ from listlens.evaluate.robustness import Changed, Robustness
 from listlens.images.additions import with_banner, with_second
 from listlens.images.distortions import DISTORTIONS, distort
 from listlens.images.prepare import input_of, upright_pixels
-from listlens.learn.candidates import Candidate
 from listlens.learn.large import is_large
-from listlens.learn.learner import Joint, Learner, candidate_of
+from listlens.learn.learner import Learner, candidate_of, logistic_part
 from listlens.learn.policies import answers
 from listlens.learn.recipe import encoded
 from listlens.learn.usable import with_classes
@@ -184,7 +183,7 @@ def _fitted_again(
     """
     data = examples.data
     if not {"C", "shrinkage"} & set(model.training) or is_large(data):
-        return []  # fitted elsewhere, or in a way that is not to be had without all photos
+        return []  # fitted elsewhere, or too large to be fitted again
     if model.own_backbone is not None:
         return []  # a network that learnt has seen the photos, whatever head is put on it
     if data.kind not in ("tree", "score"):
@@ -194,9 +193,7 @@ def _fitted_again(
     wanted, answered, learnt = encoded(data)
     if learnt != classes:
         return []
-    best = candidate_of(model.training)
-    logistic = best.logistic if isinstance(best, Joint) else best
-    strengths = (logistic.strength,) if isinstance(logistic, Candidate) else ()
+    best, strengths = candidate_of(model.training), (logistic_part(model.training).strength,)
     learner = Learner(data.embeddings, wanted, answered, classes, strengths)
     groups = data.groups[rows]
     part = np.unique(groups, return_inverse=True)[1] % N_PARTS
@@ -204,11 +201,11 @@ def _fitted_again(
     judges = []
     for n in np.unique(part).tolist():
         some = np.flatnonzero(part == n)
-        inside = ~np.isin(data.groups, groups[some])
+        inside = ~np.isin(data.groups, groups[some]) & wanted.known
         fold = np.where(inside, folds, -1)
-        if len(np.unique(fold[inside & wanted.known])) < 2:
+        if len(np.unique(fold[inside])) < 2:
             return []  # too few listings are left to learn from
-        head = learner.fit(np.flatnonzero(inside & wanted.known), best, fold)
+        head = learner.fit(np.flatnonzero(inside), best, fold)
         judges.append((some, replace(model, head=head)))
     return judges
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from listlens.core.types import Task
     from listlens.evaluate.learning_curve import LearningCurve
     from listlens.pipeline.finetuning import FineTuned, Winner
+    from listlens.pipeline.judging import Judged
     from listlens.store.models import ModelView
     from listlens.store.open import Store
 
@@ -102,37 +103,32 @@ def train_task(
         )
         return replace(result, reused=True, seconds=time.monotonic() - started)
     run_id = store.models.record_run(task.task_id, config, examples.fingerprint, seed)
-    options, aside = TrainOptions(seed=seed, target=target), tempfile.TemporaryDirectory()
+    options, away = TrainOptions(seed=seed, target=target), tempfile.TemporaryDirectory()
     try:
-        learnt = _learn(
-            store, examples, backbone, options, finetune_s, aside.name, limits, progress
-        )
+        learnt = _learn(store, examples, backbone, options, finetune_s, away.name, limits, progress)
         checks = [*before, *learnt.checks]
         write_checks(reports / "checks.jsonl", checks)
-        examples, trained, heldout = learnt.examples, learnt.trained, learnt.heldout
+        examples, heldout, backbone = learnt.examples, learnt.heldout, learnt.backbone
         progress("evaluating", 60, 100)
-        judged = judge(examples, heldout, trained.classes, trained.policy, learnt.curve)
+        judged = learnt.judged()
         checks += judged.checks
         write_checks(reports / "checks.jsonl", checks)
         progress("saving the model", 80, 100)
-        model = model_of(task, examples, trained, judged, learnt.backbone, learnt.tuned)
-        record = save_model(store, root, task, model, heldout, learnt.backbone, run_id)
+        model = model_of(task, examples, learnt.trained, judged, backbone, learnt.tuned)
+        record = save_model(store, root, task, model, heldout, backbone, run_id)
         progress("writing the report", 85, 100)
         files = write_task_report(
-            store, examples, judged, heldout, model, record, learnt.backbone, checks, reports,
-            limits, pdf,
-        )  # fmt: skip
+            store, examples, judged, heldout, model, record, backbone, checks, reports, limits, pdf
+        )
     except BaseException as error:
         store.models.finish_run(run_id, "failed", {"error": str(error)})
         raise
     finally:
-        aside.cleanup()
+        away.cleanup()
     files["model"] = str(root / record.folder)
     summary = summary_of(judged, model)
     result = TrainResult(task.name, task.kind, record.version, summary, checks, files)
-    later = [asdict(check) for check in checks[len(before) :]]
-    outcome = {"version": record.version, "summary": summary, "checks": later}
-    store.models.finish_run(run_id, "done", outcome | {"curve": learnt.curve_as_dict})
+    store.models.finish_run(run_id, "done", _outcome(result, len(before), learnt.curve))
     return replace(result, seconds=time.monotonic() - started)
 
 
@@ -140,6 +136,16 @@ def _config(target: str, seed: int, finetune_s: float | None) -> dict[str, Any]:
     """What must be equal for a training to give the same again."""
     config = {"target": target, "seed": seed, "listlens": __version__, "recipe": RECIPE}
     return config if finetune_s is None else config | {"finetune_s": finetune_s}
+
+
+def _outcome(result: TrainResult, n_before: int, curve: LearningCurve | None) -> dict[str, Any]:
+    """What the run notes: also the findings that came after those of the labels."""
+    return {
+        "version": result.version,
+        "summary": result.summary,
+        "checks": [asdict(check) for check in result.checks[n_before:]],
+        "curve": curve.as_dict() if curve else None,
+    }
 
 
 @dataclass(frozen=True)
@@ -154,9 +160,10 @@ class _Learnt:
     checks: list[Check]
     tuned: FineTuned | None = None
 
-    @property
-    def curve_as_dict(self) -> dict[str, Any] | None:
-        return self.curve.as_dict() if self.curve else None
+    def judged(self) -> Judged:
+        """Scored on what was held out."""
+        classes, policy = self.trained.classes, self.trained.policy
+        return judge(self.examples, self.heldout, classes, policy, self.curve)
 
 
 def _learn(

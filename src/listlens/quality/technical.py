@@ -59,14 +59,15 @@ def features(
 
 @dataclass(frozen=True)
 class TechnicalModel:
-    """The network: project the embedding, one hidden layer, a penalty a family.
+    """Networks of one shape, whose penalties are averaged: project the embedding, one hidden layer,
+    a penalty a family.
 
     Args:
         families: `(k,)` in plain words.
         mean, scale: `(d,)` of the training photos' features.
-        project: `(p, 1280)`: the part of the embedding that counts.
-        hidden: `(h, p + d - 1280)`; hidden_bias: `(h,)`.
-        output: `(k, h)`; output_bias: `(k,)`.
+        project: `(m, p, 1280)`: the part of the embedding that counts, by network.
+        hidden: `(m, h, p + d - 1280)`; hidden_bias: `(m, h)`.
+        output: `(m, k, h)`; output_bias: `(m, k)`.
         noticed: `(k,)`: from which penalty on a family is named as a reason.
     """
 
@@ -87,11 +88,13 @@ class TechnicalModel:
         """
         x = (photo.astype(np.float64) - self.mean) / self.scale
         x = np.clip(x, -MOST_DEVIATIONS, MOST_DEVIATIONS)
-        n_embedding = self.project.shape[1]
-        seen = np.concatenate([self.project @ x[:n_embedding], x[n_embedding:]])
-        hidden = np.maximum(self.hidden @ seen + self.hidden_bias, 0)
-        found = np.logaddexp(0, self.output @ hidden + self.output_bias)
-        return np.asarray(found, np.float32)
+        n_embedding = self.project.shape[-1]
+        found = np.zeros(len(self.families))
+        for i, project in enumerate(self.project):
+            seen = np.concatenate([project @ x[:n_embedding], x[n_embedding:]])
+            hidden = np.maximum(self.hidden[i] @ seen + self.hidden_bias[i], 0)
+            found += np.logaddexp(0, self.output[i] @ hidden + self.output_bias[i])
+        return np.asarray(found / len(self.project), np.float32)
 
     def reasons(self, penalties: Floats) -> list[str]:
         """Name the families that lower the score noticeably, the worst first."""
