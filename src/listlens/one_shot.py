@@ -239,6 +239,7 @@ def _learn(
         seed=seed,
         pdf=pdf,
         earlier_checks=imported.checks(),
+        limits=project.limits,
         progress=progress,
     )
 

@@ -290,7 +290,8 @@ class Project(Finding):
         reports = self.root / "reports" / folder_name(found)
         return train_task(
             self.store, self.root, found, self.backbone, reports=reports, target=target, seed=seed,
-            force=force, pdf=pdf, finetune=finetune, budget_s=budget_s, progress=progress,
+            force=force, pdf=pdf, finetune=finetune, budget_s=budget_s, limits=self.limits,
+            progress=progress,
         )  # fmt: skip
 
     def evaluate(self, task: str, **how: Any) -> TrainResult:

@@ -16,6 +16,7 @@ from listlens.images.additions import with_banner, with_second
 from listlens.images.distortions import DISTORTIONS, distort
 from listlens.images.prepare import input_of, upright_pixels
 from listlens.learn.dataset import known_rows
+from listlens.learn.large import is_large
 from listlens.learn.learner import Learner, candidate_of, logistic_part
 from listlens.learn.policies import answers
 from listlens.learn.recipe import encoded
@@ -180,26 +181,31 @@ def _fitted_again(
 
     Empty where the head cannot be fitted again as it was.
     """
-    data, training = examples.data, model.training
-    if model.own_backbone is not None or not {"C", "head"} & set(training):
+    data = examples.data
+    if not {"C", "shrinkage"} & set(model.training) or is_large(data):
+        return []  # fitted elsewhere, or too large to be fitted again
+    if model.own_backbone is not None:
         return []  # a network that learnt has seen the photos, whatever head is put on it
-    wanted, answered, learnt = encoded(
-        data if data.kind in ("tree", "score") else with_classes(data, classes)
-    )
+    if data.kind not in ("tree", "score"):
+        if not set(classes) <= set(data.classes):
+            return []  # of a class that was learnt no label is left
+        data = with_classes(data, classes)
+    wanted, answered, learnt = encoded(data)
     if learnt != classes:
         return []
-    best, strengths = candidate_of(training), (logistic_part(training).strength,)
+    best, strengths = candidate_of(model.training), (logistic_part(model.training).strength,)
     learner = Learner(data.embeddings, wanted, answered, classes, strengths)
-    own = np.unique(data.groups, return_inverse=True)[1] % N_PARTS
     groups = data.groups[rows]
     part = np.unique(groups, return_inverse=True)[1] % N_PARTS
+    folds = np.unique(data.groups, return_inverse=True)[1] % N_PARTS
     judges = []
     for n in np.unique(part).tolist():
         some = np.flatnonzero(part == n)
         inside = ~np.isin(data.groups, groups[some]) & wanted.known
-        if not inside.any():
-            return []
-        head = learner.fit(np.flatnonzero(inside), best, np.where(inside, own, -1))
+        fold = np.where(inside, folds, -1)
+        if len(np.unique(fold[inside])) < 2:
+            return []  # too few listings are left to learn from
+        head = learner.fit(np.flatnonzero(inside), best, fold)
         judges.append((some, replace(model, head=head)))
     return judges
 
