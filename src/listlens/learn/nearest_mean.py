@@ -53,7 +53,9 @@ def nearest_means(
         count[:, None] > 0, (share.T @ z) / np.maximum(count, 1e-12)[:, None], everything
     )
     values, axes = _within(z, share, means, weight)
-    level = max(float(values.mean()), 1e-9)
+    # Directions in which nothing differs (a constant column, say) have no say in the level.
+    largest = float(values.max())
+    level = float(values[values > 1e-6 * largest].mean()) if largest > 1e-9 else 1.0
     turned = means @ axes
     heads = []
     for shrinkage in shrinkages:
