@@ -118,7 +118,8 @@ def measure(data: Path, name: str, column: str, kind: str, budget_s: float, work
     return (
         f"{name}, {column} | {score(plain, given):.3f} | {score(ours, given):.3f} | "
         f"{compared(ours, plain, given, groups)} | {score(probs0, told0):.3f} | "
-        f"{score(probs, told):.3f} | {compared(probs, probs0[np.isin(held0, held)], told, seen_groups)}"
+        f"{score(probs, told):.3f} | "
+        f"{compared(probs, probs0[np.isin(held0, held)], told, seen_groups)}"
         f" | {spread(ours, given, groups)} | "
         f"{found['space']}, {learnt.trained.selection.get('head', 'logistic')} | "
         f"{found['seconds']:.0f}"

@@ -66,6 +66,8 @@ def test_every_training_knob_that_has_no_use_is_named_with_the_reason() -> None:
 def test_a_step_may_name_its_folders_itself() -> None:
     job = parse_job({"train": {"run": True, **PLACES}})
     assert (job.image_dir, job.job_dir) == (Path("photos"), Path("job"))
+    same = parse_job({**PLACES, "train": {"run": True, "image_dir": "photos/"}})
+    assert same.image_dir == Path("photos")
 
 
 REFUSED: dict[str, tuple[dict[Any, Any], str]] = {
@@ -82,7 +84,18 @@ REFUSED: dict[str, tuple[dict[Any, Any], str]] = {
     "no-folders": ({"train": {"run": True}}, "image_dir: missing"),
     "other-folders": (
         {"train": {"run": True, **PLACES}, "evaluate": {"job_dir": "other"}},
-        "job_dir: the steps name different ones: job, other",
+        "different ones are named (train.job_dir: job, evaluate.job_dir: other)",
+    ),
+    "a-steps-own-photos": (
+        {**PLACES, "train": {"run": True}, "dataprep": {"image_dir": "B"}},
+        "image_dir: all steps use one folder, and different ones are named "
+        "(image_dir: photos, dataprep.image_dir: B)",
+    ),
+    "a-steps-own-job": (
+        {**PLACES, "train": {"run": True, "job_dir": "K"}}, "(job_dir: job, train.job_dir: K)",
+    ),
+    "a-steps-number": (
+        {**PLACES, "train": {"run": True, "job_dir": 3}}, "train.job_dir: a path (got 3)",
     ),
     "no-step": ({**PLACES, "train": {"cloud": False}}, "nothing to do"),
     "word-for-a-switch": ({**PLACES, "train": {"run": "yes"}}, "train.run: True or False"),

@@ -12,11 +12,13 @@ from listlens.core.types import Kind
 from listlens.learn.calibration import fit_calibration
 from listlens.learn.candidates import Candidate, TrainOptions, candidates_for, scores_of
 from listlens.learn.dataset import TrainingSet
+from listlens.learn.learner import Learner, all_candidates
 from listlens.learn.objectives import Targets, encode, loss_and_slope, losses, outputs
 from listlens.learn.recipe import train
 from listlens.learn.trees import encode_nodes, shape_of
 
-SHAPE = shape_of(("a > x", "a > y", "b > x", "b > y", "c"))
+LEAVES = ("a > x", "a > y", "b > x", "b > y", "c")
+SHAPE = shape_of(LEAVES)
 KINDS: tuple[Kind, ...] = ("single", "multi", "tree", "score")
 
 
@@ -102,6 +104,32 @@ def test_rows_without_an_answer_change_no_score_and_no_calibration(kind: Kind) -
     assert scores_of(logits, targets) == pytest.approx(scores_of(logits[:, known], alone), rel=1e-6)
     one, other = fit_calibration(logits[0], targets), fit_calibration(logits[0][known], alone)
     assert one.slope == pytest.approx(other.slope, rel=1e-4)
+
+
+def test_a_tree_learns_the_same_with_and_without_photos_that_nobody_decided() -> None:
+    rng = np.random.default_rng(4)
+    nodes = np.array(SHAPE.tree.leaves)[np.arange(90) % 5]
+    x = rng.normal(size=(len(SHAPE.tree.paths), 6))[nodes] + 0.9 * rng.normal(size=(90, 6))
+    nodes[4::7] = -1
+    known, fold = np.flatnonzero(nodes >= 0), np.arange(90) // 5 % 3
+    options = TrainOptions(strengths=(1e-2, 1e-1), sharing=(1.0,))
+    scores, slopes, heads = [], [], []
+    for rows in (np.arange(90), known):
+        targets = encode_nodes(nodes[rows], SHAPE.under)
+        learner = Learner(
+            x[rows].astype(np.float32), targets, nodes[rows], LEAVES, options.strengths
+        )
+        tried = all_candidates(targets, options)
+        logits = learner.cross_fit(fold[rows], tried)
+        scores.append(scores_of(logits, targets))
+        slopes.append([fit_calibration(one, targets).slope[0] for one in logits])
+        own = np.flatnonzero(targets.known)
+        heads.append([learner.fit(own, one, fold[rows]).weights for one in tried])
+    assert np.isfinite(scores).all()
+    assert scores[0] == pytest.approx(scores[1], rel=1e-3)
+    assert slopes[0] == pytest.approx(slopes[1], rel=1e-2)
+    for one, other in zip(*heads, strict=True):
+        assert one == pytest.approx(other, abs=2e-2)
 
 
 def test_photos_that_people_disagree_on_do_not_choose_a_trees_head() -> None:

@@ -232,7 +232,7 @@ def render(
         figures=dict.fromkeys(FIGURES) | drawn(data.main, data.learning_curve),
         suspects=suspects,
         unsure=unsure,
-        facts=_facts(data.model),
+        facts=fact_lines(data.model),
         tuning=fine_tuning_text(data.fine_tuning),
         check_page=CHECK_PAGE if check_page else None,
     )
@@ -322,13 +322,17 @@ def n_categories(scored: Sequence[ScoredPhoto]) -> int:
     return len({p.category for p in scored} - {""})
 
 
-def _facts(model: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """Flatten nested facts to lines."""
+def fact_lines(
+    model: Mapping[str, Any], before: str = "", *, most: float = math.inf
+) -> list[tuple[str, str]]:
+    """Flatten nested facts to lines of name and value; a group larger than `most` is counted."""
     lines: list[tuple[str, str]] = []
     for key, value in model.items():
         name = f"{before}{str(key).replace('_', ' ')}"
-        if isinstance(value, Mapping):
-            lines += _facts(value, f"{name}: ")
+        if isinstance(value, Mapping) and len(value) > most:
+            lines.append((name, f"{len(value):,} values, in report.json"))
+        elif isinstance(value, Mapping):
+            lines += fact_lines(value, f"{name}: ", most=most)
         elif isinstance(value, (list, tuple)):
             lines.append((name, ", ".join(map(str, value))))
         elif value is not None and value != "":

@@ -191,21 +191,16 @@ def _place(
     key: str,
     problems: list[str],
 ) -> Path | None:
-    """A folder that the whole file names, or else one of its steps; all must agree."""
-    if values.get(key) is not None:
-        return _path(values[key], key, problems)
-    found = [
-        _path(section[key], f"{name}.{key}", problems)
-        for name, section in sections.items()
-        if section.get(key) is not None
-    ]
-    named = {str(path) for path in found if path}
-    if len(named) > 1:
-        problems.append(f"{key}: the steps name different ones: {', '.join(sorted(named))}")
-        return None
-    if not found:
+    """A folder that the whole file names, or steps of it; all who name one must agree."""
+    said = {key: values.get(key), **{f"{n}.{key}": s.get(key) for n, s in sections.items()}}
+    before = len(problems)
+    named = {at: path for at, given in said.items() if (path := _path(given, at, problems))}
+    if len(set(named.values())) > 1:
+        each = ", ".join(f"{at}: {path}" for at, path in named.items())
+        problems.append(f"{key}: all steps use one folder, and different ones are named ({each})")
+    if not named and len(problems) == before:
         problems.append(f"{key}: missing")
-    return Path(named.pop()) if named else None
+    return next(iter(named.values()), None)
 
 
 def _path(value: object, key: str, problems: list[str]) -> Path | None:

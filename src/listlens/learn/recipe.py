@@ -19,7 +19,7 @@ from listlens.core.errors import TrainingError
 from listlens.core.types import Kind, Policy
 from listlens.learn.calibration import Calibration, fit_calibration
 from listlens.learn.candidates import TrainOptions, scores_of, strengths_for
-from listlens.learn.dataset import TrainingSet
+from listlens.learn.dataset import TrainingSet, known_rows
 from listlens.learn.heads import Floats, Head
 from listlens.learn.large import LargeFit, is_large, train_large
 from listlens.learn.learner import AnyCandidate, Learner, all_candidates
@@ -81,9 +81,7 @@ class Trained:
     @property
     def known(self) -> NDArray[np.bool_]:
         """`(n,)`: the row has a known answer."""
-        if self.kind == "score":
-            return np.asarray(~np.isnan(self.targets).any(axis=1))
-        return np.asarray((self.targets >= 0).reshape(len(self.targets), -1).any(axis=1))
+        return known_rows(self.kind, self.targets)
 
     def heldout(self) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
         """Rows `(m,)` with a known answer that the reported numbers rest on, and their probs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from listlens.store.open import Store
 
 ONNX_FILE = "model.onnx"
+
+MOST_BYTES = 255
+"""Of a folder's name on the file systems in use."""
 
 
 def model_of(
@@ -72,7 +76,7 @@ def save_model(
     aside = home / f".{uuid4().hex}"
     try:
         digest = model.save(aside)
-        heldout.save(aside)
+        heldout.save(aside, model.kind)
         _export_graph(model, aside / ONNX_FILE, backbone)
         version = store.models.next_version(task.task_id)
         while True:
@@ -117,6 +121,8 @@ def _export_graph(model: Model, path: Path, backbone: Backbone) -> None:
 
 
 def folder_name(task: Task) -> str:
-    """Return the task's name where it is safe as a folder's, else its number."""
+    """Return the task's name where it is safe as a folder's and nobody else's, else its number."""
     plain = all(char.isalnum() or char in "-_ " for char in task.name)
-    return task.name if plain and len(task.name) < 80 else f"task-{task.task_id}"
+    short = len(task.name) < 80 and len(task.name.encode()) <= MOST_BYTES
+    numbered = re.fullmatch(r"task-\d+", task.name, re.IGNORECASE)
+    return task.name if plain and short and not numbered else f"task-{task.task_id}"

@@ -67,6 +67,7 @@ def learn(
     options: TrainOptions,
     budget_s: float | None,
     folder: Path,
+    limits: Limits,
     progress: Callable[[str, float], None] = lambda phrase, share: None,
 ) -> Learnt:
     """Train the default; with a budget, also search for a better head and a better look.
@@ -77,11 +78,12 @@ def learn(
         options: how to train.
         budget_s: seconds; None: the default alone.
         folder: for the network of the view that is kept; must outlive the model's saving.
+        limits: bounds for the photos, which are read again.
         progress: called with a phrase and the share done.
     """
     if budget_s is None:
         return Learnt(train(examples.data, options, progress), examples, backbone)
-    looks = _Looks(examples, backbone, folder)
+    looks = _Looks(examples, backbone, folder, limits)
     spaces = [(view.name, looks.maker(view)) for view in VIEWS] if looks.possible else []
     found = search(examples.data, budget_s, spaces, options, progress)
     selection = found.trained.selection | {"search": found.as_dict()}
@@ -97,8 +99,11 @@ def learn(
 class _Looks:
     """The same photos as other views see them, each embedded once."""
 
-    def __init__(self, examples: Examples, backbone: Backbone, folder: Path) -> None:
-        self._examples, self._here, self._folder = examples, backbone, folder
+    def __init__(
+        self, examples: Examples, backbone: Backbone, folder: Path, limits: Limits
+    ) -> None:
+        self._examples, self._here = examples, backbone
+        self._folder, self._limits = folder, limits
         self.made: dict[View, Floats] = {View(): examples.data.embeddings}
 
     @property
@@ -117,7 +122,8 @@ class _Looks:
                 backbone = self.backbone(plain)
             except (InputError, ModelError) as error:
                 return str(error)
-            made = embedded_within(self._examples.photos, backbone, seconds * SHARE_FOR_EMBEDDING)
+            most = seconds * SHARE_FOR_EMBEDDING
+            made = embedded_within(self._examples.photos, backbone, most, self._limits)
             if isinstance(made, str):
                 return made
             self.made[plain] = made
@@ -143,7 +149,7 @@ class _Looks:
 
 
 def embedded_within(
-    photos: list[LabelledPhoto], backbone: Backbone, seconds: float
+    photos: list[LabelledPhoto], backbone: Backbone, seconds: float, limits: Limits
 ) -> Floats | str:
     """Embed photos `(n, dim)`, or say why not: it would take longer, or a file is gone."""
     started, parts, done = time.monotonic(), [], 0
@@ -152,7 +158,7 @@ def embedded_within(
             (pixels,), errors = load_files(
                 [p.photo.location for p in batch],
                 [backbone.preprocessing],
-                Limits(),
+                limits,
                 pool,
                 [p.photo.sha256 or "" for p in batch],
             )
