@@ -61,3 +61,48 @@ def test_clusters_need_no_label_and_no_task(cli, shop, tmp_path):
     ran = cli("clusters", "-p", tmp_path / "new")
     assert ran.code == 0
     assert ran.out.startswith("cluster  photos")
+
+
+def test_what_is_listed_reads_well_without_json(cli, project):
+    ran = cli("labels", "suspects", "label", "-p", project)
+    assert ran.code == 0
+    assert ran.out.strip() == "No label is doubted." or ran.out.startswith("image")
+    assert "Traceback" not in ran.err
+
+
+def test_the_file_to_correct_says_how_it_is_read_back(cli, project, tmp_path):
+    fix = tmp_path / "fix.csv"
+    ran = cli("labels", "suspects", "label", "--out", fix, "-p", project)
+    assert ran.code == 0
+    assert f"listlens labels import label {fix}" in ran.out
+    assert fix.read_text().startswith("image,listing_id,label,given,suggested,probability,reason")
+
+
+def test_a_folder_that_is_not_there_is_no_place_for_the_file(cli, project, tmp_path):
+    ran = cli("labels", "suspects", "label", "--out", tmp_path / "no" / "fix.csv", "-p", project)
+    assert ran.code == 2
+    assert "there is no folder" in ran.err
+
+
+def test_clusters_read_as_a_table_with_shares(cli, project):
+    ran = cli("clusters", "-n", "3", "--examples", "1", "-p", project)
+    lines = ran.out.splitlines()
+    assert lines[0].split() == ["cluster", "photos", "tags", "labels", "examples"]
+    assert len(lines) == 4
+    assert "label:disc 100 %" in ran.out
+
+
+def test_a_number_of_clusters_below_two_is_refused(cli, project):
+    assert cli("clusters", "-n", "1", "-p", project).code == 2
+
+
+def test_python_finds_the_same_as_the_command(cli, project):
+    import listlens
+
+    with listlens.open(project) as opened:
+        assert (
+            opened.clusters(3)
+            == cli("clusters", "-n", "3", "-p", project, "--json").json["clusters"]
+        )
+        told = cli("labels", "suspects", "label", "-p", project, "--json").json["suspects"]
+        assert opened.labels_to_fix("label") == told
