@@ -19,6 +19,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 
 import listlens
+from listlens.images.files import DEFAULT_LIMITS
 from listlens.learn.budget import parse_budget
 from listlens.learn.candidates import TrainOptions
 from listlens.learn.recipe import train
@@ -78,7 +79,7 @@ def applied(learnt: Learnt, examples: Examples) -> np.ndarray:
     """Probabilities of photos that were apart."""
     x = examples.data.embeddings
     if learnt.own_backbone is not None:
-        x = embedded_within(examples.photos, learnt.backbone, 3600.0)
+        x = embedded_within(examples.photos, learnt.backbone, 3600.0, DEFAULT_LIMITS)
         assert not isinstance(x, str), x
     trained = learnt.trained
     return trained.calibration.probs(trained.head.logits(x), trained.kind)
@@ -100,7 +101,7 @@ def measure(data: Path, name: str, column: str, kind: str, budget_s: float, work
         rest, untouched = replace(examples, data=blank).rows(~test), examples.rows(test)
         folder = out / f"views-{column}"
         folder.mkdir()
-        learnt = learn(rest, project.backbone, TrainOptions(), budget_s, folder)
+        learnt = learn(rest, project.backbone, TrainOptions(), budget_s, folder, DEFAULT_LIMITS)
         default = Learnt(train(rest.data), rest, project.backbone)
         given = untouched.given
         kept = [untouched.data.classes.index(c) for c in learnt.trained.classes]

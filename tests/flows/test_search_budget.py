@@ -40,10 +40,14 @@ def test_the_root_of_what_was_embedded_is_what_its_graph_gives(project, tmp_path
         examples = build_examples(
             opened.store, opened.store.labels.task("label"), opened.backbone.space
         )
-        looks = searching._Looks(examples, opened.backbone, tmp_path)
+        looks = searching._Looks(examples, opened.backbone, tmp_path, opened.limits)
         view = searching.VIEWS[-2]
         made = looks.maker(view)(600.0)
-        exact = searching.embedded_within(examples.photos, looks.backbone(view), 600.0)
+        exact = searching.embedded_within(
+            examples.photos, looks.backbone(view), 600.0, opened.limits
+        )
         assert np.allclose(made, exact, atol=4e-3)
-        learnt = searching.learn(examples, opened.backbone, TrainOptions(), None, tmp_path)
+        learnt = searching.learn(
+            examples, opened.backbone, TrainOptions(), None, tmp_path, opened.limits
+        )
         assert learnt.own_backbone is None

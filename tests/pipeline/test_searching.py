@@ -34,13 +34,13 @@ def opened(project: Path) -> Iterator[Opened]:
 
 def test_the_same_photos_give_the_same_embeddings_again(opened: Opened) -> None:
     project, examples = opened
-    again = embedded_within(examples.photos, project.backbone, 600.0)
+    again = embedded_within(examples.photos, project.backbone, 600.0, project.limits)
     assert np.array_equal(again, examples.data.embeddings)
 
 
 def test_embedding_is_given_up_where_it_would_take_too_long(opened: Opened) -> None:
     project, examples = opened
-    assert embedded_within(examples.photos, project.backbone, 1e-6) == NO_TIME
+    assert embedded_within(examples.photos, project.backbone, 1e-6, project.limits) == NO_TIME
 
 
 def test_a_photo_that_is_gone_or_changed_is_named(
@@ -55,12 +55,12 @@ def test_a_photo_that_is_gone_or_changed_is_named(
         examples = build_examples(project.store, task, project.backbone.space)
         victim = shop.photos / "home-02" / "1.jpg"
         Image.new("RGB", (50, 50)).save(victim)
-        told = embedded_within(examples.photos, project.backbone, 600.0)
+        told = embedded_within(examples.photos, project.backbone, 600.0, project.limits)
         assert isinstance(told, str)
         assert "1.jpg" in told
         assert "ingest it again" in told
         victim.unlink()
-        told = embedded_within(examples.photos, project.backbone, 600.0)
+        told = embedded_within(examples.photos, project.backbone, 600.0, project.limits)
         assert isinstance(told, str)
         assert told.startswith("a photo cannot be read again")
 
@@ -71,7 +71,7 @@ def test_without_a_budget_it_is_the_default_and_nothing_else(
     project, examples = opened
     aside = tmp_path / "aside"
     aside.mkdir()
-    learnt = learn(examples, project.backbone, TrainOptions(), None, aside)
+    learnt = learn(examples, project.backbone, TrainOptions(), None, aside, project.limits)
     default = train(examples.data)
     assert np.array_equal(learnt.trained.head.weights, default.head.weights)
     assert learnt.backbone is project.backbone
@@ -86,7 +86,7 @@ def test_a_backbone_without_feature_maps_is_searched_without_other_looks(
     project, examples = opened
     network = replace(project.backbone.network, feature_map=None)  # type: ignore[attr-defined]
     blind = project.backbone.with_network(network)  # type: ignore[attr-defined]
-    learnt = learn(examples, blind, TrainOptions(), 600.0, tmp_path)
+    learnt = learn(examples, blind, TrainOptions(), 600.0, tmp_path, project.limits)
     assert {t["space"] for t in learnt.trained.selection["search"]["tried"]} == {"stored"}
 
 
