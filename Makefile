@@ -10,8 +10,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 # The real photo sets, where they lie beside the checkout; tests that need them skip elsewhere.
 LISTLENS_DATA ?= $(abspath $(wildcard ../shared/data))
 export LISTLENS_DATA
-# Files of tests are spread over the cores; `make test PYTEST_ARGS=` runs them one by one.
-PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile
+# Tests are spread over the cores; `make test PYTEST_ARGS=` runs them one by one.
+PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow check format reference bench clean

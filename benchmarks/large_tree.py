@@ -3,7 +3,10 @@
 The embeddings are synthetic: each leaf is a cloud around the sum of its ancestors' directions, and
 the noise is stronger in some directions than in others, as in real embeddings.
 
-Usage: python benchmarks/large_tree.py [--photos 150000] [--leaves 2000] [--dim 1280]
+With --judge the answers are also judged, kept beside the model, read back and judged again, as
+`listlens train` and `evaluate` do.
+
+Usage: python benchmarks/large_tree.py [--photos 150000] [--leaves 2000] [--dim 1280] [--judge]
 """
 
 from __future__ import annotations
@@ -18,11 +21,17 @@ from pathlib import Path
 import numpy as np
 
 from listlens.core.tree import SEPARATOR, Tree
-from listlens.core.types import EmbeddingSpace, Preprocessing
+from listlens.core.types import EmbeddingSpace, Preprocessing, Status
+from listlens.labels.consensus import Label
 from listlens.learn.dataset import TrainingSet
 from listlens.learn.model import Model
-from listlens.learn.recipe import train
+from listlens.learn.recipe import Trained, train
 from listlens.metrics.hierarchy import leaf_answers, overlap
+from listlens.pipeline.dataset import Examples
+from listlens.pipeline.heldout import FILE, Heldout
+from listlens.pipeline.judging import Judged, judge
+from listlens.pipeline.labelling import LabelledPhoto
+from listlens.store.photo_rows import PhotoView
 
 WIDTHS = (20, 10)
 """Names at the top, and below each of them."""
@@ -71,12 +80,52 @@ def synthetic(n: int, n_leaves: int, dim: int, seed: int = 0) -> TrainingSet:
     )
 
 
+def examples_of(data: TrainingSet) -> Examples:
+    """The same photos as the pipeline has them."""
+    photos = [
+        LabelledPhoto(
+            PhotoView(i, str(group), name, None, name, Status.OK, None, "", i, name, None),
+            Label((data.classes[node],), (), "no", (), 1.0, 1),
+            "",
+            "",
+        )
+        for i, (name, node, group) in enumerate(
+            zip(data.names, data.targets.tolist(), data.groups.tolist(), strict=True)
+        )
+    ]
+    return Examples(photos, data, data.targets, np.zeros(len(photos), np.bool_), "", [])
+
+
+def judged_twice(data: TrainingSet, trained: Trained, folder: Path) -> dict[str, object]:
+    """Headline and levels as trained, and as evaluated from what the folder keeps."""
+    examples = examples_of(data)
+    held = Heldout.from_trained(trained, list(range(len(data.names))))
+
+    def numbers(judged: Judged) -> list[float]:
+        found = judged.held_out.as_dict()
+        decided = [found["backoff"][name] for name in ("answered", "error", "mean_depth")]
+        return [round(float(v), 5) for v in (*found["level_accuracy"], *decided)]
+
+    at_first = numbers(judge(examples, held, trained.classes, trained.policy, None))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    held.save(folder, "tree")
+    held = Heldout.of(folder)
+    again = numbers(judge(examples, held, trained.classes, trained.policy, None))
+    return {
+        "levels_answered_error_depth": at_first,
+        "the_same_from_the_file": again,
+        "judged_peak_gib": round(peak, 2),
+        "heldout_mb": round((folder / FILE).stat().st_size / 1e6, 1),
+    }
+
+
 def main() -> None:
     """Train, save, measure; prints one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=int, default=150_000)
     parser.add_argument("--leaves", type=int, default=2_000)
     parser.add_argument("--dim", type=int, default=1280)
+    parser.add_argument("--judge", action="store_true")
     chosen = parser.parse_args()
     data = synthetic(chosen.photos, chosen.leaves, chosen.dim)
     started = time.monotonic()
@@ -91,6 +140,7 @@ def main() -> None:
     model = Model.from_trained(trained, space=space, preprocessing=Preprocessing())
     with tempfile.TemporaryDirectory() as name:
         model.save(Path(name) / "model")
+        judged = judged_twice(data, trained, Path(name) / "model") if chosen.judge else {}
         size = sum(f.stat().st_size for f in (Path(name) / "model").iterdir())
     tree = Tree.of(trained.classes)
     said = leaf_answers(tree.leaves, trained.oof_probs)
@@ -111,6 +161,10 @@ def main() -> None:
                 "right_by_level": right,
                 "answered": round(float(given.mean()), 4),
                 "chosen": {k: trained.selection[k] for k in ("shrinkage", "leaning", "n_folds")},
+                **judged,
+                "peak_with_all_gib": round(
+                    resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2
+                ),
             },
             indent=1,
         )

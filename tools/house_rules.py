@@ -32,6 +32,7 @@ LAYERS: dict[str, float] = {
     "pipeline": 3.2,
     "doctor": 3.5,
     "estimator": 3.5,
+    "finding": 3.5,
     "image_atm": 3.5,
     "one_shot": 3.5,
     "project": 3.5,

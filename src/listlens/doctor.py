@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from listlens._version import __version__
 from listlens.core.config import CONFIG_NAME, Config, load_config
-from listlens.project import backbone_of
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone
@@ -75,6 +74,8 @@ def examine(project: Path | None = None) -> dict[str, Any]:
 
 def _backbone(project: Path | None) -> Backbone:
     """The project's backbone, or the default one where there is no project."""
+    from listlens.backbones.registry import backbone_of
+
     if project is not None and (project / CONFIG_NAME).is_file():
         return backbone_of(load_config(project / CONFIG_NAME), project)
     return backbone_of(Config(), Path())

@@ -15,9 +15,11 @@ from listlens.core.scale import parse_scale
 from listlens.core.types import Kind
 from listlens.evaluate.pdf import require_typst
 from listlens.images.report import link_to_report
-from listlens.labels.files import LabelFile, read_labels
+from listlens.labels.pairs import PairFile
+from listlens.learn.policies import parse_target
 from listlens.pipeline.declared import steps_of
 from listlens.pipeline.models import can_give_starter_tags, starter_model
+from listlens.pipeline.pairs import AnyLabelFile, open_labels
 from listlens.pipeline.predictions_file import write_predictions
 from listlens.pipeline.starter_report import write_starter_report
 from listlens.scaffold import init
@@ -108,9 +110,9 @@ def auto(
 
     Args:
         photos: a folder.
-        labels: a label file; without one, an ImageFolder's folder names, a Hugging Face metadata
-            file or Image ATM's samples.json inside `photos` are the labels, and a plain folder
-            gets checks and starter tags.
+        labels: a label file, or a table of pairs of photos; without one, an ImageFolder's folder
+            names, a Hugging Face metadata file or Image ATM's samples.json inside `photos` are the
+            labels, and a plain folder gets checks and starter tags.
         out: the project's folder; made where it is absent.
         kind: ``single``, ``multi``, ``tree`` or ``score``; ``single`` or ``multi`` is guessed from
             the labels by default.
@@ -127,8 +129,10 @@ def auto(
         progress: called with the step, what is done, and the total or None.
 
     Raises:
-        ConfigError, LabelError, TrainingError: what is wrong, what is allowed, what to do.
+        InputError, ConfigError, LabelError, TrainingError: what is wrong, what is allowed, and
+            what to do.
     """
+    parse_target(target)  # refused before photos are read, which takes long
     if pdf:
         require_typst()
     started = time.monotonic()
@@ -176,7 +180,7 @@ def _label_file(
     separator: str | None,
     scale: str | None,
     **options: Any,
-) -> LabelFile | None:
+) -> AnyLabelFile | None:
     """Open the labels, wherever they are; None for a plain folder."""
     if kind not in (None, *get_args(Kind)):
         raise InputError(f"no kind {kind!r}. {suggest(str(kind), get_args(Kind))}")
@@ -191,18 +195,18 @@ def _label_file(
         return None
     options |= {"unlisted": unlisted, "separator": separator}
     steps = parse_scale(scale) if scale else ()
-    return read_labels(path, kind=kind, scale=steps, **options)  # type: ignore[arg-type]
+    return open_labels(path, kind=kind, scale=steps, **options)  # type: ignore[arg-type]
 
 
 def _source(
     photos: Path,
     labels: str | Path | None,
-    file: LabelFile | None,
+    file: AnyLabelFile | None,
     mapping: Mapping[str, str] | None,
     out: Path,
 ) -> Source:
     """The folder as it is laid out; with a label file, under the listings that the file says."""
-    if labels is None or file is None:
+    if labels is None or file is None or isinstance(file, PairFile):
         return open_source(photos, skip=[out])
     roles = ("label", "group", "split", "count", "deviation")
     own = [*file.labels, *(file.columns[role] for role in roles if role in file.columns)]
@@ -211,7 +215,7 @@ def _source(
 
 def _learn(
     project: Project,
-    file: LabelFile,
+    file: AnyLabelFile,
     scale: str,
     *,
     target: str,
@@ -235,11 +239,12 @@ def _learn(
         seed=seed,
         pdf=pdf,
         earlier_checks=imported.checks(),
+        limits=project.limits,
         progress=progress,
     )
 
 
-def _task(project: Project, file: LabelFile, scale: str) -> Task:
+def _task(project: Project, file: AnyLabelFile, scale: str) -> Task:
     """The task of these labels, made on first use."""
     name = file.columns.get("label", "label")
     if len(file.labels) > 1:

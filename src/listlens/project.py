@@ -14,29 +14,27 @@ from typing import TYPE_CHECKING, Any
 from listlens.core.config import CONFIG_NAME, Config, load_config
 from listlens.core.errors import NotFoundError
 from listlens.core.types import STARTER, Task
+from listlens.finding import Finding
 from listlens.store.open import Store, open_store
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone, Source
     from listlens.images.files import Limits
-    from listlens.labels.files import LabelFile
     from listlens.learn.model import Model
     from listlens.pipeline.apply import Prediction
     from listlens.pipeline.comparing import CompareResult
     from listlens.pipeline.evaluating import TrainResult
     from listlens.pipeline.explanations import ExplainResult
     from listlens.pipeline.ingest import IngestReport
-    from listlens.pipeline.labelling import LabelReport
+    from listlens.pipeline.label_report import LabelReport
     from listlens.pipeline.models import LiveModel
-    from listlens.pipeline.notebook import PhotoList
+    from listlens.pipeline.pairs import AnyLabelFile
     from listlens.pipeline.reading import PhotoText
     from listlens.pipeline.tagging import TagReport
+    from listlens.pipeline.tree_proposal import TreeProposal
 
 StepProgress = Callable[[str, int, int | None], None]
 """Called with the step, what is done and the total (None: not known)."""
-
-REDUCED_PX = {"default": 448, "fast": 224}
-"""JPEGs are decoded at the smallest scale at least this large (docs/performance.md)."""
 
 
 def open(directory: str | Path = ".") -> Project:
@@ -57,20 +55,7 @@ def open(directory: str | Path = ".") -> Project:
     return Project(root, load_config(path))
 
 
-def backbone_of(config: Config, root: Path) -> Backbone:
-    """Load the backbone that settings name; a file of one's own is relative to the project."""
-    from listlens.backbones.registry import load_backbone
-
-    chosen = config.backbone
-    return load_backbone(
-        str(root / chosen.name) if chosen.name.endswith(".onnx") else chosen.name,
-        engine=chosen.engine,
-        precision=chosen.precision,
-        reduced_px=REDUCED_PX[chosen.decode],
-    )
-
-
-class Project:
+class Project(Finding):
     """A folder of settings, photos' rows, embeddings, labels, models and reports.
 
     Open it with `listlens.open`; use it in a `with`, or close it.
@@ -104,6 +89,8 @@ class Project:
     @cached_property
     def backbone(self) -> Backbone:
         """The backbone that the settings name, loaded on first use."""
+        from listlens.backbones.registry import backbone_of
+
         return backbone_of(self.config, self.root)
 
     @cached_property
@@ -236,29 +223,42 @@ class Project:
             options: label, mapping, unlisted, group, separator; see
                 `listlens.labels.files.read_labels`. And scale, which must be the task's own.
         """
-        from listlens.labels.files import read_labels
         from listlens.pipeline.declared import steps_of
+        from listlens.pipeline.pairs import open_labels
 
         found = self.store.labels.task(task)
         steps = steps_of(found, options.pop("scale", ""))
-        file = read_labels(Path(path), kind=found.kind, scale=steps, **options)
+        file = open_labels(Path(path), kind=found.kind, scale=steps, **options)
         return self.import_label_file(found, file, annotator)
 
     def import_label_file(
-        self, task: Task, file: LabelFile, annotator: str | None = None, *, sole: bool = False
+        self, task: Task, file: AnyLabelFile, annotator: str | None = None, *, sole: bool = False
     ) -> LabelReport:
         """Import an opened label file; see `listlens.pipeline.labelling.import_labels`."""
-        from listlens.pipeline.labelling import import_labels
+        from listlens.pipeline.pairs import import_any
 
         declared = self.config.tasks.get(task.name)
         closed = declared is not None and bool(declared.classes)
-        return import_labels(self.store, task, file, annotator=annotator, closed=closed, sole=sole)
+        return import_any(self.store, task, file, annotator=annotator, closed=closed, sole=sole)
 
     def export_labels(self, task: str, path: str | Path) -> int:
         """Write a task's labels as `import_labels` reads them; return the number of rows."""
         from listlens.pipeline.export import export_labels
 
         return export_labels(self.store, self.store.labels.task(task), Path(path))
+
+    def propose_tree(self, task: str, path: str | Path, n_levels: int = 2) -> TreeProposal:
+        """Propose a category tree of a trained task's classes, as a table for a person to edit.
+
+        Args:
+            task: of one class a photo, with a model.
+            path: file to write: .csv, .jsonl or .parquet, as `listlens task add --nodes` reads it.
+            n_levels: levels of groups, above the classes.
+        """
+        from listlens.pipeline.tree_proposal import propose_tree
+
+        found = self.store.labels.task(task)
+        return propose_tree(self.store, self.root, found, Path(path), n_levels)
 
     # -- learning ---------------------------------------------------------------------------
 
@@ -271,12 +271,14 @@ class Project:
         force: bool = False,
         pdf: bool = False,
         finetune: bool | float = False,
+        budget_s: float | None = None,
         progress: StepProgress = lambda step, done, total: None,
     ) -> TrainResult:
         """Learn a task from its labels; writes a model and a report.
 
         Equal labels, photos and options give back the model that is there, unless `force`.
-        `finetune` tries to train the network too, for 240 s or for the seconds given.
+        `finetune` tries to train the network too, for 240 s or for the seconds given; `budget_s`
+        searches so long for something better than the default.
 
         Raises:
             TrainingError: not enough labels; says what is needed.
@@ -288,7 +290,8 @@ class Project:
         reports = self.root / "reports" / folder_name(found)
         return train_task(
             self.store, self.root, found, self.backbone, reports=reports, target=target, seed=seed,
-            force=force, pdf=pdf, finetune=finetune, progress=progress,
+            force=force, pdf=pdf, finetune=finetune, budget_s=budget_s, limits=self.limits,
+            progress=progress,
         )  # fmt: skip
 
     def evaluate(self, task: str, **how: Any) -> TrainResult:
@@ -377,13 +380,6 @@ class Project:
         from listlens.pipeline.export import export_embeddings
 
         return export_embeddings(self.store, self.backbone.space, Path(path))
-
-    def search(self, query: str, limit: int = 20) -> PhotoList[dict[str, Any]]:
-        """Find photos by a tag; see `listlens.pipeline.search.search`."""
-        from listlens.pipeline.notebook import hits
-        from listlens.pipeline.search import search
-
-        return hits(search(self.store, self.models(), query, limit))
 
     def status(self) -> dict[str, Any]:
         """What the project holds, JSON-able."""

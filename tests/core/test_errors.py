@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from listlens.core import errors
 from listlens.core.errors import (
     DiskFullError,
+    DownloadError,
     InputError,
     ListlensError,
     MissingExtraError,
@@ -38,8 +39,9 @@ def test_every_error_says_whether_trying_again_helps(kind: type[ListlensError]) 
     assert kind.__doc__
 
 
-def test_only_busy_and_full_are_worth_another_try() -> None:
-    assert {k for k in LEAVES if issubclass(k, Retryable)} == {StoreBusyError, DiskFullError}
+def test_only_busy_full_and_unreachable_are_worth_another_try() -> None:
+    again = {StoreBusyError, DiskFullError, DownloadError}
+    assert {k for k in LEAVES if issubclass(k, Retryable)} == again
 
 
 @pytest.mark.parametrize("reason", list(Reason))

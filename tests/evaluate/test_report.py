@@ -224,3 +224,34 @@ def test_the_headline_says_how_right_on_what_and_how_sure():
     assert "120 photos of 60 listings" in basis
     assert "95 % interval" in basis
     assert interval(Estimate(0.98, 0.9686, 0.991, 432)) == "96.9 to 99.1"
+
+
+SEARCHED = {
+    "budget_s": 60.0,
+    "seconds": 12.3,
+    "space": "crops",
+    "tried": [
+        {"space": "stored", "head": "logistic", "outcome": "default", "loss": 0.5, "score": 0.8,
+         "gain": 0.0, "error": 0.0, "seconds": 1.0},
+        {"space": "crops", "head": "average", "outcome": "kept", "loss": 0.4, "score": None,
+         "gain": 0.1, "error": 0.02, "seconds": 2.0},
+        {"space": "larger", "head": "any", "outcome": "no time", "loss": None, "score": None,
+         "gain": 0.0, "error": 0.0, "seconds": 3.0},
+    ],
+}  # fmt: skip
+
+
+def test_a_search_is_a_table_of_what_was_tried():
+    page = render(ReportData("rooms", search=SEARCHED))
+    assert "3 trials in 12 s of 60" in page
+    for words in ("crops", "average", "kept", "no time", "0.4000"):
+        assert words in page
+
+
+def test_without_a_search_nothing_is_said_of_one():
+    assert "What the search tried" not in render(ReportData("rooms"))
+    assert "search" not in ReportData("rooms").as_dict()
+
+
+def test_a_search_is_in_the_json_as_it_was():
+    assert ReportData("rooms", search=SEARCHED).as_dict()["search"] == SEARCHED

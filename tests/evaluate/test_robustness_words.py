@@ -91,7 +91,7 @@ def test_names_that_look_like_markup_are_shown_as_text(tmp_path) -> None:
 def test_a_page_of_nothing_but_broken_photos_says_so(tmp_path) -> None:
     failed = {"image": "a.jpg", "status": "failed", "reason": "empty", "detail": "0 bytes"}
     facts = {"task": "room", "kind": "single", "version": 1, "photos": [failed]}
-    write_explanations(tmp_path / "explain.html", facts, [({}, {})])
+    write_explanations(tmp_path / "explain.html", facts, [({}, {})], 4)
     html = (tmp_path / "explain.html").read_text("utf-8")
     assert "None of the photos could be used." in html
     assert "Cannot be used (empty): 0 bytes" in html

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from listlens.explain.faithfulness import area, faithfulness, random_map, ranks
 from listlens.explain.maps import occlusion, rise
 from listlens.explain.masking import BATCH, Masked, blurred, mean_colour, stretched
-from listlens.explain.segments import boxes, grid, slic
+from listlens.explain.segments import boxes, slic
 from listlens.explain.shapley import shapley
 
 SIDE = 56
@@ -30,6 +30,11 @@ def planted() -> np.ndarray:
 
 def brightness_of_patch(images: np.ndarray) -> np.ndarray:
     return np.asarray(images[:, PATCH[0], PATCH[1]].mean(axis=(1, 2, 3)) / 255)
+
+
+def chessboard(side: int, per_side: int) -> np.ndarray:
+    """Labels of `per_side` squared regions `(side, side)`."""
+    return stretched(np.arange(per_side**2).reshape(per_side, per_side), side)
 
 
 def question(pixels: np.ndarray, fill: np.ndarray | None = None) -> Masked:
@@ -141,7 +146,7 @@ def exact_shapley(value: dict[frozenset[int], float], k: int) -> np.ndarray:
 @given(st.integers(0, 10**6))
 def test_shares_add_up_and_equal_the_definition(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    labels = grid(4, 2)
+    labels = chessboard(4, 2)
     pixels = np.full((4, 4, 3), 255, np.uint8)
     subsets = [frozenset(s) for n in range(5) for s in combinations(range(4), n)]
     value = {s: float(rng.normal()) for s in subsets}
@@ -162,7 +167,7 @@ def test_shares_add_up_and_equal_the_definition(seed: int) -> None:
 def test_a_sum_of_regions_is_shared_out_exactly_by_one_pair_of_orders() -> None:
     pixels = planted()
     photo = Masked(pixels, np.zeros_like(pixels), lambda i: np.asarray(i.mean(axis=(1, 2, 3))))
-    labels = grid(SIDE, 4)
+    labels = chessboard(SIDE, 4)
     shares = shapley(photo, labels, 0)
     expected = [pixels[labels == i].sum() / pixels.size for i in range(16)]
     assert shares.values.tolist() == pytest.approx(expected)
@@ -189,7 +194,7 @@ def test_regions_are_whole_cover_the_photo_and_follow_its_edges(draw_photo) -> N
     share = np.array([dark[labels == i].mean() for i in range(k)])
     blurry = np.minimum(share, 1 - share) * np.bincount(labels.ravel())
     assert blurry.sum() / labels.size < 0.04  # hardly any region is half disc, half background
-    chess = grid(224, 4)
+    chess = chessboard(224, 4)
     mixed = np.array([dark[chess == i].mean() for i in range(16)])
     assert blurry.sum() < (np.minimum(mixed, 1 - mixed) * np.bincount(chess.ravel())).sum()
 

@@ -12,14 +12,19 @@ from PIL import Image
 
 from listlens.core.types import Preprocessing
 from listlens.explain.looking import HIGH, LOW, directions, most_liked, peak_box
+from listlens.explain.masking import stretched
 from listlens.explain.pictures import seen_part, strongest, with_box, with_regions
-from listlens.explain.segments import grid
 
 
 def jpeg(width: int = 160, height: int = 120, colour=(90, 90, 90)) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (width, height), colour).save(out, "JPEG", quality=95)
     return out.getvalue()
+
+
+def chessboard(side: int, per_side: int) -> np.ndarray:
+    """Labels of `per_side` squared regions `(side, side)`."""
+    return stretched(np.arange(per_side**2).reshape(per_side, per_side), side)
 
 
 def pixels_of(photo: bytes) -> np.ndarray:
@@ -85,7 +90,7 @@ def test_a_flat_map_frames_the_whole_photo() -> None:
 
 def test_regions_for_are_orange_against_blue_and_the_rest_grey() -> None:
     values = np.array([0.5, -0.5, 0.0, 0.0])
-    drawn = pixels_of(with_regions(jpeg(200, 200), grid(200, 2), values))
+    drawn = pixels_of(with_regions(jpeg(200, 200), chessboard(200, 2), values))
     # Corners of the regions, away from edges and numbers.
     red_less_blue = drawn[..., 0] - drawn[..., 2]
     assert red_less_blue[10:40, 10:40].mean() > 60
@@ -95,7 +100,7 @@ def test_regions_for_are_orange_against_blue_and_the_rest_grey() -> None:
 
 def test_the_strongest_are_numbered_first_whether_for_or_against() -> None:
     assert strongest(np.array([0.1, -0.9, 0.4, 0.4])) == [1, 2, 3, 0]
-    numbered = pixels_of(with_regions(jpeg(200, 200), grid(200, 3), np.eye(9)[4]))
+    numbered = pixels_of(with_regions(jpeg(200, 200), chessboard(200, 3), np.eye(9)[4]))
     assert numbered[70:130, 70:130].min() < 30  # the outline of the number in the middle
 
 
@@ -104,7 +109,7 @@ def test_any_thumbnail_can_be_drawn_on(size) -> None:
     photo = jpeg(*size)
     for drawn in (
         with_box(photo, (0.25, 0.25, 0.75, 0.75)),
-        with_regions(photo, grid(50, 2), np.zeros(4)),
+        with_regions(photo, chessboard(50, 2), np.zeros(4)),
     ):
         assert pixels_of(drawn).shape == (size[1], size[0], 3)
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from listlens.core.errors import TrainingError
-from listlens.finetune.compare import compare, part
+from listlens.finetune.compare import compare, decide, part
+from listlens.learn.candidates import TrainOptions
 from listlens.learn.dataset import TrainingSet
 from listlens.learn.recipe import Trained, train
 
@@ -51,6 +52,20 @@ def test_no_listing_is_in_two_parts_and_none_of_test_in_any(split: bool) -> None
     assert parts.learn.sum() > 2 * parts.apart.sum()
     if split:
         assert np.array_equal(parts.apart, data.given_split == "val")
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["no split", "own split"])
+def test_of_very_many_photos_only_so_many_stay_apart(
+    split: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are held in memory; the rest of a val split of one's own is not learnt from either."""
+    monkeypatch.setattr("listlens.finetune.compare.MOST_APART", 50)
+    data = make(split=split)
+    parts = part(data)
+    assert 40 <= parts.apart.sum() <= 55
+    assert parts.learn.sum() == (240 if split else 400 - parts.apart.sum())
+    assert not set(data.groups[parts.apart]) & set(data.groups[parts.learn])
+    assert not (parts.learn & (data.given_split == "val")).any()
 
 
 def test_photos_that_share_a_picture_with_test_are_not_learnt_from() -> None:
@@ -126,3 +141,34 @@ def test_each_half_is_judged_on_the_round_that_the_other_chose() -> None:
     assert worst < one < both
     assert worst < other < both
     assert sum(weights) == parts.apart.sum()
+
+
+def test_labels_of_test_photos_change_nothing_of_the_choice() -> None:
+    data = make(split=True)
+    embeddings = {0: data.embeddings, 1: make(noise=2.0).embeddings}
+    test = np.flatnonzero(data.given_split == "test")
+    shuffled = data.targets.copy()
+    shuffled[test] = np.random.default_rng(1).permutation(shuffled[test])
+    found, again = (
+        decide(d, part(d), embeddings, 1, (1, 1), TrainOptions())
+        for d in (data, replace(data, targets=shuffled))
+    )
+    assert found[0] == again[0]
+    assert found[1] is not None
+    assert again[1] is not None
+    assert np.isfinite(found[1].test_probs[test]).all()
+    assert np.array_equal(found[1].test_probs, again[1].test_probs, equal_nan=True)
+
+
+def test_the_reported_answers_for_a_half_are_by_the_round_that_the_other_chose() -> None:
+    """Also where the best round, chosen on both, gave its answers away."""
+    data, parts = make(), part(make())
+    leaky = data.embeddings.copy()
+    leaky[parts.apart] = np.eye(K, D)[data.targets[parts.apart]] * 40
+    embeddings = {0: data.embeddings, 1: make(noise=1.0).embeddings, 2: leaky}
+    trained = decide(data, parts, embeddings, 2, (1, 1), TrainOptions())[1]
+    alone = train(replace(data, embeddings=embeddings[1], seen=parts.learn))
+    assert trained is not None
+    assert np.array_equal(trained.heldout()[1], alone.heldout()[1])
+    rows = trained.heldout()[0]
+    assert np.array_equal(trained.oof_decided.rows(rows).given, alone.oof_decided.rows(rows).given)

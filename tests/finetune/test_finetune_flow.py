@@ -23,12 +23,14 @@ def test_it_learns_compares_reports_and_is_kept_until_something_changes(
 ) -> None:
     shop, home = new_shop(tmp_path / "shop", n_listings=80, seed=100), tmp_path / "home"
     listlens.auto(shop.photos, shop.labels, out=home)
-    lost = shop.photos / next(iter(shop.classes))
-    lost.unlink()
+    lost = next(iter(shop.classes))
+    (shop.photos / lost).unlink()
     ran = cli("train", "label", "--finetune-seconds", "15", "-p", home, "--json")
     assert ran.code == 0, ran.err
     told = ran.json["summary"]["fine_tuning"]
     assert told["n_learnt"] + told["n_apart"] in (239, 240)  # a lost photo is left out
+    (check,) = [c for c in ran.json["checks"] if c["name"] == "photos_left_out"]
+    assert check["items"] == [lost]
     assert told["n_apart"] >= 40
     assert told["training"]["losses"][told["training"]["best_round"]] == min(
         told["training"]["losses"]
@@ -44,6 +46,11 @@ def test_it_learns_compares_reports_and_is_kept_until_something_changes(
     assert again["reused"]
     assert again["summary"]["fine_tuning"] == told
     assert not cli("train", "label", "-p", home, "--json").json["reused"]
+    for name in list(shop.classes)[1:]:
+        (shop.photos / name).unlink()
+    gone = cli("train", "label", "--finetune-seconds", "15", "--force", "-p", home)
+    assert gone.code != 0
+    assert "240 more have lost their file" in gone.err
 
 
 @pytest.mark.torch

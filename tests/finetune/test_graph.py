@@ -159,6 +159,22 @@ SMALL: dict[str, tuple[Nodes, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+POOLS: dict[str, dict[str, Any]] = {
+    "uneven": {"pads": [0, 0, 1, 1], "strides": [2, 2]},
+    "uneven-counted": {"pads": [0, 1, 1, 1], "strides": [2, 2], "count_include_pad": 1},
+    "same-upper": {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
+    "same-lower": {"auto_pad": "SAME_LOWER", "strides": [2, 2]},
+    "even": {"pads": [1, 1, 1, 1], "strides": [1, 1]},
+    "even-counted": {"pads": [1, 1, 1, 1], "strides": [1, 1], "count_include_pad": 1},
+}
+SMALL |= {
+    f"average-pool-{name}": (
+        stacked(node("AveragePool", "c", "m", kernel_shape=[3, 3], **how)), {},
+    )
+    for name, how in POOLS.items()
+}  # fmt: skip
+
+
 def small(name: str) -> bytes:
     nodes, constants = SMALL[name]
     return network(nodes, KERNEL | {"k": normal(8, 3, 4, 4)} | constants

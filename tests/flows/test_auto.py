@@ -235,6 +235,7 @@ def test_wrong_arguments_are_refused_with_what_is_allowed(
         ran = cli("auto", shop.photos, shop.labels, "--out", tmp_path / "OUT", *args)
         assert ran.code == 2, (args, ran)
         assert all(word in ran.err for word in words), (args, ran.err)
+    assert not (tmp_path / "OUT").exists()  # they were refused before photos were read
     ran = cli("auto", tmp_path / "none", shop.labels, "--out", tmp_path / "OUT")
     assert (ran.code, "no folder of photos" in ran.err) == (2, True)
     ran = cli("auto", shop.photos, tmp_path / "none.csv", "--out", tmp_path / "OUT")

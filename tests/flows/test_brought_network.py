@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -71,28 +72,48 @@ def write_network(path: Path) -> None:
     path.with_name(path.name + ".json").write_text(json.dumps(told))
 
 
-@pytest.fixture(scope="module")
-def won(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose newest model brings a network; no test changes it."""
-    folder = tmp_path_factory.mktemp("won")
-    home = Path(shutil.copytree(trained, folder / "project"))
+def bring(home: Path, folder: Path, *, learnt_from: slice = slice(0)) -> None:
+    """Add a model with a network of its own, which learnt from the photos of some listings."""
     write_network(folder / "tuned.onnx")
     with listlens.open(home) as project:
         task = project.store.labels.task("label")
         network = replace(read_own_onnx(folder / "tuned.onnx", 448), name="small-finetuned")
         backbone = project.backbone.with_network(network)  # type: ignore[attr-defined]
         examples = build_examples(project.store, task, project.backbone.space)
-        data = replace(examples.data, embeddings=embed_examples(examples, backbone))
+        groups = examples.data.groups
+        seen = np.isin(groups, np.unique(groups)[learnt_from])
+        embeddings = embed_examples(examples, backbone, project.limits)
+        data = replace(examples.data, embeddings=embeddings, seen=seen if seen.any() else None)
         examples = replace(examples, data=data)
         learnt = train(data)
         heldout = Heldout.from_trained(learnt, [p.photo.photo_pk for p in examples.photos])
+        if seen.any():
+            heldout = heldout.filled(Heldout.of(home / "models" / "label" / "1"))
         judged = judge(examples, heldout, learnt.classes, learnt.policy, None)
         tuned = FineTuned(TOLD, Winner(examples, learnt, backbone, folder / "tuned.onnx"))
         model = model_of(task, examples, learnt, judged, backbone, tuned)
         run = project.store.models.record_run(task.task_id, {}, examples.fingerprint, 0)
         save_model(project.store, project.root, task, model, heldout, backbone, run)
         project.store.models.finish_run(run, "done", {"checks": [], "summary": {"lines": []}})
+
+
+@pytest.fixture(scope="module")
+def won(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose newest model brings a network; no test changes it."""
+    folder = tmp_path_factory.mktemp("won")
+    home = Path(shutil.copytree(trained, folder / "project"))
+    bring(home, folder)
     return home
+
+
+def test_photos_that_a_network_learnt_from_count_in_no_comparison(
+    trained: Path, tmp_path: Path, cli: Cli
+) -> None:
+    home = Path(shutil.copytree(trained, tmp_path / "project"))
+    bring(home, tmp_path, learnt_from=slice(4))
+    told = cli("compare", "label", "-p", home, "--json").json
+    assert told["n"] == 24  # of 36, in 12 listings of 3
+    assert told["protocol"].startswith("those apart from fine-tuning")
 
 
 def test_the_folder_holds_the_network_and_its_hash_covers_it(won: Path, tmp_path: Path) -> None:
@@ -177,3 +198,29 @@ def test_it_is_judged_again_by_its_own_embeddings_and_reported(
     assert 'id="fine-tuning"' in html
     assert "0.1 MB in the model" in html
     assert cli("export", home / "answers.csv", "-p", home).code == 0
+
+
+def test_photos_that_its_network_cannot_see_any_more_are_named(
+    new_shop: Callable[..., Any], tmp_path: Path, cli: Cli
+) -> None:
+    shop, home = new_shop(tmp_path / "shop"), tmp_path / "home"
+    listlens.auto(shop.photos, shop.labels, out=home)
+    bring(home, tmp_path)
+    lost = next(iter(shop.classes))
+    (shop.photos / lost).unlink()
+    ran = cli("evaluate", "label", "-p", home, "--json")
+    assert ran.code == 0, ran.err
+    (check,) = [c for c in ran.json["checks"] if c["name"] == "photos_left_out"]
+    assert check["items"] == [lost]
+
+
+def test_its_photos_are_read_within_the_projects_limits(
+    won: Path, tmp_path: Path, cli: Cli
+) -> None:
+    home = Path(shutil.copytree(won, tmp_path / "home"))
+    settings = (home / "listlens.toml").read_text(encoding="utf-8")
+    narrow = re.sub(r"max_bytes = .*", "max_bytes = 100", settings)
+    (home / "listlens.toml").write_text(narrow, encoding="utf-8")
+    ran = cli("evaluate", "label", "-p", home)
+    assert ran.code != 0
+    assert "none of the 36 labelled photos can be embedded" in ran.err

@@ -95,6 +95,15 @@ def test_a_new_photo_gets_its_place_in_the_shop(cli: Cli, made: Path, shop: Any)
     assert "±" in said
 
 
+def test_a_notebook_shows_the_score_below_the_photo(made: Path, shop: Any) -> None:
+    import listlens
+
+    found = listlens.load_model(made / "models" / "mos" / "1").predict(
+        [shop.photos / "home-00" / "0.jpg"]
+    )
+    assert f">score {found[0].score:.2f}<" in found._repr_html_()
+
+
 def test_export_has_score_place_and_spread(cli: Cli, made: Path, tmp_path: Path) -> None:
     cli("export", tmp_path / "all.jsonl", "-p", made)
     rows = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]

@@ -66,6 +66,8 @@ def test_every_training_knob_that_has_no_use_is_named_with_the_reason() -> None:
 def test_a_step_may_name_its_folders_itself() -> None:
     job = parse_job({"train": {"run": True, **PLACES}})
     assert (job.image_dir, job.job_dir) == (Path("photos"), Path("job"))
+    same = parse_job({**PLACES, "train": {"run": True, "image_dir": "photos/"}})
+    assert same.image_dir == Path("photos")
 
 
 REFUSED: dict[str, tuple[dict[Any, Any], str]] = {
@@ -82,11 +84,30 @@ REFUSED: dict[str, tuple[dict[Any, Any], str]] = {
     "no-folders": ({"train": {"run": True}}, "image_dir: missing"),
     "other-folders": (
         {"train": {"run": True, **PLACES}, "evaluate": {"job_dir": "other"}},
-        "job_dir: the steps name different ones: job, other",
+        "different ones are named (train.job_dir: job, evaluate.job_dir: other)",
+    ),
+    "a-steps-own-photos": (
+        {**PLACES, "train": {"run": True}, "dataprep": {"image_dir": "B"}},
+        "image_dir: all steps use one folder, and different ones are named "
+        "(image_dir: photos, dataprep.image_dir: B)",
+    ),
+    "a-steps-own-job": (
+        {**PLACES, "train": {"run": True, "job_dir": "K"}}, "(job_dir: job, train.job_dir: K)",
+    ),
+    "a-steps-number": (
+        {**PLACES, "train": {"run": True, "job_dir": 3}}, "train.job_dir: a path (got 3)",
     ),
     "no-step": ({**PLACES, "train": {"cloud": False}}, "nothing to do"),
     "word-for-a-switch": ({**PLACES, "train": {"run": "yes"}}, "train.run: True or False"),
     "number-for-a-path": ({**PLACES, "image_dir": 3, "train": {"run": True}}, "image_dir: a path"),
+    "number-for-a-steps-path": (
+        {**PLACES, "image_dir": None, "train": {"run": True, "image_dir": 3}},
+        "train.image_dir: a path (got 3)",
+    ),
+    "empty-path": ({"image_dir": "", "job_dir": "job", "train": {"run": True}}, "(got '')"),
+    "empty-samples": (
+        {**PLACES, "dataprep": {"run": True, "samples_file": ""}}, "dataprep.samples_file: a path",
+    ),
     "no-section": ({**PLACES, "train": True}, "train: takes keys"),
     "unknown-report-key": (
         {**PLACES, "evaluate": {"run": True, "report": {"html": True}}},
@@ -109,12 +130,34 @@ def test_all_problems_are_named_at_once() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["- a\n- b", "", "a: [", "\t", "!!python/object/apply:os.getcwd []"],
-    ids=["list", "empty", "broken", "tab", "python object"],
+    [
+        "- a\n- b",
+        "",
+        "a: [",
+        "\t",
+        "!!python/object/apply:os.getcwd []",
+        "a: 2020-99-99",
+        "a: !!timestamp x",
+        "a: !!int x",
+        "a: *b",
+        "? [a]\n: b",
+    ],
+    ids=[
+        "list",
+        "empty",
+        "broken",
+        "tab",
+        "python object",
+        "date-that-is-none",
+        "no-date",
+        "no-number",
+        "no-anchor",
+        "list-for-a-key",
+    ],
 )
 def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.yml").write_text(text)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=r"c\.yml"):
         read_job(tmp_path / "c.yml")
     with pytest.raises(NotFoundError):
         read_job(tmp_path / "other.yml")

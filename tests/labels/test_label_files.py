@@ -187,6 +187,37 @@ def test_hugging_face_metadata_takes_the_split_from_its_folder(tmp_path: Path) -
     assert found == [("train/a.jpg", "train"), ("validation/a.jpg", "val")]
 
 
+@pytest.mark.parametrize(
+    ("text", "one_vote"),
+    [
+        ("image,label\na.jpg,3\nb.jpg,4\nc.jpg,9\nd.jpg,\n", True),
+        ("image,label\na.jpg,3\nb.jpg,3.01\nc.jpg,\n", False),
+        ("image,label,n_votes\na.jpg,3,\nb.jpg,4,8\n", False),
+        ("image,label,sd\na.jpg,3,\nb.jpg,4,0.5\n", False),
+    ],
+    ids=["steps", "between", "counted", "spread"],
+)
+def test_numbers_of_one_column_are_ratings_or_means_all_alike(
+    tmp_path: Path, text: str, one_vote: bool
+) -> None:
+    first, second, *_ = read_labels(
+        table(tmp_path, text), kind="score", scale=("1", "2", "3", "4", "5")
+    ).rows()
+    assert isinstance(first, LabelRow) and isinstance(second, LabelRow)
+    assert (first.answer.votes == (("3", 1.0),)) == one_vote
+    assert (len(second.answer.votes) == 1) == one_vote
+
+
+def test_a_mean_on_a_step_is_learnt_like_its_neighbour(tmp_path: Path) -> None:
+    path = table(tmp_path, "image,label\na.jpg,3\nb.jpg,3.01\n")
+    one, other = (
+        dict(row.answer.votes)
+        for row in read_labels(path, kind="score", scale=("1", "2", "3", "4", "5")).rows()
+        if isinstance(row, LabelRow)
+    )
+    assert one == pytest.approx(other, abs=0.01)
+
+
 def test_names_that_only_look_different_are_pointed_out() -> None:
     names = ["Bed Room", "bedroom", "bed-room", "Bath", "kitchen", "BATH", "kitchen"]
     assert similar_classes(names) == [("BATH", "Bath"), ("Bed Room", "bed-room", "bedroom")]

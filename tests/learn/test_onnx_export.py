@@ -68,6 +68,28 @@ def test_the_graph_equals_the_python_path(exported, backbone_file):
     assert (probs > 0).all() and (probs < 1).all()
 
 
+def test_a_head_in_half_precision_stays_so_and_gives_the_same(
+    trained, to_model, backbone_file, tmp_path, monkeypatch
+):
+    from dataclasses import replace
+
+    from listlens.learn import model as module
+    from listlens.learn.heads import Head
+
+    sha256 = hashlib.sha256(backbone_file.read_bytes()).hexdigest()
+    model = to_model(trained, sha256)
+    weights = model.head.weights.astype(np.float16).astype(np.float32)
+    model = replace(model, head=Head(weights, model.head.bias))
+    whole = export_onnx(model, tmp_path / "whole.onnx", backbone_file)
+    monkeypatch.setattr(module, "HALF_FROM", 0)
+    half = export_onnx(model, tmp_path / "half.onnx", backbone_file)
+    pixels = np.random.default_rng(1).integers(0, 256, (9, SIZE, SIZE, 3), np.uint8)
+    found = [run(path, ["probs"], pixels)[0] for path in (whole, half)]
+    assert np.abs(found[0] - found[1]).max() < 1e-5
+    types = {t.name: t.data_type for t in onnx.load(half).graph.initializer}
+    assert types["listlens.weights"] == TensorProto.FLOAT16
+
+
 def test_the_file_says_what_it_is_and_holds_no_more_than_needed(exported):
     model, path = exported
     proto = onnx.load(path)

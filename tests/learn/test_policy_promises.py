@@ -228,9 +228,8 @@ def test_storing_probabilities_changes_no_decision_away_from_the_threshold():
         ("best-f1", "best-f1", 0.0),
         ("precision>=.9", "precision", 0.9),
         ("precision>= 0.95", "precision", 0.95),
-        ("precision>=1", "precision", 1.0),
-        ("precision>=1.00", "precision", 1.0),
-        ("error<=0", "error", 0.0),
+        ("precision>=0.999999", "precision", 0.999999),
+        ("error<=0.000001", "error", 0.000001),
         (" error<=0.02 ", "error", 0.02),
     ],
 )
@@ -242,11 +241,21 @@ def test_a_target_is_read(text, name, value):
 @pytest.mark.parametrize(
     "text",
     ["precision>=1.01", "precision>=-0.1", "error<=2", "error<=1e-2", "precision>=0,9", "Best-F1",
-     "precision>=95%", "recall>=0.9", "error<=0.1 precision>=0.9"],
+     "precision>=95%", "recall>=0.9", "error<=0.1 precision>=0.9", "error<=1", "precision>=0.0",
+     "error<=0", "precision>=1", "precision>=0.9999999"],
 )  # fmt: skip
 def test_a_target_that_is_none_is_refused(text):
     with pytest.raises(InputError, match=r"such as precision>=0\.95"):
         parse_target(text)
+
+
+@pytest.mark.parametrize("target", ["precision>=0.99999", "error<=0.00002", "precision>=0.7"])
+def test_the_target_that_a_trees_policy_states_is_one_that_is_read(target):
+    probs = np.full((9, 3), 1 / 3)
+    policy = choose_policy(probs, np.zeros(9, int), "tree", target, ("a > x", "a > y", "b"))
+    asked, said = parse_target(target), parse_target(policy.target)
+    allowed = asked.value if asked.name == "error" else 1 - asked.value
+    assert (said.name, said.value) == ("error", pytest.approx(allowed))
 
 
 @pytest.mark.parametrize("factor", [0.25, 0.6, 1.6, 4.0])

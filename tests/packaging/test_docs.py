@@ -6,6 +6,8 @@ The code blocks of one file run in order, in one folder that holds
     labels.csv                 image, listing_id, label: one class a photo
     categories.csv             image, listing_id, room, detail: two levels, some rows with one
     ratings.csv                image, listing_id, rating: a number from 1 to 5
+    pairs.csv                  image_a, image_b, better: a or b
+    kinds.csv                  image, listing_id, label: one of four classes, two of them alike
     tags.csv                   image, listing_id, labels: any number, separated by |
     new/1.jpg, new/2.jpg       two photos that are in no table
 
@@ -104,7 +106,7 @@ def photo(path: Path, kind: str, rng: np.random.Generator) -> None:
 
 
 def _write_kinds(folder: Path, rows: list[tuple[str, str, str, str]]) -> None:
-    """Labels of the same photos for a tree and for a score."""
+    """Labels of the same photos for a tree, for a score, as pairs and as finer classes."""
     nodes = ["image,listing_id,room,detail"]
     ratings = ["image,listing_id,rating"]
     for image, listing, kind, _ in rows:
@@ -113,6 +115,14 @@ def _write_kinds(folder: Path, rows: list[tuple[str, str, str, str]]) -> None:
         ratings.append(f"{image},{listing},{(2 if kind == 'bedroom' else 4) + int(listing) % 2}")
     (folder / "categories.csv").write_text("\n".join(nodes) + "\n")
     (folder / "ratings.csv").write_text("\n".join(ratings) + "\n")
+    pairs, kinds = ["image_a,image_b,better"], ["image,listing_id,label"]
+    finer = {"bedroom": ("single bed", "double bed"), "kitchen": ("gas", "induction")}
+    for n, (image, listing, kind, _) in enumerate(rows):
+        pairs.append(f"{image},{rows[n - 3][0]},{'a' if kind == 'kitchen' else 'b'}")
+        pairs.append(f"{image},{rows[n - 2][0]},tie")
+        kinds.append(f"{image},{listing},{finer[kind][int(listing) % 2]}")
+    (folder / "pairs.csv").write_text("\n".join(pairs) + "\n")
+    (folder / "kinds.csv").write_text("\n".join(kinds) + "\n")
 
 
 @pytest.fixture(scope="session")

@@ -96,6 +96,12 @@ def use():
     require_torch()
 """
 
+EXPORT_TIMM = """
+def use():
+    from listlens.backbones.timm_export import export_timm
+    export_timm('resnet18')
+"""
+
 
 def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -121,6 +127,8 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         (["rapidocr_onnxruntime"], READ_TEXT, "text"),
         (["yaml"], READ_YAML, "imageatm"),
         (["h5py"], IMPORT_KERAS, "keras"),
+        (["torch"], EXPORT_TIMM, "timm"),
+        (["timm"], EXPORT_TIMM, "timm"),
     ],
     ids=[
         "parquet",
@@ -133,6 +141,8 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         "text",
         "imageatm",
         "keras",
+        "timm-without-pytorch",
+        "timm",
     ],
 )  # fmt: skip
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, absent, use, extra):
@@ -200,6 +210,7 @@ def test_everything_imported_is_declared_as_a_dependency():
         "pillow_heif": "pillow-heif",
         "rapidocr_onnxruntime": "rapidocr-onnxruntime",
         "yaml": "pyyaml",
+        "huggingface_hub": "huggingface-hub",
     }
     missing = set()
     for path in (ROOT / "src").rglob("*.py"):

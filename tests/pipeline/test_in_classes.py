@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from listlens.core.tree import Tree
+from listlens.learn.dataset import known_rows
 from listlens.learn.trees import shape_of
-from listlens.pipeline.judging import in_classes, known_rows
+from listlens.pipeline.judging import in_classes
 
 LEAVES = ("Fruit > Apple", "Fruit > Pear", "Bread")
 

@@ -111,13 +111,54 @@ def test_another_network_is_refused_by_what_it_lacks(cli, tmp_path):
     assert not (tmp_path / "nima.onnx").exists()
 
 
-def test_arrays_that_do_not_fit_together_are_refused(cli, tmp_path):
+WRONG = {
+    "dense": ("dense_1", "kernel", (WIDTH + 1, 10), "[9, 10], where [8, 10] is needed"),
+    "flat": ("dense_1", "kernel", (WIDTH,), "dense/kernel is [8], where [8, 8] is needed"),
+    "number": ("dense_1", "bias", (), "dense/bias is [], where [10]"),
+    "grey": ("conv1", "kernel", (3, 3, 1, WIDTH), "conv1/kernel is [3, 3, 1, 8]"),
+    "three": ("conv_dw_1", "depthwise_kernel", (3, 3, WIDTH), "conv_dw_1/depthwise_kernel"),
+    "two each": ("conv_dw_2", "depthwise_kernel", (3, 3, WIDTH, 2), "conv_dw_2/depthwise_kernel"),
+    "wider": ("conv_pw_3", "kernel", (1, 1, WIDTH, 9), "conv_pw_3_bn/gamma is [8], where [9]"),
+    "norm": ("conv_pw_13_bn", "beta", (WIDTH, WIDTH), "conv_pw_13_bn/beta is [8, 8]"),
+    "empty": ("conv1", "kernel", (3, 3, 3, 0), "conv1/kernel is [3, 3, 3, 0]"),
+}
+
+
+@pytest.mark.parametrize(("layer", "name", "shape", "says"), WRONG.values(), ids=WRONG)
+def test_arrays_that_do_not_fit_together_are_refused(cli, tmp_path, layer, name, shape, says):
     layers = random_weights()
-    layers["dense_1"]["kernel"] = np.zeros((WIDTH + 1, 10), np.float32)
+    layers[layer][name] = np.zeros(shape, np.float32)
     write(tmp_path / "w.hdf5", layers)
     ran = cli("import-keras", tmp_path / "w.hdf5", tmp_path / "nima.onnx")
-    assert ran.code == 2
+    assert ran.code == 2, ran.err
     assert "do not fit together" in ran.err
+    assert says in " ".join(ran.err.split())
+
+
+def test_a_shape_that_no_memory_holds_is_refused_unread(cli, tmp_path):
+    layers = random_weights()
+    del layers["dense_1"]
+    write(tmp_path / "w.hdf5", layers)
+    with h5py.File(tmp_path / "w.hdf5", "a") as file:  # takes no room, since nothing is written
+        file.create_dataset("d/dense/kernel:0", (WIDTH, 10**13), np.float32, chunks=(8, 1024))
+        file.create_dataset("d/dense/bias:0", (10**13,), np.float32, chunks=(1024,))
+    ran = cli("import-keras", tmp_path / "w.hdf5", tmp_path / "nima.onnx")
+    assert ran.code == 2
+    assert "at most 2048 channels" in " ".join(ran.err.split())
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "value"),
+    [("conv1", "kernel", np.nan), ("conv1_bn", "moving_variance", -1.0), ("dense_1", "bias", "x")],
+    ids=["no number", "below 0", "text"],
+)
+def test_numbers_that_are_none_are_refused(cli, tmp_path, layer, name, value):
+    layers = random_weights()
+    shape = layers[layer][name].shape
+    layers[layer][name] = np.full(shape, value.encode() if isinstance(value, str) else value)
+    write(tmp_path / "w.hdf5", layers)
+    assert cli("import-keras", tmp_path / "w.hdf5", tmp_path / "nima.onnx").code == 2
+    assert not (tmp_path / "nima.onnx").exists()
 
 
 def test_what_is_no_hdf5_file_or_not_there_is_refused_in_words(cli, tmp_path):

@@ -55,6 +55,19 @@ def test_a_file_that_is_gone_or_changed_is_said_and_tried_again(cli, project: Pa
     assert cli("text", "-p", project, "--json").json["failed"] == 1
 
 
+def test_a_photo_that_left_its_source_is_not_waited_for(cli, project: Path):
+    photos = project.parent / "photos"
+    (photos / "a" / "plain.jpg").unlink()
+    (photos / "c" / "sale.jpg").unlink()  # listing b shows the same picture still
+    assert cli("ingest", photos, "-p", project).code == 0
+    ran = cli("text", "-p", project, "--json")
+    assert (ran.code, ran.json["failed"], ran.json["read"]) == (0, 0, 2)
+    (photos / "b" / "price.jpg").unlink()
+    assert cli("ingest", photos, "-p", project).code == 0
+    again = cli("text", "-p", project, "--json").json
+    assert (again["read"], again["already"], again["failed"]) == (0, 1, 0)
+
+
 def test_search_takes_a_tag_or_words(cli, project: Path):
     for arguments in ([], ["sofa", "--words", "sale"]):
         ran = cli("search", *arguments, "-p", project)

@@ -50,6 +50,10 @@ class EngineBackbone(ABC):
     def with_network(self, network: Network) -> EngineBackbone:
         """Return another network on the same engine, precision and number of threads."""
 
+    def exact(self) -> EngineBackbone:
+        """Return the same network on the same engine in float32, to check others by."""
+        return self
+
     @abstractmethod
     def run(self, output: str, images: NDArray[np.uint8]) -> NDArray[Any]:
         """Return one output for `(block, s, s, 3)` or `(1, s, s, 3)`; owned by the caller."""

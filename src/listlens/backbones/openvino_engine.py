@@ -69,6 +69,9 @@ class OpenVinoBackbone(EngineBackbone):
     def with_network(self, network: Network) -> OpenVinoBackbone:
         return OpenVinoBackbone(network, self.space.precision, self.n_threads)
 
+    def exact(self) -> OpenVinoBackbone:
+        return OpenVinoBackbone(self.network, "f32", self.n_threads)
+
     def run(self, output: str, images: NDArray[np.uint8]) -> NDArray[Any]:
         compiled, idle = self._compiled(output, len(images))
         try:

@@ -8,7 +8,8 @@
 
 The graph has one input: float32 `[N, 3, size_px, size_px]`, RGB in [0, 1] less `mean` over `std`;
 or uint8 `[N, size_px, size_px, 3]`, with `mean` and `std` left out. `embedding` names an output
-`[N, dim]`; `feature_map`, which may be left out, names one `[N, dim, rows, columns]`.
+`[N, dim]`; `feature_map`, which may be left out, names one `[N, dim, rows, columns]`. `source` and
+`licence`, for people, may say where the network comes from.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from listlens.core.errors import InputError, ModelError, NotFoundError, suggest
 from listlens.core.types import Preprocessing
 
 REQUIRED = ("size_px", "embedding")
-ALLOWED = (*REQUIRED, "mean", "std", "fit", "interpolation", "feature_map")
+ALLOWED = (*REQUIRED, "mean", "std", "fit", "interpolation", "feature_map", "source", "licence")
+TEXTS = {"embedding": "an output's name", "feature_map": "an output's name"} | dict.fromkeys(
+    ("source", "licence"), "text"
+)
 CHOICES = {"fit": ("squash", "crop"), "interpolation": ("bicubic", "bilinear", "box")}
 
 
@@ -98,9 +102,9 @@ def described_by(text: bytes, sidecar: Path) -> dict[str, Any]:
             raise InputError(f"{sidecar}: {key} is {described[key]!r}. Allowed: {choices}.")
     if type(described["size_px"]) is not int or not 16 <= described["size_px"] <= 2048:
         raise InputError(f"{sidecar}: size_px is {described['size_px']!r}. Allowed: 16 to 2048.")
-    for key in ("embedding", "feature_map"):
+    for key, allowed in TEXTS.items():
         if not isinstance(described.get(key, ""), str):
-            raise InputError(f"{sidecar}: {key} is {described[key]!r}. Allowed: an output's name.")
+            raise InputError(f"{sidecar}: {key} is {described[key]!r}. Allowed: {allowed}.")
     return described
 
 

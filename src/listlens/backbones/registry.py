@@ -25,13 +25,25 @@ from listlens.backbones.network import (
     read_model_file,
 )
 from listlens.backbones.own_onnx import read_own_onnx
+from listlens.core.config import Config
 from listlens.core.errors import InputError, suggest
 from listlens.core.ports import Backbone
 
-__all__ = ["MODEL_SHA256", "EngineInfo", "engines", "imagenet_head", "load_backbone", "model_file"]
+__all__ = [
+    "MODEL_SHA256",
+    "EngineInfo",
+    "backbone_of",
+    "engines",
+    "imagenet_head",
+    "load_backbone",
+    "model_file",
+]
 
 EngineName = Literal["auto", "openvino", "onnxruntime"]
 Precision = Literal["auto", "bf16", "f32"]
+
+REDUCED_PX = {"default": 448, "fast": 224}
+"""JPEGs are decoded at the smallest scale at least this large (docs/performance.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,17 @@ class EngineInfo:
     available: bool
     precisions: tuple[str, ...]
     reason: str
+
+
+def backbone_of(config: Config, root: Path) -> Backbone:
+    """Load the backbone that settings name; a file of one's own is relative to the project."""
+    chosen = config.backbone
+    return load_backbone(
+        str(root / chosen.name) if chosen.name.endswith(".onnx") else chosen.name,
+        engine=chosen.engine,
+        precision=chosen.precision,
+        reduced_px=REDUCED_PX[chosen.decode],
+    )
 
 
 def load_backbone(
@@ -114,7 +137,8 @@ def found_network(name: str, reduced_px: int) -> Network:
         return read_own_onnx(Path(name), reduced_px)
     raise InputError(
         f"no backbone {name!r}. {suggest(name, [MODEL_NAME])} "
-        "Or the path of your own file, ending in .onnx."
+        "Or the path of your own file, ending in .onnx; of a network of timm it is made by: "
+        f"listlens backbone export {name}"
     )
 
 

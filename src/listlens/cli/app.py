@@ -11,7 +11,17 @@ from types import FrameType
 import typer
 
 from listlens._version import __version__
-from listlens.cli import explaining, image_atm, learning, photos, quality, text, using
+from listlens.cli import (
+    backbone,
+    explaining,
+    finding,
+    image_atm,
+    learning,
+    photos,
+    quality,
+    text,
+    using,
+)
 from listlens.cli.output import ExitCode, carry_any_text, exit_code, note
 from listlens.core.errors import DiskFullError, ListlensError, StoreError
 
@@ -25,7 +35,17 @@ app = typer.Typer(
     "Start with [bold]listlens auto PHOTOS LABELS --out DIR[/bold]: it does everything once, and "
     "DIR is then a project in which every other command works.",
 )
-for module in (photos, learning, explaining, using, quality, text, image_atm):
+for module in (
+    photos,
+    learning,
+    explaining,
+    using,
+    quality,
+    text,
+    finding,
+    image_atm,
+    backbone,
+):
     module.register(app)
 
 

@@ -56,7 +56,8 @@ MapOption = Annotated[
     typer.Option(
         "--map",
         help="OURS=THEIRS names a column of the label file: image, listing_id, split, group, and "
-        "for a score count (number of votes) and deviation (their standard deviation).",
+        "for a score count (number of votes) and deviation (their standard deviation), of pairs "
+        "image_a, image_b and better.",
     ),
 ]
 TargetOption = Annotated[
@@ -89,7 +90,7 @@ def auto(
         typer.Argument(
             help="Table with image and label (or labels); perhaps listing_id, split. Without it, "
             "the folders train/<class>/ or <class>/ are the labels; a plain folder gets checks and "
-            "starter tags."
+            "starter tags. Of a score also pairs: image_a, image_b, better."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where everything goes; becomes a project.")] = Path(
@@ -198,10 +199,41 @@ def list_tasks(project: ProjectOption = Path(), as_json: JsonOption = False) -> 
     show({"tasks": result}, text, as_json=as_json)
 
 
+@task_app.command("propose-tree")
+def propose_tree(
+    task: Annotated[str, typer.Argument(help="A task of kind single that has a model.")],
+    out: Annotated[Path, typer.Option(help="Table to write: .csv, .jsonl or .parquet.")] = Path(
+        "tree.csv"
+    ),
+    levels: Annotated[int, typer.Option(help="Levels of groups above the classes: 1 to 4.")] = 2,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Propose a category tree of a task's flat classes, for a person to edit.
+
+    Classes that look alike and that the model takes for each other stand together. The table has
+    the columns class and parent: rename groups, move classes, then `task add NAME --kind tree
+    --nodes FILE` and `labels import NAME LABELS` with the flat labels.
+
+    Example: listlens task propose-tree room --out tree.csv
+    """
+    import listlens.project
+
+    with listlens.project.open(project) as opened:
+        proposal = opened.propose_tree(task, out, levels)
+    show(proposal.as_dict(), proposal.text(), as_json=as_json)
+
+
 @labels_app.command("import")
 def import_labels(
     task: Annotated[str, typer.Argument(help="The task that the labels answer.")],
-    path: Annotated[Path, typer.Argument(help="Table with image and label (or labels).")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="Table with image and label (or labels); of a score also with image_a, image_b "
+            "and better: a, b, tie or the better photo's name."
+        ),
+    ],
     label: LabelOption = None,
     separator: SeparatorOption = None,
     scale: ScaleOption = "",
@@ -215,8 +247,9 @@ def import_labels(
     """Import a label file; the same file again changes only what changed in it.
 
     Several labels are separated by | or are a JSON list; -class means no. The levels of a tree are
-    one column a level or a path; a score is a number, or a JSON list or object of votes. Rows that
-    fit no photo or no class are listed, and the rest is imported.
+    one column a level or a path, or the name alone of a node in a tree that was given; a score is
+    a number, a JSON list or object of votes, or comes of pairs of photos. Rows that fit no photo
+    or no class are listed, and the rest is imported.
     """
     import listlens.project
 
@@ -258,6 +291,13 @@ def train(
         bool, typer.Option("--force", help="Train although nothing changed since the last model.")
     ] = False,
     pdf: PdfOption = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Search so long for something better than the default: 90s, 5m, 1h. What is kept "
+            "may look at photos more than once, so that tagging takes longer."
+        ),
+    ] = None,
     finetune: Annotated[
         bool,
         typer.Option(
@@ -279,9 +319,13 @@ def train(
 
     No choice is needed: the head, its regularisation, calibration and thresholds are chosen on
     listings held out from training. Takes seconds, since photos were embedded by `ingest`;
-    fine-tuning takes minutes and needs PyTorch (pip install 'listlens[finetune]').
+    fine-tuning takes minutes and needs PyTorch (pip install 'listlens[finetune]'). With --budget
+    other heads and other looks at the photos are tried, and kept where they clearly win.
     """
     import listlens.project
+    from listlens.learn.budget import parse_budget
+
+    budget_s = None if budget is None else parse_budget(budget)
 
     with (
         listlens.project.open(project) as opened,
@@ -294,6 +338,7 @@ def train(
             force=force,
             pdf=pdf,
             finetune=finetune if finetune_seconds is None else finetune_seconds,
+            budget_s=budget_s,
             progress=lambda step, done, total: update(done, total, step),
         )
     show(result.as_dict(), result.text(), as_json=as_json)

@@ -43,7 +43,8 @@ class BackboneConfig(_Section):
     name: str = Field(
         "efficientnet-lite0",
         description="Turns a photo into an embedding: the embedded one, or the path of an ONNX "
-        "file, relative to this file, with a JSON file of the same name beside it.",
+        "file, relative to this file, with a JSON file of the same name beside it "
+        "(docs/backbones.md makes one of any timm network).",
     )
     engine: Literal["auto", "openvino", "onnxruntime"] = Field(
         "auto", description="What runs it: auto takes OpenVINO where it is installed."

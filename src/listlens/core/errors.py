@@ -11,6 +11,7 @@ ListlensError
 ├── StoreError (RuntimeError)          the database or its files
 │   └── StoreBusyError (Retryable)     another process holds the lock; try again
 ├── DiskFullError (OSError, Retryable) free some room, then repeat the command
+├── DownloadError (OSError, Retryable) something on the internet cannot be reached
 └── MissingExtraError (ImportError)    an optional package; carries the line that installs it
 
 `Retryable` and `Terminal` are mix-ins: whoever retries asks the error, and need not guess.
@@ -85,6 +86,10 @@ class StoreBusyError(ListlensError, RuntimeError, Retryable):
 
 class DiskFullError(ListlensError, OSError, Retryable):
     """The disk is full. What was committed is kept; free room and repeat the command."""
+
+
+class DownloadError(ListlensError, OSError, Retryable):
+    """Something on the internet cannot be reached; says what, and how to do without."""
 
 
 class MissingExtraError(ListlensError, ImportError, Terminal):

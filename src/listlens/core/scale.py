@@ -38,19 +38,23 @@ def parse_scale(text: str) -> tuple[str, ...]:
     if low >= high:
         raise InputError(f"scale {text!r}: the lowest step must be below the highest")
     whole = low.is_integer() and high.is_integer() and high - low <= 2 * N_STEPS
-    step = float(match[3]) if match[3] else (1.0 if whole and high - low >= 2 else 0.0)
-    step = step or (high - low) / N_STEPS
+    usual = 1.0 if whole and high - low >= 2 else (high - low) / N_STEPS
+    step = float(match[3]) if match[3] else usual
     n = (high - low) / step if step > 0 else 0.0
-    if n < 1 or abs(n - round(n)) > 1e-6 or round(n) + 1 > MOST_STEPS:
+    if round(n) < 1 or abs(n - round(n)) > 1e-6 or round(n) + 1 > MOST_STEPS:
         raise InputError(
             f"scale {text!r}: the step must divide the scale into 1 to {MOST_STEPS - 1} parts"
         )
-    return tuple(step_name(low + i * step) for i in range(round(n) + 1))
+    values = (low + i * step for i in range(round(n) + 1))
+    names = tuple(_step_name(0.0 if abs(value) < 1e-6 * step else value) for value in values)
+    if len(set(names)) < len(names):
+        raise InputError(f"scale {text!r}: its steps must differ in their first ten digits")
+    return names
 
 
-def step_name(value: float) -> str:
-    """A step as text, the shortest that gives the number back to six digits."""
-    return f"{value:.6g}"
+def _step_name(value: float) -> str:
+    """A step as text, the shortest that gives the number back to ten digits."""
+    return f"{value:.10g}"
 
 
 def scale_of(classes: Sequence[str]) -> tuple[float, ...]:

@@ -10,13 +10,7 @@ from typing import Any
 from listlens.core.files import whole
 from listlens.evaluate.comparison import Comparison, Flip
 from listlens.evaluate.pages import data_uri, environment
-
-NAMES = {
-    "accuracy": "Accuracy",
-    "macro_ap": "Macro average precision",
-    "hierarchical_f1": "Hierarchical F1",
-    "srcc": "Rank correlation",
-}
+from listlens.evaluate.wording import METRIC_NAMES
 
 SHOWN = 40
 """Flips of each kind with their photos; the JSON has all."""
@@ -24,7 +18,7 @@ SHOWN = 40
 
 def sentence(found: Comparison) -> str:
     """Say the headline of both models and the difference, in words."""
-    name = NAMES[found.metric]
+    name = METRIC_NAMES[found.metric]
     if found.first is None or found.second is None or found.gain is None:
         return f"{name} is not defined on these {found.n} photos."
     gain = found.gain
@@ -60,7 +54,7 @@ def write_comparison(
         c=found,
         task=facts["task"],
         protocol=facts["protocol"],
-        name=NAMES[found.metric],
+        name=METRIC_NAMES[found.metric],
         sentence=sentence(found),
         mended=shown(found.mended),
         broken=shown(found.broken),

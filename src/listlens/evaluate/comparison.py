@@ -12,24 +12,17 @@ from numpy.typing import NDArray
 from listlens.core.scale import scale_of
 from listlens.core.tree import SEPARATOR, Tree
 from listlens.core.types import Estimate, Kind
-from listlens.evaluate.evaluation import resampling
+from listlens.evaluate.evaluation import METRICS, resampling
 from listlens.evaluate.plain import plain
+from listlens.learn.dataset import known_rows
 from listlens.metrics.classification import macro_ap_draws
 from listlens.metrics.hierarchy import cut, overlap
-from listlens.metrics.intervals import Bootstrap, divide, rescaled
+from listlens.metrics.intervals import Bootstrap, divide, rescaled, wilson
 from listlens.metrics.ordinal import means, srcc, srcc_draws
 from listlens.metrics.paired import by_chance, difference
 
 Floats = NDArray[np.float64]
 Drawn = tuple[float, Floats]
-
-METRICS = {
-    "single": "accuracy",
-    "multi": "macro_ap",
-    "tree": "hierarchical_f1",
-    "score": "srcc",
-}
-"""What is compared, by kind."""
 
 MOVED = 0.1
 """A score counts as flipped where it comes nearer to, or further from, the given mean by this share
@@ -188,7 +181,7 @@ def compare(
     Raises:
         ValueError: no photo has a known answer.
     """
-    known = _known(kind, given)
+    known = known_rows(kind, given)
     if not known.any():
         raise ValueError("no photo to compare on has a known answer")
     rows = np.flatnonzero(known)
@@ -218,7 +211,7 @@ def compare(
         unit="answers" if kind == "multi" else "photos",
         first=_estimate(kind, a.drawn, n, draws),
         second=_estimate(kind, b.drawn, n, draws),
-        gain=difference(a.drawn, b.drawn, n),
+        gain=_gain(kind, a.drawn, b.drawn, n, draws),
         n_both_right=int((a.right & b.right).sum()),
         n_both_wrong=int((~a.right & ~b.right).sum()),
         mended=_largest(flips, mended),
@@ -226,12 +219,6 @@ def compare(
         chance=by_chance(int(mended.sum()), int(broken.sum())),
         only_in=_only_in(one, two),
     )
-
-
-def _known(kind: Kind, given: NDArray[Any]) -> NDArray[np.bool_]:
-    if kind == "score":
-        return np.asarray(~np.isnan(given).any(axis=1))
-    return np.asarray((given >= 0).any(axis=1) if kind == "multi" else given >= 0)
 
 
 def _judge(
@@ -301,7 +288,8 @@ def _multi(
     columns = [side.classes.index(c) for c in shared]
     probs, given = side.probs[:, columns], side.given[:, columns]
     truth, known = wanted == 1, wanted >= 0
-    drawn = macro_ap_draws(truth, probs, known, draws)
+    undefined = float("nan"), np.full(draws.n_resamples, np.nan)
+    drawn = macro_ap_draws(truth, probs, known, draws) if shared else undefined
     said = [shared[j] if given[i, j] else f"not {shared[j]}" for i, j in zip(*cells, strict=True)]
     sure = np.where(truth, probs, 1 - probs)[cells]
     return _Judged(drawn, (given == truth)[cells], said, sure.astype(np.float64))
@@ -325,6 +313,22 @@ def _estimate(kind: Kind, drawn: Drawn, n: int, draws: Bootstrap) -> Estimate | 
     if kind == "score":
         return rescaled(draws.estimate((value + 1) / 2, (spread + 1) / 2, n=n), -1, 1)
     return draws.estimate(value, spread, n=n)
+
+
+def _gain(kind: Kind, first: Drawn, second: Drawn, n: int, draws: Bootstrap) -> Estimate | None:
+    """The paired difference; where every draw says the same, as unsure as so few listings are."""
+    found = difference(first, second, n)
+    if found is None:
+        return None
+    widest = 2.0 if kind == "score" else 1.0
+    if draws.n_groups == 1:
+        return Estimate(found.value, -widest, widest, n)
+    if found.value and found.high - found.low < 1e-9:
+        share = min(abs(found.value) / widest, 1.0)
+        low, high = (widest * x for x in wilson(share * draws.n_groups, draws.n_groups))
+        low, high = (low, high) if found.value > 0 else (-high, -low)
+        return Estimate(found.value, min(low, found.value), max(high, found.value), n)
+    return found
 
 
 def _largest(flips: list[Flip], rows: NDArray[np.bool_]) -> tuple[Flip, ...]:

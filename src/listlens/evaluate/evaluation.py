@@ -36,7 +36,9 @@ MANY_CLASSES = 100
 """Beyond, classes are counted sparsely (no average precision), and report.json lists the largest
 confusions in place of a table of k x k."""
 
-METRICS = {"single": "accuracy", "multi": "macro_ap", "tree": "hierarchical_f1"}
+METRICS: dict[Kind, str] = {
+    "single": "accuracy", "multi": "macro_ap", "tree": "hierarchical_f1", "score": "srcc"
+}  # fmt: skip
 """What the headline is, by kind."""
 
 _WEIGHTS = 20_000_000  # (draw, listing) pairs at most, save that 200 draws are always made
@@ -72,7 +74,7 @@ class Predicted:
 
     def __post_init__(self) -> None:
         n, k = len(self.probs), len(self.classes)
-        if self.kind not in METRICS or (self.kind == "tree") != (self.tree is not None):
+        if self.kind == "score" or (self.kind == "tree") != (self.tree is not None):
             raise ValueError(f"{self.kind} with tree {self.tree is not None} cannot be evaluated")
         shape = (n, k) if self.kind == "multi" else (n,)
         if self.probs.shape != (n, k) or self.targets.shape != shape or len(self.listings) != n:
@@ -339,7 +341,7 @@ def _evaluate_tree(p: Predicted, tree: Tree, train: NDArray[Any], draws: Bootstr
     found = hierarchy(p, tree, draws)
     most = columns[_most_frequent(trained, len(columns))]
     always = overlap(tree.parent, np.full(len(leaf), most), p.targets)
-    flat = replace(p, kind="single", tree=None, targets=leaf)
+    flat = replace(p, kind="single", tree=None, targets=leaf, decided=None)
     base = (
         _evaluate_single(
             flat.rows(there), trained, draws.rows(there), np.zeros(there.sum(), np.bool_)

@@ -20,14 +20,12 @@ METHODS = {
     "shapley": "Shapley values of regions",
 }
 
-N_NUMBERED = 4
-"""Regions named under their picture; as many carry a number there."""
-
 
 def write_explanations(
     html: Path,
     facts: Mapping[str, Any],
     shown: Sequence[tuple[Mapping[str, bytes], Mapping[str, Sequence[float]]]],
+    n_numbered: int,
 ) -> None:
     """Write one HTML file that holds all it shows, and the facts as JSON beside it.
 
@@ -35,6 +33,7 @@ def write_explanations(
         html: file to write; the JSON takes the same name.
         facts: `task`, `kind`, `version` and `photos`, as `listlens explain --json` prints them.
         shown: for each of the photos its pictures (JPEG by name) and its curves.
+        n_numbered: regions that carry a number in their picture, and are named under it.
 
     Raises:
         OSError: a file cannot be written.
@@ -50,7 +49,7 @@ def write_explanations(
         lead=lead(facts["photos"]),
         cam=any(photo.get("method") == "cam" for photo in facts["photos"]),
         methods=METHODS,
-        n_numbered=N_NUMBERED,
+        n_numbered=n_numbered,
         value=_signed_points if share else _signed_number,
         plain_value=_points if share else _number,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -27,6 +27,7 @@ from listlens.evaluate.report import (
     SHOWN_UNSURE,
     ReportData,
     ends,
+    fact_lines,
     n_categories,
 )
 from listlens.evaluate.wording import place_in_words
@@ -176,7 +177,7 @@ def _content(
             for name, svg in drawn(data.main, data.learning_curve).items()
         },
         "tuning": fine_tuning_text(data.fine_tuning),
-        "facts": list(_facts(report["model"])),
+        "facts": fact_lines(report["model"], most=FACTS_SHOWN),
     }
 
 
@@ -238,17 +239,3 @@ def _paper_style() -> str:
     rules = re.findall(r"^\.chart [^{]+\{[^}]*\}(?: \.chart [^{]+\{[^}]*\})*", css, re.M)
     resolved = re.sub(r"var\(--([\w-]+)\)", lambda v: colours[v[1]], " ".join(rules))
     return f".chart text {{ font-family: '{FONT}'; }} {resolved}"
-
-
-def _facts(model: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, str]]:
-    """Flatten nested facts to lines."""
-    for key, value in model.items():
-        name = f"{before}{str(key).replace('_', ' ')}"
-        if isinstance(value, Mapping) and len(value) > FACTS_SHOWN:
-            yield name, f"{len(value):,} values, in report.json"
-        elif isinstance(value, Mapping):
-            yield from _facts(value, f"{name}: ")
-        elif isinstance(value, list):
-            yield name, ", ".join(map(str, value))
-        elif value is not None and value != "":
-            yield name, str(value)

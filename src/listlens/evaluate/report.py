@@ -60,6 +60,8 @@ class ReportData:
         scored: photos of a score task in the order of their places, the best first; of very many
             those at both ends.
         n_ranked: how many were ranked; as many as `scored` by default.
+        search: what a search within a budget tried: `budget_s`, `seconds`, `space` and `tried`, a
+            mapping a trial.
         robustness: what is left of the answers when photos are changed.
         starter_tags: word to number of photos, where no label exists.
         fine_tuning: what `pipeline.finetuning` tells, where it was tried.
@@ -81,6 +83,7 @@ class ReportData:
     set_aside: Mapping[str, str] = field(default_factory=dict)
     scored: Sequence[ScoredPhoto] = ()
     n_ranked: int = 0
+    search: Mapping[str, Any] = field(default_factory=dict)
     robustness: Robustness | None = None
     starter_tags: Mapping[str, int] = field(default_factory=dict)
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
@@ -142,6 +145,8 @@ class ReportData:
         if self.scored:
             out["n_scored"] = self.n_scored
             out["scored"] = [s.as_dict() for s in self.scored]
+        if self.search:
+            out["search"] = _without_nan(self.search)
         if self.robustness is not None:
             out["robustness"] = self.robustness.as_dict()
         out["starter_tags"] = dict(self.starter_tags)
@@ -227,7 +232,7 @@ def render(
         figures=dict.fromkeys(FIGURES) | drawn(data.main, data.learning_curve),
         suspects=suspects,
         unsure=unsure,
-        facts=_facts(data.model),
+        facts=fact_lines(data.model),
         tuning=fine_tuning_text(data.fine_tuning),
         check_page=CHECK_PAGE if check_page else None,
     )
@@ -317,13 +322,17 @@ def n_categories(scored: Sequence[ScoredPhoto]) -> int:
     return len({p.category for p in scored} - {""})
 
 
-def _facts(model: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
-    """Flatten nested facts to lines."""
+def fact_lines(
+    model: Mapping[str, Any], before: str = "", *, most: float = math.inf
+) -> list[tuple[str, str]]:
+    """Flatten nested facts to lines of name and value; a group larger than `most` is counted."""
     lines: list[tuple[str, str]] = []
     for key, value in model.items():
         name = f"{before}{str(key).replace('_', ' ')}"
-        if isinstance(value, Mapping):
-            lines += _facts(value, f"{name}: ")
+        if isinstance(value, Mapping) and len(value) > most:
+            lines.append((name, f"{len(value):,} values, in report.json"))
+        elif isinstance(value, Mapping):
+            lines += fact_lines(value, f"{name}: ", most=most)
         elif isinstance(value, (list, tuple)):
             lines.append((name, ", ".join(map(str, value))))
         elif value is not None and value != "":

@@ -160,10 +160,10 @@ def unsure(
         limit: how many to return at most.
         scale: needed for score, the numbers of its steps.
     """
-    probs = np.asarray(probs, dtype=np.float64)
+    probs = np.asarray(probs, dtype=None if kind == "tree" else np.float64)
     if kind in ("single", "tree", "score"):
-        order = np.argsort(-probs, axis=1, kind="stable")[:, :2]
-        best = np.take_along_axis(probs, order, axis=1)
+        order = _two_likeliest(probs)
+        best = np.take_along_axis(probs, order, axis=1).astype(np.float64)
         margin = best[:, 0] - best[:, -1]
         if kind == "score":
             margin = 1 - 2 * spreads(probs, scale) / (scale[-1] - scale[0])
@@ -180,6 +180,16 @@ def unsure(
         )
         for i in np.argsort(margin, kind="stable")[:limit]
     )
+
+
+def _two_likeliest(probs: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Columns `(n, 2)` of each row's largest two (the one there is), the largest first."""
+    step = max(1, _CELLS // max(1, probs.shape[1]))
+    found = [
+        np.argsort(-probs[start : start + step], axis=1, kind="stable")[:, :2].copy()
+        for start in range(0, max(1, len(probs)), step)
+    ]
+    return np.concatenate(found)
 
 
 def _single(

@@ -12,6 +12,14 @@ from listlens.core.types import Estimate
 from listlens.evaluate.charts import interval_bar
 from listlens.evaluate.scores import AnyEvaluation
 
+METRIC_NAMES = {
+    "accuracy": "Accuracy",
+    "macro_ap": "Macro average precision",
+    "hierarchical_f1": "Hierarchical F1",
+    "srcc": "Rank correlation (SRCC)",
+}
+"""The headline metrics in words."""
+
 
 def percent(share: float | Estimate | None, digits: int = 0) -> str:
     """In percent; what is not quite all or none is not rounded to it."""
@@ -33,7 +41,7 @@ def last_name(path: str) -> str:
 
 def place_in_words(percentile: float) -> str:
     """Say a percentile in words, rounded down: nobody is better than all."""
-    below = int(100 * percentile)
+    below = int(100 * percentile + 1e-9)  # 100 * 0.29 is a little less than 29
     return f"better than {below}\N{NO-BREAK SPACE}%" if below else "among the lowest"
 
 

@@ -71,16 +71,6 @@ def slic(pixels: Pixels, n_segments: int = N_SEGMENTS) -> Labels:
     return np.asarray(np.unique(fine, return_inverse=True)[1]).reshape(fine.shape)
 
 
-def grid(side: int, per_side: int) -> Labels:
-    """Return a chessboard of `per_side` squared regions `(side, side)`.
-
-    Example:
-        >>> grid(4, 2).tolist()[0], int(grid(4, 2).max())
-        ([0, 0, 1, 1], 3)
-    """
-    return np.asarray(stretched(np.arange(per_side**2).reshape(per_side, per_side), side), np.int64)
-
-
 def boxes(labels: Labels) -> list[tuple[float, float, float, float]]:
     """Return left, top, right, bottom of each region as shares of the photo, in [0, 1]."""
     height, width = labels.shape

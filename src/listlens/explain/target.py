@@ -44,16 +44,6 @@ class Target:
         """Return `(n,)` of probabilities `(n, k)`: a probability, or a score on its scale."""
         return np.asarray(probs.astype(np.float64) @ self.weights)
 
-    @property
-    def span(self) -> float:
-        """The largest difference between two photos: 1, or the length of the scale."""
-        return 1.0 if self.bounded else float(np.ptp(self.weights))
-
-    @property
-    def bounded(self) -> bool:
-        """Whether the number is a probability."""
-        return self.kind != "score"
-
     def direction(self, weights: NDArray[np.floating], probs: NDArray[np.floating]) -> Floats:
         """Return the direction `(d,)` of the embedding in which the target grows, at one photo.
 

@@ -108,8 +108,12 @@ def pool(kind: str) -> Operator:
             x, padding = padded(i[0], a, n, -math.inf)
             return F.max_pool2d(x, size, strides, padding, a.get("dilations", 1), ceil)
         x, padding = padded(i[0], a, n)
-        counted = bool(a.get("count_include_pad", 0)) or padding == 0
-        return F.avg_pool2d(x, size, strides, padding, ceil, counted)
+        counted = bool(a.get("count_include_pad", 0))
+        mean = F.avg_pool2d(x, size, strides, padding, ceil, counted)
+        if counted or x is i[0]:
+            return mean
+        ones, _ = padded(torch.ones_like(i[0][:1, :1]), a, n)  # unevenly padded: what is photo
+        return mean / F.avg_pool2d(ones, size, strides, padding, ceil, counted)
 
     return run
 

@@ -87,7 +87,8 @@ def read_job(path: Path) -> Job:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotFoundError(f"there is no configuration file {path}.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError, yaml.YAMLError, RecursionError) as error:
+        # PyYAML lets errors of int() and of dates through, such as of 2020-99-99.
         raise ConfigError(f"{path} cannot be read: {error}. It must be YAML in UTF-8.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} is no Image ATM configuration. Allowed keys: {', '.join(_TOP)}.")
@@ -190,17 +191,16 @@ def _place(
     key: str,
     problems: list[str],
 ) -> Path | None:
-    """A folder that the whole file names, or else one of its steps; all must agree."""
-    if values.get(key) is not None:
-        return _path(values[key], key, problems)
-    named = {str(section[key]) for section in sections.values() if section.get(key) is not None}
-    if len(named) > 1:
-        problems.append(f"{key}: the steps name different ones: {', '.join(sorted(named))}")
-        return None
-    if not named:
+    """A folder that the whole file names, or steps of it; all who name one must agree."""
+    said = {key: values.get(key), **{f"{n}.{key}": s.get(key) for n, s in sections.items()}}
+    before = len(problems)
+    named = {at: path for at, given in said.items() if (path := _path(given, at, problems))}
+    if len(set(named.values())) > 1:
+        each = ", ".join(f"{at}: {path}" for at, path in named.items())
+        problems.append(f"{key}: all steps use one folder, and different ones are named ({each})")
+    if not named and len(problems) == before:
         problems.append(f"{key}: missing")
-        return None
-    return Path(named.pop())
+    return next(iter(named.values()), None)
 
 
 def _path(value: object, key: str, problems: list[str]) -> Path | None:

@@ -33,11 +33,14 @@ class Reading:
         kind: what is asked.
         separator: tree: between the levels of a path in one column.
         scale: score: names of the steps.
+        means: score: whether a number is the mean of several votes, even one that is a step; else a
+            step is one vote.
     """
 
     kind: Kind = "single"
     separator: str = MARK
     scale: tuple[str, ...] = ()
+    means: bool = False
 
     def answer(
         self,
@@ -130,7 +133,7 @@ class Reading:
         if count is not None and count <= 0:
             return f"the number of votes must be above 0, not {count:g}"
         steps = scale_of(self.scale)
-        if count is None and deviation is None and mean in steps:
+        if not self.means and count is None and deviation is None and mean in steps:
             return Answer((), votes=((self.scale[steps.index(mean)], 1.0),))
         try:
             shares = max_entropy(steps, mean, deviation)
@@ -140,8 +143,23 @@ class Reading:
         return Answer((), votes=tuple((s, p * (count or 1.0)) for s, p in pairs if p > 1e-9))
 
 
+def is_between_steps(scale: Sequence[str], value: Any) -> bool:
+    """Whether a value is a number on the scale that is none of its steps: a mean, and no rating.
+
+    Example:
+        >>> [is_between_steps(["1", "2", "3"], value) for value in ("2", 2.5, "9", "", [0, 1, 1])]
+        [False, True, False, False, False]
+    """
+    if isinstance(value, (list, dict)):
+        return False
+    number, steps = _number(value), scale_of(scale)
+    return isinstance(number, float) and steps[0] < number < steps[-1] and number not in steps
+
+
 def _number(value: Any) -> float | str | None:
     """A finite number, None where there is none, or what is wrong."""
+    if isinstance(value, (list, dict)):
+        return f"{value!r} is not a number"
     text = id_text(value)
     if not text:
         return None

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from listlens.core.errors import ConfigError, LabelError, suggest
 from listlens.core.types import Answer, Kind, PhotoRow, Reason, RejectedRow, Split
-from listlens.labels.answers import MARK, Reading, Unlisted
+from listlens.labels.answers import MARK, Reading, Unlisted, is_between_steps
 from listlens.sources import detect, layouts, tables
 from listlens.sources.columns import NAMES, find_columns
 from listlens.sources.paths import printable, real_path
@@ -69,6 +69,7 @@ class LabelFile:
         labels: the label columns: one; tree: or one a level; score: or one a step.
         separator: tree: between the levels of a path in one column.
         scale: score: names of the steps.
+        means: score: whether its numbers are means, see `Reading`.
     """
 
     path: Path
@@ -79,11 +80,12 @@ class LabelFile:
     labels: tuple[str, ...] = ()
     separator: str = MARK
     scale: tuple[str, ...] = ()
+    means: bool = False
 
     @property
     def reading(self) -> Reading:
         """How its values are read."""
-        return Reading(self.kind, self.separator, self.scale)
+        return Reading(self.kind, self.separator, self.scale, self.means)
 
     def describe(self) -> str:
         """Say in one sentence what is read and how."""
@@ -190,6 +192,8 @@ def read_labels(
     columns = _label_columns(files[0], chosen, levels)
     guess = kind or _guess_kind(files[0], columns["label"])
     labels = levels if len(levels) > 1 else (columns["label"],)
+    if kind == "score" and len(labels) == 1:
+        how["means"] = _are_means(files, columns, scale)
     return LabelFile(path, guess, kind is None, columns, unlisted, labels, **how)
 
 
@@ -270,6 +274,22 @@ def _guess_kind(table: Path, column: str) -> Kind:
         ):
             return "multi"
     return "single"
+
+
+def _are_means(files: Iterable[Path], columns: Mapping[str, str], scale: Sequence[str]) -> bool:
+    """Whether a score's numbers are means: their votes are counted, or one is between two steps.
+
+    Decided for all rows together, or 3 and 3.01 would be learnt as quite different answers. Reads
+    the rows up to the first between two steps, which are all rows of a file of ratings.
+    """
+    if "count" in columns or "deviation" in columns:
+        return True
+    return any(
+        is_between_steps(scale, row[1].get(columns["label"]))
+        for table in files
+        for row in tables.read_table(table)
+        if not isinstance(row, RejectedRow)
+    )
 
 
 def _folder_rows(

@@ -154,11 +154,11 @@ def cross_fit(
             for i, (weights, bias) in zip(at, path, strict=True):
                 logits[i, held] = z @ weights + bias
 
-    _side_by_side(one, np.unique(fold[fold >= 0]).tolist())
+    side_by_side(one, np.unique(fold[fold >= 0]).tolist())
     return logits
 
 
-def _side_by_side(work: Callable[[int], None], items: Iterable[int]) -> None:
+def side_by_side(work: Callable[[int], None], items: Iterable[int]) -> None:
     """Run in threads (BLAS releases the GIL); the first error is raised."""
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
         for _ in pool.map(work, items):

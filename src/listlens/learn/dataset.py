@@ -15,6 +15,13 @@ from listlens.core.types import Kind
 SPLITS = ("", "train", "val", "test")
 
 
+def known_rows(kind: Kind, targets: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return `(n,)`: the row has a known answer; targets as in `TrainingSet`."""
+    if kind == "score":
+        return np.asarray(~np.isnan(targets).any(axis=1))
+    return np.asarray((targets >= 0).any(axis=1) if kind == "multi" else targets >= 0)
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """One row per labelled photo.
@@ -118,6 +125,4 @@ class TrainingSet:
     @property
     def labelled(self) -> NDArray[np.bool_]:
         """`(n,)`: at least one answer is known."""
-        if self.kind == "score":
-            return np.asarray(~np.isnan(self.targets).any(axis=1))
-        return np.asarray((self.targets >= 0).reshape(len(self.names), -1).any(axis=1))
+        return known_rows(self.kind, self.targets)

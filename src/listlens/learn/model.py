@@ -178,7 +178,7 @@ class Model:
             "slope": self.calibration.slope,
             "offset": self.calibration.offset,
         }
-        head = save({name: _smallest(a) for name, a in arrays.items()})
+        head = save({name: smallest(a) for name, a in arrays.items()})
         meta = self._meta()
         meta["head_sha256"] = hashlib.sha256(head).hexdigest()
         content = self._network_files() | {
@@ -299,8 +299,8 @@ def _check(model: Model) -> None:
             raise ModelError(f"{name} holds a number that is not finite")
 
 
-def _smallest(array: NDArray[np.float32]) -> NDArray[np.floating]:
-    """The array in half precision, where that holds every number of it exactly."""
+def smallest(array: NDArray[np.float32]) -> NDArray[np.floating]:
+    """Return a large array in half precision, where that holds every number of it exactly."""
     whole = np.ascontiguousarray(array, np.float32)  # safetensors passes over strides
     if array.size < HALF_FROM or np.abs(whole).max() > np.finfo(np.float16).max:
         return whole

@@ -85,12 +85,17 @@ def outputs(logits: NDArray[np.floating], kind: Kind) -> NDArray[np.floating]:
 
 
 def losses(logits: NDArray[np.floating], targets: Targets) -> NDArray[np.float64]:
-    """Return each answer's loss, unweighted: `(n, k)` for multi, else `(n, 1)`."""
+    """Return each answer's loss, unweighted: `(n, k)` for multi, else `(n, 1)`.
+
+    Rows without an answer (weight 0) get finite numbers that mean nothing.
+    """
     wide, yes = logits.astype(np.float64), targets.yes
     if targets.kind == "single":
         return np.asarray(-(log_softmax(wide, axis=1) * yes).sum(axis=1, keepdims=True))
     if targets.kind == "tree":
-        inside = logsumexp(wide, axis=1, b=yes, keepdims=True, return_sign=False)
+        # Without an answer no leaf is inside: infinity, and times a weight of 0 no number.
+        leaves = np.where(yes.any(axis=1, keepdims=True), yes, 1)
+        inside = logsumexp(wide, axis=1, b=leaves, keepdims=True, return_sign=False)
         return np.asarray(logsumexp(wide, axis=1, keepdims=True) - inside)
     if targets.kind == "score":
         gap = np.cumsum(softmax(wide, axis=1) - yes, axis=1)

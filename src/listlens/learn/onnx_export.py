@@ -17,14 +17,17 @@ import numpy as np
 from listlens.core.errors import InputError, ModelError
 from listlens.learn.calibration import FLOOR
 from listlens.learn.card import preprocessing_sentence
-from listlens.learn.model import Model
+from listlens.learn.model import Model, smallest
 
 if TYPE_CHECKING:
     import onnx
+    from numpy.typing import NDArray
 
 # Prefix of what is added to the backbone's graph, so that no name meets one of its own.
 _OURS = "listlens."
 _RAW = f"{_OURS}raw_embedding"
+
+_Node = tuple[str, list[str], str, dict[str, Any]]  # operator, inputs, output, attributes
 
 
 def export_onnx(
@@ -164,18 +167,40 @@ def _replace(field: Any, values: list[Any]) -> None:
     field.extend(kept)
 
 
+def _head(model: Model) -> tuple[dict[str, NDArray[np.floating]], list[_Node]]:
+    """The constants and nodes of head and calibration, which is folded into the Gemm.
+
+    Not so where the head is kept in half precision, which the folded weights would not fit.
+    """
+    from onnx import TensorProto
+
+    name = {n: f"{_OURS}{n}" for n in ("weights", "bias", "slope", "wide", "plain", "sloped",
+                                       "logits")}  # fmt: skip
+    slope = model.calibration.slope.astype(np.float64)
+    bias = (model.head.bias * slope + model.calibration.offset).astype(np.float32)
+    half = smallest(model.head.weights)
+    if half.dtype == np.float32:
+        weights = (model.head.weights * slope[:, None]).astype(np.float32)
+        inputs = ["embedding", name["weights"], name["bias"]]
+        return {"weights": weights, "bias": bias}, [
+            ("Gemm", inputs, name["logits"], {"transB": 1})]  # fmt: skip
+    return {"weights": half, "slope": slope.astype(np.float32), "bias": bias}, [
+        ("Cast", [name["weights"]], name["wide"], {"to": TensorProto.FLOAT}),
+        ("Gemm", ["embedding", name["wide"]], name["plain"], {"transB": 1}),
+        ("Mul", [name["plain"], name["slope"]], name["sloped"], {}),
+        ("Add", [name["sloped"], name["bias"]], name["logits"], {}),
+    ]
+
+
 def _append_head(model_proto: onnx.ModelProto, model: Model) -> None:
-    """Add rounding, head, calibration and the two outputs; calibration is folded into the Gemm."""
+    """Add rounding, head, calibration and the two outputs."""
     from onnx import TensorProto, helper, numpy_helper
 
-    slope = model.calibration.slope.astype(np.float64)
-    weights = (model.head.weights * slope[:, None]).astype(np.float32)
-    bias = (model.head.bias * slope + model.calibration.offset).astype(np.float32)
+    parts, head = _head(model)
     n_classes = len(model.classes)
     share = FLOOR / 2 if model.kind == "multi" else FLOOR / n_classes
     constants = {
-        "weights": weights,
-        "bias": bias,
+        **parts,
         "scale": np.array(1 - FLOOR, np.float32),
         "floor": np.array(share, np.float32),
     }
@@ -186,7 +211,7 @@ def _append_head(model_proto: onnx.ModelProto, model: Model) -> None:
     nodes = [
         ("Cast", [our["raw"]], our["half"], {"to": TensorProto.FLOAT16}),
         ("Cast", [our["half"]], "embedding", {"to": TensorProto.FLOAT}),
-        ("Gemm", ["embedding", our["weights"], our["bias"]], our["logits"], {"transB": 1}),
+        *head,
         (squash[0], [our["logits"]], our["p"], squash[1]),
         ("Mul", [our["p"], our["scale"]], our["scaled"], {}),
         ("Add", [our["scaled"], our["floor"]], "probs", {}),

@@ -27,6 +27,9 @@ from listlens.learn.trees import shape_of
 DEFAULT_SHARE = 0.5
 DEFAULT_ERROR = 0.01
 
+FINEST = 1e-6
+"""Least share of errors that a target may name: seeing it takes a million held-out photos."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -93,7 +96,8 @@ def parse_target(text: str) -> Target:
     """Read `best-f1`, `precision>=0.95` or `error<=0.02`.
 
     Raises:
-        InputError: anything else.
+        InputError: anything else, and a bound of 0 or 1: one of them is always met, and the other
+            cannot be promised however many photos there are.
 
     Example:
         >>> parse_target("precision>=0.95")
@@ -101,13 +105,14 @@ def parse_target(text: str) -> Target:
     """
     if text == "best-f1":
         return Target("best-f1")
-    match = re.fullmatch(r"(precision>=|error<=)\s*(0?\.\d+|0|1|1\.0+|0\.0+)", text.strip())
-    if not match:
+    match = re.fullmatch(r"(precision>=|error<=)\s*(0?\.\d+)", text.strip())
+    value = float(match[2]) if match else 0.0
+    if match is None or not FINEST <= value <= 1 - FINEST:
         raise InputError(
             f"target {text!r} is not known; allowed: best-f1, precision>=P, error<=E, with P and E "
-            "between 0 and 1, such as precision>=0.95"
+            f"between {FINEST:f} and {1 - FINEST:g}, such as precision>=0.95"
         )
-    return Target(match[1][:-2], float(match[2]))
+    return Target(match[1][:-2], value)
 
 
 def choose_policy(
@@ -139,7 +144,8 @@ def choose_policy(
         allowed = backoff.allowed_error(wanted.name, wanted.value)
         at = backoff.choose_threshold(probs, targets, shape_of(classes), allowed)
         same = (at,) * probs.shape[1]
-        return Policy(same, same, same, f"error<={allowed:g}")
+        # Without an exponent, which `parse_target` does not read.
+        return Policy(same, same, same, f"error<={np.format_float_positional(allowed)}")
     if kind == "single":
         return _single(probs, targets, wanted, target)
     bands = [_multi(probs[:, c], targets[:, c], wanted) for c in range(probs.shape[1])]
@@ -261,7 +267,7 @@ def answers(
         >>> answers(np.array([[0.45, 0.55]]), policy, "single").review.tolist()
         [[False, True]]
     """
-    p = np.asarray(probs, dtype=np.float64)
+    p = np.asarray(probs, dtype=None if kind == "tree" else np.float64)
     low, mid, high = (
         np.array(v) for v in (policy.review_below, policy.thresholds, policy.review_above)
     )

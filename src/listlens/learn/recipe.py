@@ -19,7 +19,7 @@ from listlens.core.errors import TrainingError
 from listlens.core.types import Kind, Policy
 from listlens.learn.calibration import Calibration, fit_calibration
 from listlens.learn.candidates import TrainOptions, scores_of, strengths_for
-from listlens.learn.dataset import TrainingSet
+from listlens.learn.dataset import TrainingSet, known_rows
 from listlens.learn.heads import Floats, Head
 from listlens.learn.large import LargeFit, is_large, train_large
 from listlens.learn.learner import AnyCandidate, Learner, all_candidates
@@ -81,9 +81,7 @@ class Trained:
     @property
     def known(self) -> NDArray[np.bool_]:
         """`(n,)`: the row has a known answer."""
-        if self.kind == "score":
-            return np.asarray(~np.isnan(self.targets).any(axis=1))
-        return np.asarray((self.targets >= 0).reshape(len(self.targets), -1).any(axis=1))
+        return known_rows(self.kind, self.targets)
 
     def heldout(self) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
         """Rows `(m,)` with a known answer that the reported numbers rest on, and their probs."""
@@ -110,14 +108,24 @@ def train(
     options, say = options or TrainOptions(), progress or (lambda phrase, share: None)
     say("splitting", 0.0)
     usable = usable_classes(data, options.min_examples, options.min_groups)
-    learnt = with_classes(data, usable.classes)
-    _require_train_side(learnt)
-    plan = plan_split(learnt, _folds_possible(learnt, options.n_folds), options.seed)
+    learnt, plan = planned(data, options)
     if is_large(learnt) and learnt.holdable.all():
         found = train_large(learnt, plan.inner_fold, options.target, say)
         return _from_large(found, plan, options.seed)
     with threadpool_limits(limits=1):  # folds run side by side; BLAS threads would fight them
         return _train(learnt, plan, options, usable.set_aside, say)
+
+
+def planned(data: TrainingSet, options: TrainOptions) -> tuple[TrainingSet, Plan]:
+    """Return the rows with the classes that can be learnt, and who is held out when.
+
+    Raises:
+        TrainingError: as `train`.
+    """
+    usable = usable_classes(data, options.min_examples, options.min_groups)
+    learnt = with_classes(data, usable.classes)
+    _require_train_side(learnt)
+    return learnt, plan_split(learnt, _folds_possible(learnt, options.n_folds), options.seed)
 
 
 def _require_train_side(data: TrainingSet) -> None:
@@ -156,8 +164,8 @@ def _train(
     best = candidates[int(np.argmin(scores))]
     say("calibrating", 0.6)
     calibration = fit_calibration(logits[int(np.argmin(scores))][seen], targets.rows(seen))
-    judged = _Judged(targets, answered, classes, options.target)
-    probs, decided = _honest(logits, judged, plan.inner_fold)
+    judged = Judged(targets, answered, classes, options.target)
+    probs, decided = honest(by_loss(logits, targets), judged, plan.inner_fold)
     policy = choose_policy(probs[seen], answered[seen], data.kind, options.target, classes)
     say("fitting the head", 0.7)
     fitted = np.flatnonzero(((plan.inner_fold >= 0) | base) & data.labelled)
@@ -168,7 +176,7 @@ def _train(
         test_probs[test] = calibration.probs(head.logits(data.embeddings[test]), data.kind)
         say("out-of-fold probabilities", 0.8)
         logits = learner.again(plan.fold, best)
-        probs, decided = _honest(logits, judged, plan.fold)
+        probs, decided = honest(by_loss(logits, targets), judged, plan.fold)
     say("done", 1.0)
     return Trained(
         kind=data.kind,
@@ -255,7 +263,7 @@ def _selection(
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
     """What policies are chosen on: encoded targets, the same in terms of the model, its classes."""
 
     targets: Targets
@@ -264,11 +272,22 @@ class _Judged:
     target: str
 
 
-def _honest(logits: Floats, judged: _Judged, fold: NDArray[np.int64]) -> tuple[Floats, Decided]:
+Seen = Callable[[int, NDArray[np.int64]], Floats]
+"""A fold and the rows of the others, to the logits `(n, k)` that the others choose."""
+
+
+def by_loss(logits: Floats, targets: Targets) -> Seen:
+    """Of out-of-fold logits `(n_candidates, n, k)`, those with the least loss on the others."""
+    return lambda fold, others: logits[
+        int(np.argmin(scores_of(logits[:, others], targets.rows(others))))
+    ]
+
+
+def honest(seen_by: Seen, judged: Judged, fold: NDArray[np.int64]) -> tuple[Floats, Decided]:
     """Each fold by the candidate, the calibration and the policy that its other folds choose.
 
     Args:
-        logits: `(n_candidates, n, k)` out-of-fold logits.
+        seen_by: what the other folds of a fold choose.
         judged: targets of all rows, and what the policy is to reach.
         fold: `(n,)`; rows with -1 get NaN, and nothing is given.
 
@@ -276,12 +295,12 @@ def _honest(logits: Floats, judged: _Judged, fold: NDArray[np.int64]) -> tuple[F
         Probabilities and decisions `(n, k)`.
     """
     targets, kind = judged.targets, judged.targets.kind
-    probs = np.full(logits.shape[1:], np.nan, dtype=np.float32)
+    probs = np.full(targets.yes.shape, np.nan, dtype=np.float32)
     given, review = np.zeros(probs.shape, np.bool_), np.zeros(probs.shape, np.bool_)
     for f in np.unique(fold[fold >= 0]):
         others, held = np.flatnonzero((fold >= 0) & (fold != f)), np.flatnonzero(fold == f)
         seen = targets.rows(others)
-        best = logits[int(np.argmin(scores_of(logits[:, others], seen)))]
+        best = seen_by(int(f), others)
         calibration = fit_calibration(best[others], seen)
         probs[held] = calibration.probs(best[held], kind)
         others_probs = calibration.probs(best[others], kind)

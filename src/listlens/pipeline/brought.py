@@ -14,7 +14,7 @@ import numpy as np
 from listlens.backbones.engine import EngineBackbone
 from listlens.backbones.own_onnx import read_own_onnx
 from listlens.core.errors import ModelError, TrainingError
-from listlens.images.decode import Limits
+from listlens.pipeline.checks import photos_left_out
 from listlens.pipeline.contents import CHUNK_FILES, batched, embed_all, load_files, worker_pool
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from listlens.backbones.network import Network
     from listlens.core.ports import Backbone
+    from listlens.images.decode import Limits
     from listlens.learn.model import Model
     from listlens.pipeline.dataset import Examples
     from listlens.pipeline.labelling import LabelledPhoto
@@ -90,33 +91,36 @@ class Backbones:
 
 
 def examples_in(
-    store: Store, examples: Examples, model: Model, backbone: Backbone
+    store: Store, examples: Examples, model: Model, backbone: Backbone, limits: Limits
 ) -> tuple[Examples, NDArray[np.floating]]:
     """Return the examples that a model's backbone can embed, and their embeddings `(n, d)`.
 
     Photos of a brought network are embedded now where they were not yet, and kept in the store.
-    Those whose file is gone are left out.
+    Those whose file is gone are left out, which is among the findings.
 
     Raises:
         TrainingError: none is left.
     """
     if model.own_backbone is None:
         return examples, examples.data.embeddings
-    embed_photos(store, examples.photos, backbone)
+    embed_photos(store, examples.photos, backbone, limits)
     ids = [p.photo.content_id or 0 for p in examples.photos]
     absent = set(store.vectors.missing(backbone.space, ids))
     keep = np.array([content_id not in absent for content_id in ids], bool)
     if not keep.any():
         raise TrainingError(
             f"none of the {len(ids)} labelled photos can be embedded by the network of this model: "
-            "their files are gone. Bring them back, or train again."
+            "their files are gone, or larger than [limits] allows. Bring them back, or train again."
         )
-    left = examples.rows(keep)
+    lost = photos_left_out(np.array(examples.data.names)[~keep].tolist())
+    left = replace(examples.rows(keep), checks=[*examples.checks, *lost])
     there = [content_id for content_id in ids if content_id not in absent]
     return left, store.vectors.get(backbone.space, there)
 
 
-def embed_photos(store: Store, photos: Sequence[LabelledPhoto], backbone: Backbone) -> None:
+def embed_photos(
+    store: Store, photos: Sequence[LabelledPhoto], backbone: Backbone, limits: Limits
+) -> None:
     """Embed those of some photos that have no embedding in a backbone's space, and keep it."""
     by_id = {p.photo.content_id or 0: p.photo for p in photos}
     todo = [by_id[i] for i in store.vectors.missing(backbone.space, list(by_id))]
@@ -125,7 +129,7 @@ def embed_photos(store: Store, photos: Sequence[LabelledPhoto], backbone: Backbo
             (pixels,), errors = load_files(
                 [p.location for p in batch],
                 [backbone.preprocessing],
-                Limits(),
+                limits,
                 pool,
                 [p.sha256 or "" for p in batch],
             )

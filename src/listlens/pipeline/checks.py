@@ -56,3 +56,16 @@ def found(name: str, severity: Severity, message: str, items: Sequence[str]) -> 
     """A list with the check, or an empty one where it concerns nothing."""
     text = message.format(n=len(items))
     return [Check(name, severity, text, tuple(items))] if items else []
+
+
+def photos_left_out(names: Sequence[str]) -> tuple[Check, ...]:
+    """The finding that a network of a model's own has not seen these photos."""
+    return tuple(
+        found(
+            "photos_left_out",
+            "warning",
+            "Labelled photos whose file is gone or changed, so that a fine-tuned network cannot "
+            "see them: {n}. They are left out there. Bring the files back, or ingest again.",
+            names,
+        )
+    )

@@ -73,8 +73,9 @@ def compare_models(
 ) -> CompareResult:
     """Compare two models of a task, and write a page and JSON of it.
 
-    Photos that a model was trained on count by its answers from the fold that left them out. Where
-    both models have a given test split, its photos alone count.
+    Photos that a model was trained on count by its answers from the fold that left them out, and
+    not at all where its network learnt from them. Where both models have a given test split, its
+    photos alone count.
 
     Args:
         store: photos, labels, models.
@@ -155,6 +156,7 @@ class _Read:
         given: `(n, k)` bool, decided.
         unseen: `(n,)` bool: the answer is of a copy that had not seen the photo's group.
         test: `(n,)` bool: of a given test split.
+        learnt: the model's network learnt from some of the photos.
     """
 
     version: int
@@ -163,6 +165,7 @@ class _Read:
     given: NDArray[np.bool_]
     unseen: NDArray[np.bool_]
     test: NDArray[np.bool_]
+    learnt: bool
 
     @classmethod
     def of(
@@ -187,13 +190,15 @@ class _Read:
         groups = examples.data.groups
         trained = np.isin(split, ["new", "test"], invert=True)
         seen = (split == "new") & np.isin(groups, groups[trained])
+        counted = heldout.counts[rows]  # the others' answers are by heads on the frozen network
         return cls(
             record.version,
             todays_classes(task, model),
             heldout.probs[rows],
             heldout.decided.given[rows],
-            np.isfinite(heldout.probs[rows]).all(axis=1) & ~seen,
+            np.isfinite(heldout.probs[rows]).all(axis=1) & ~seen & counted,
             (split == "test") & known.own_split,
+            not counted.all(),
         )
 
     def side(self, rows: NDArray[np.integer]) -> Side:
@@ -208,4 +213,5 @@ def _common(read: Sequence[_Read]) -> tuple[NDArray[np.bool_], str]:
     test = both & one.test & two.test
     if test.any():
         return test, "the test split of both"
-    return both, "all labelled photos, each answered by copies that had not seen it"
+    which = "those apart from fine-tuning" if one.learnt or two.learnt else "all labelled photos"
+    return both, f"{which}, each answered by copies that had not seen it"

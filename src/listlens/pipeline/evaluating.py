@@ -8,11 +8,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from listlens.core.errors import NotFoundError
 from listlens.evaluate.finetuned import verdict
 from listlens.evaluate.learning_curve import LearningCurve
 from listlens.evaluate.pdf import require_typst
 from listlens.images.decode import Limits
+from listlens.learn.budget import summary as summary_line
 from listlens.learn.model import Model
 from listlens.learn.policies import answers
 from listlens.pipeline.brought import backbone_for, examples_in
@@ -106,7 +109,7 @@ def evaluate_task(
         pdf: write the report as PDF too.
         earlier_checks: findings of the label import, reported with the others.
         robustness: ask again about changed photos, see `pipeline.robustness`.
-        limits: bounds for the photos, which only robustness reads.
+        limits: bounds for the photos, where they are read again.
         progress: of robustness, called with the changes done and their number.
 
     Raises:
@@ -115,7 +118,7 @@ def evaluate_task(
     """
     if pdf:
         require_typst()
-    started = time.monotonic()
+    started, limits = time.monotonic(), limits or Limits()
     record = store.models.latest(task.task_id)
     if record is None or not record.folder:
         raise NotFoundError(f"task {task.name!r} has no model yet: listlens train {task.name}")
@@ -124,13 +127,13 @@ def evaluate_task(
     examples = build_examples(store, task, backbone.space)
     policy = store.models.policy(record.model_id)[1]
     backbone = backbone_for(model, backbone)
-    examples, embeddings = examples_in(store, examples, model, backbone)
-    probs = model.probs(embeddings)
-    heldout = Heldout.of(folder).extended(
-        [p.photo.photo_pk for p in examples.photos],
-        probs,
-        answers(probs, policy, task.kind, model.classes),
-    )
+    examples, embeddings = examples_in(store, examples, model, backbone, limits)
+    heldout = Heldout.of(folder)
+    pks = [p.photo.photo_pk for p in examples.photos]
+    later = np.flatnonzero(heldout.rows_of(pks) < 0)
+    probs = model.probs(embeddings[later])
+    decided = answers(probs, policy, task.kind, model.classes)
+    heldout = heldout.extended([pks[i] for i in later], probs, decided)
     classes = todays_classes(task, model)
     outcome = outcome_of(store, task, record)
     judged = judge(examples, heldout, classes, policy, _curve(outcome))
@@ -141,11 +144,12 @@ def evaluate_task(
     write_checks(reports / "checks.jsonl", checks)
     changed = None
     if robustness:
-        judging = (examples, heldout, model, classes, policy, backbone, limits or Limits())
+        judging = (examples, heldout, model, classes, policy, backbone, limits)
         changed = measure_robustness(*judging, progress=progress)
     files = write_task_report(
-        store, examples, judged, heldout, model, record, backbone, checks, reports, pdf, changed
-    )
+        store, examples, judged, heldout, model, record, backbone, checks, reports, limits, pdf,
+        changed,
+    )  # fmt: skip
     files["model"] = str(folder)
     return TrainResult(
         task.name,
@@ -165,6 +169,10 @@ def summary_of(judged: Judged, model: Model, changed: Robustness | None = None) 
     if told:
         summary["lines"].append(verdict(told))
         summary["fine_tuning"] = told
+    searched = model.training.get("search")
+    if searched:
+        summary["lines"].append(summary_line(searched))
+        summary["search"] = searched
     if changed is not None:
         summary["lines"].append(f"Changed photos: {changed.sentence}")
         summary["robustness"] = changed.as_dict()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from listlens.core.errors import ModelError, PhotoError
-from listlens.core.scale import scale_of
 from listlens.core.types import Reason, Status
 from listlens.explain.asked import Asked, Explanation, check_method, explain
 from listlens.explain.heatmaps import overlay
@@ -20,7 +19,7 @@ from listlens.explain.target import target_of
 from listlens.pipeline.apply import require_same_backbone
 from listlens.pipeline.contents import THUMBNAIL_PX, batched, prepare_bytes, read_file
 from listlens.pipeline.heldout import Heldout
-from listlens.pipeline.labelling import LabelledPhoto, label_text, labelled_photos
+from listlens.pipeline.labelling import LabelledPhoto, label_in_words, labelled_photos
 from listlens.sources.paths import printable
 
 if TYPE_CHECKING:
@@ -155,7 +154,7 @@ def explain_photos(
             thumbnail = store.thumbnails.get(labelled.photo.sha256 or "")
             if thumbnail is not None:
                 pictures[f"neighbour {i}"] = thumbnail
-            neighbours.append(_neighbour(live.kind, live.classes, labelled, similarity))
+            neighbours.append(_neighbour(live.kind, labelled, similarity))
         facts = _facts(photo.name, live, row, decision, explained, neighbours)
         found.append(PhotoExplained(facts, pictures, _curves(explained)))
     progress(len(read), len(read))
@@ -167,7 +166,7 @@ def _read(
 ) -> _Ready:
     """Read a file, or the original of a photo of the project."""
     name = location = printable(os.fspath(photo))
-    if not Path(photo).exists():
+    if not _is_there(photo):
         known = store.photos.by_photo_id([name]).get(name, [])
         usable = [view for view in known if view.status is Status.OK]
         if not usable:
@@ -183,6 +182,14 @@ def _read(
         read.data, backbone.preprocessing, limits, thumbnail_px=THUMBNAIL_PX, measure=False
     )
     return _Ready(name, read.sha256, prepared)
+
+
+def _is_there(photo: str | os.PathLike[str]) -> bool:
+    """Whether this is a path; an id may be longer than a system lets paths be."""
+    try:
+        return Path(photo).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _learnt_from(store: Store, root: Path, task: Task, live: LiveModel) -> list[LabelledPhoto]:
@@ -233,20 +240,11 @@ def _pictures(prepared: Prepared, explained: Explanation, backbone: Backbone) ->
     }
 
 
-def _neighbour(
-    kind: Kind, classes: Sequence[str], labelled: LabelledPhoto, similarity: float
-) -> dict[str, Any]:
-    said = label_text(kind, labelled.label)
-    if kind == "score":
-        votes = dict(labelled.label.votes)
-        n = sum(votes.values())
-        steps = dict(zip(classes, scale_of(classes), strict=True))
-        mean = sum(steps.get(step, 0.0) * count for step, count in votes.items()) / n if n else 0.0
-        said = f"{mean:.2f}"
+def _neighbour(kind: Kind, labelled: LabelledPhoto, similarity: float) -> dict[str, Any]:
     return {
         "image": labelled.photo.photo_id,
         "listing_id": labelled.photo.listing_id,
-        "label": said,
+        "label": label_in_words(kind, labelled.label),
         "similarity": round(similarity, 4),
     }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from listlens.core.errors import NotFoundError, StoreError
 from listlens.core.types import STARTER
 from listlens.evaluate.explain_page import lead, write_explanations, write_looked_for
+from listlens.explain.pictures import N_NUMBERED
 from listlens.pipeline.brought import backbone_for
 from listlens.pipeline.explaining import explain_photos
 from listlens.pipeline.looking import what_classes_look_for
@@ -111,7 +112,8 @@ def explain_task(
         facts["photos"] = [photo.facts for photo in found]
         _make(folder)
         page = folder / PAGE
-        write_explanations(page, facts, [(photo.pictures, photo.curves) for photo in found])
+        shown = [(photo.pictures, photo.curves) for photo in found]
+        write_explanations(page, facts, shown, N_NUMBERED)
         return ExplainResult(facts, page)
     looked = what_classes_look_for(
         store, task, live, backbone, limits, name=name, progress=progress

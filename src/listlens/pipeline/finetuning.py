@@ -21,14 +21,15 @@ from listlens.backbones.engine import EngineBackbone
 from listlens.backbones.network import Network
 from listlens.backbones.own_onnx import read_own_onnx
 from listlens.backbones.registry import usable_cores
-from listlens.core.errors import InputError, MissingExtraError
+from listlens.core.errors import InputError, MissingExtraError, ModelError
 from listlens.finetune.augment import Augmentation
-from listlens.finetune.compare import Comparison, compare, with_learnt
-from listlens.learn.candidates import TrainOptions, mix_of, weighted
+from listlens.finetune.compare import Comparison, decide, with_learnt
+from listlens.learn.candidates import TrainOptions, mix_of, strengths_for, weighted
 from listlens.learn.heads import fit
 from listlens.learn.learner import logistic_part
 from listlens.learn.model import BACKBONE
-from listlens.learn.recipe import encoded, train
+from listlens.learn.recipe import encoded
+from listlens.pipeline.checks import photos_left_out
 from listlens.pipeline.finetune_photos import Ready, embed_examples, read_photos
 
 if TYPE_CHECKING:
@@ -37,13 +38,19 @@ if TYPE_CHECKING:
     from listlens.core.ports import Backbone
     from listlens.finetune.graph import TrainableGraph
     from listlens.finetune.loop import Tuned
+    from listlens.images.decode import Limits
     from listlens.learn.heads import Head
     from listlens.learn.objectives import Targets
     from listlens.learn.recipe import Trained
+    from listlens.pipeline.checks import Check
     from listlens.pipeline.dataset import Examples
 
 DEFAULT_SECONDS = 240.0
 """Time for the training itself; reading, embedding again and comparing come on top."""
+
+TOLERANCE = 0.01
+"""How far PyTorch's embedding may be from the engine's in float32, as a share of the largest value:
+rounding makes 0.0005 of that, and an operator that is understood otherwise usually far more."""
 
 Say = Callable[[str, float], None]
 
@@ -72,10 +79,12 @@ class FineTuned:
     Args:
         report: JSON-able: whether it was chosen, why, by how much, and at what cost.
         winner: None where the frozen head stays.
+        checks: photos that it had to do without.
     """
 
     report: dict[str, Any] = field(default_factory=dict)
     winner: Winner | None = None
+    checks: tuple[Check, ...] = ()
 
 
 def checked_seconds(wanted: bool | float) -> float | None:
@@ -110,6 +119,7 @@ def fine_tune_task(
     backbone: Backbone,
     folder: Path,
     options: TrainOptions,
+    limits: Limits,
     *,
     seconds: float = DEFAULT_SECONDS,
     say: Say = lambda phrase, share: None,
@@ -122,13 +132,15 @@ def fine_tune_task(
         backbone: the project's.
         folder: an existing one, for the network's files.
         options: as of the frozen training.
+        limits: bounds for the photos, which are read again.
         seconds: for the training itself.
         say: called with a phrase and the share done in [0, 1].
 
     Raises:
         MissingExtraError: PyTorch is not installed.
         TrainingError: too few labelled photos.
-        ModelError: the network has an operator that cannot be trained.
+        ModelError: the network has an operator that cannot be trained, or that PyTorch
+            understands otherwise.
         InputError: the backbone is none of our engines'.
     """
     require_torch()
@@ -137,13 +149,13 @@ def fine_tune_task(
     started = time.monotonic()
     say("reading photos for fine-tuning", 0.0)
     with tempfile.TemporaryFile() as file:
-        ready = read_photos(examples, backbone.preprocessing, options.seed, file)
+        ready = read_photos(examples, backbone.preprocessing, options.seed, file, limits)
         graph, tuned = _tune(
             ready, frozen, backbone, options, seconds, lambda p, s: say(p, 0.1 + 0.6 * s)
         )
-    report = _Report(ready, tuned, backbone, started)
+    report, checks = _Report(ready, tuned, backbone, started), photos_left_out(ready.lost)
     if tuned.best == 0:
-        return FineTuned(report.lost())
+        return FineTuned(report.lost(), checks=checks)
     say("embedding with the fine-tuned networks", 0.75)
     networks = {
         turn: backbone.with_network(_written(graph, values, backbone.network, folder / f"{turn}"))
@@ -151,32 +163,22 @@ def fine_tune_task(
         if turn > 0
     }
     vectors = {0: ready.examples.data.embeddings}  # before the first round it is the frozen one
-    vectors |= {turn: embed_examples(ready.examples, n) for turn, n in networks.items()}
+    vectors |= {turn: embed_examples(ready.examples, n, limits) for turn, n in networks.items()}
     say("comparing with the frozen head", 0.9)
     keep: NDArray[np.bool_] = np.isfinite([v[:, 0] for v in vectors.values()]).min(axis=0)
-    left, seen = ready.examples.rows(keep), ready.parts.rows(keep)
-
-    def fitted(embeddings: NDArray[np.float32]) -> Trained:
-        data = replace(left.data, embeddings=embeddings, seen=seen.learn)
-        return train(data, options)
-
-    heads = {turn: fitted(v[keep]) for turn, v in vectors.items()}
-    of_halves = [heads[turn] for turn in tuned.best_by_half]
-    found = compare(left.data, seen, heads[0], of_halves)
-    chosen = networks[tuned.best]
-    told = report.compared(found, chosen)
-    if not found.chosen:
-        return FineTuned(told)
-    data = replace(left.data, embeddings=vectors[tuned.best][keep], seen=seen.learn)
-    return FineTuned(
-        told,
-        Winner(
-            replace(left, data=data),
-            heads[tuned.best],
-            chosen,
-            folder / f"{tuned.best}" / BACKBONE,
-        ),
-    )
+    left, parts = ready.examples.rows(keep), ready.parts.rows(keep)
+    gone = np.array(ready.examples.data.names)[~keep].tolist()
+    checks = photos_left_out([*ready.lost, *gone])
+    vectors = {turn: v[keep] for turn, v in vectors.items()}
+    best = tuned.best
+    found, trained = decide(left.data, parts, vectors, best, tuned.best_by_half, options)
+    told = report.compared(found, networks[best])
+    if trained is None:
+        return FineTuned(told, checks=checks)
+    data = replace(left.data, embeddings=vectors[best], seen=parts.learn)
+    path = folder / f"{best}" / BACKBONE
+    winner = Winner(replace(left, data=data), trained, networks[best], path)
+    return FineTuned(told, winner, checks)
 
 
 def _tune(
@@ -194,6 +196,7 @@ def _tune(
     network, parts, data = backbone.network, ready.parts, ready.examples.data
     size_px = network.preprocessing.size_px
     graph = TrainableGraph(network.graph, network.image, network.embedding, size_px)
+    require_same(graph, backbone, ready.apart[:1])
     targets = encoded(with_learnt(data, frozen.classes))[0]
     start, wanted = _start(ready, frozen, targets, options)
     material = Material(
@@ -208,6 +211,25 @@ def _tune(
     return graph, fine_tune(graph, _frozen_part(graph, backbone), start, material, how, say)
 
 
+def require_same(graph: TrainableGraph, backbone: EngineBackbone, photo: NDArray[np.uint8]) -> None:
+    """Raise ModelError where PyTorch makes something else of a photo `(1, s, s, 3)` than ONNX."""
+    import torch
+
+    exact = backbone.exact()
+    expected = exact.embed(photo).astype(np.float32)
+    with torch.no_grad():
+        found = graph.forward(torch.from_numpy(_frozen_part(graph, exact)(photo))).numpy()
+    largest = float(np.abs(expected).max())
+    apart = float(np.abs(found - expected).max()) / max(largest, 1e-12)
+    if not apart <= TOLERANCE:
+        raise ModelError(
+            f"this backbone cannot be fine-tuned: PyTorch makes another embedding of a photo than "
+            f"the engine, by {apart:.1%} of its largest value (allowed: {TOLERANCE:.0%}), so an "
+            "operator of its graph means something else there. Train without --finetune, or take "
+            "another backbone."
+        )
+
+
 def _start(
     ready: Ready, frozen: Trained, targets: Targets, options: TrainOptions
 ) -> tuple[Head, Targets]:
@@ -215,7 +237,7 @@ def _start(
     told, rows = frozen.selection, np.flatnonzero(ready.parts.learn)
     chosen = logistic_part(told)
     wanted = weighted(targets.rows(rows), chosen)
-    way = chosen.path(options.strengths)
+    way = chosen.path(strengths_for(targets.kind, options))
     mix = mix_of(ready.examples.data.kind, frozen.classes, chosen)
     return fit(ready.examples.data.embeddings[rows], wanted, way, mix), wanted
 

@@ -1,6 +1,8 @@
 """The answers that training gave for photos it had not seen, kept beside the model.
 
-What was reported can be computed again from them, also after labels were corrected.
+What was reported can be computed again from them, also after labels were corrected. Of very many
+photos times classes the file keeps the likeliest classes of each photo (`pipeline.bounded`), so
+numbers of a tree's upper levels may then differ from the report's in the third digit.
 """
 
 from __future__ import annotations
@@ -14,12 +16,21 @@ import numpy as np
 
 from listlens.core.errors import ModelError
 from listlens.learn.policies import Decided, answers
+from listlens.pipeline.bounded import (
+    MOST_WHOLE,
+    bounded_marks,
+    bounded_probs,
+    whole_marks,
+    whole_probs,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from numpy.typing import NDArray
 
+    from listlens.core.types import Kind
     from listlens.learn.recipe import Trained
 
 FILE = "heldout.safetensors"
@@ -32,10 +43,11 @@ class Heldout:
     Args:
         photo_pks: `(n,)` int64, rows of the store.
         split: `(n,)` str: train, val or test; `new` where `extended` added the photo.
-        probs: `(n, k)` float32, what a row's reported answer rests on: the model that saw train
-            and val only for test rows, out-of-fold otherwise.
+        probs: `(n, k)` float32 (float16 of a large tree), what a row's reported answer rests on:
+            the model that saw train and val only for test rows, out-of-fold otherwise. The very
+            array `oof_probs` where nothing differs, and so are the decisions.
         decided: decisions of `probs`, `(n, k)`, under thresholds that were not chosen on the row.
-        oof_probs: `(n, k)` float32, out-of-fold for every row.
+        oof_probs: `(n, k)`, out-of-fold for every row.
         oof_decided: decisions of `oof_probs`, alike.
         own_split: whether a test split was given.
         counted: `(n,)`, the out-of-fold answer is by heads on the model's own embeddings. Not so
@@ -45,9 +57,9 @@ class Heldout:
 
     photo_pks: NDArray[np.int64]
     split: NDArray[np.str_]
-    probs: NDArray[np.float32]
+    probs: NDArray[np.floating]
     decided: Decided
-    oof_probs: NDArray[np.float32]
+    oof_probs: NDArray[np.floating]
     oof_decided: Decided
     own_split: bool
     counted: NDArray[np.bool_] | None = None
@@ -56,18 +68,20 @@ class Heldout:
     def from_trained(cls, trained: Trained, photo_pks: Sequence[int]) -> Heldout:
         """Take what a training held out, in the order of its training set."""
         test = np.isfinite(trained.test_probs[:, :1])
+        rows, pks = np.flatnonzero(test), np.asarray(photo_pks, np.int64)
+        oof, own = (trained.oof_probs, trained.oof_decided), trained.protocol == "own split"
+        if np.array_equal(trained.test_probs[rows], trained.oof_probs[rows]):
+            return cls(pks, trained.split, *oof, *oof, own)
         probs = np.where(test, trained.test_probs, trained.oof_probs)
         # Test rows chose none of it.
         shipped = answers(probs, trained.policy, trained.kind, trained.classes)
-        return cls(
-            np.asarray(photo_pks, np.int64),
-            trained.split,
-            probs.astype(np.float32),
-            shipped.where(test[:, 0], trained.oof_decided),
-            trained.oof_probs,
-            trained.oof_decided,
-            trained.protocol == "own split",
-        )
+        decided = shipped.where(test[:, 0], trained.oof_decided)
+        return cls(pks, trained.split, probs.astype(np.float32), decided, *oof, own)
+
+    @property
+    def _alike(self) -> bool:
+        """Whether no row is reported otherwise than out of fold."""
+        return self.probs is self.oof_probs and self.decided is self.oof_decided
 
     def filled(self, other: Heldout) -> Heldout:
         """Return this with another's out-of-fold answers where this has none, not counted."""
@@ -83,9 +97,10 @@ class Heldout:
             counted=there,
         )
 
-    def counts(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether the out-of-fold answers of these rows count."""
-        return np.ones(len(rows), np.bool_) if self.counted is None else self.counted[rows]
+    @property
+    def counts(self) -> NDArray[np.bool_]:
+        """Whether the out-of-fold answers count, `(n,)`."""
+        return np.ones(len(self.split), np.bool_) if self.counted is None else self.counted
 
     @classmethod
     def of(cls, folder: Path) -> Heldout:
@@ -98,19 +113,18 @@ class Heldout:
 
         try:
             arrays = load_file(folder / FILE)
-            if "given" not in arrays and "probs" in arrays:
+            if "oof_given" not in arrays and "probs" in arrays:
                 raise ModelError(
                     f"{folder / FILE} is of an older version, which kept no decisions: train the "
                     "task again, listlens train TASK"
                 )
             split = arrays["split"].astype(np.uint8).view("S5").reshape(-1).astype("U5")
+            oof = _read(arrays, "oof_")
             return cls(
                 arrays["photo_pks"],
                 split,
-                arrays["probs"],
-                _decided(arrays, ""),
-                arrays["oof_probs"],
-                _decided(arrays, "oof_"),
+                *(oof if "alike" in arrays else _read(arrays, "")),
+                *oof,
                 bool(arrays["own_split"][0]),
                 arrays["counted"].astype(np.bool_) if "counted" in arrays else None,
             )
@@ -121,25 +135,43 @@ class Heldout:
         except Exception as error:  # safetensors raises its own root for a damaged header
             raise ModelError(f"{folder / FILE} is damaged: {error}") from error
 
-    def save(self, folder: Path) -> None:
-        """Write one file into a model folder."""
+    def save(self, folder: Path, kind: Kind = "single") -> None:
+        """Write one file into a model folder.
+
+        Args:
+            folder: of the model.
+            kind: of the task. Of `multi` every class is judged by itself, so all is kept.
+        """
         from safetensors.numpy import save
 
-        split = np.frombuffer(self.split.astype("S5").tobytes(), np.uint8).copy()
+        bounded = kind != "multi" and self.probs.size > MOST_WHOLE
         arrays = {
             "photo_pks": self.photo_pks,
-            "split": split,
-            "probs": np.ascontiguousarray(self.probs),
-            "oof_probs": np.ascontiguousarray(self.oof_probs),
-            "given": self.decided.given.astype(np.uint8),
-            "review": self.decided.review.astype(np.uint8),
-            "oof_given": self.oof_decided.given.astype(np.uint8),
-            "oof_review": self.oof_decided.review.astype(np.uint8),
+            "split": np.frombuffer(self.split.astype("S5").tobytes(), np.uint8).copy(),
+            **_written(self.oof_probs, self.oof_decided, "oof_", bounded),
             "own_split": np.array([self.own_split], np.uint8),
         }
+        if bounded and self._alike:
+            arrays["alike"] = np.ones(1, np.uint8)
+        else:
+            arrays |= _written(self.probs, self.decided, "", bounded)
         if self.counted is not None:
             arrays["counted"] = self.counted.astype(np.uint8)
         (folder / FILE).write_bytes(save(arrays))
+
+    def at(self, rows: NDArray[np.int64]) -> Heldout:
+        """Return these rows; itself, without a copy, where they are all rows in order."""
+        if len(rows) == len(self.photo_pks) and (rows == np.arange(len(rows))).all():
+            return self
+        oof = self.oof_probs[rows], self.oof_decided.rows(rows)
+        return Heldout(
+            self.photo_pks[rows],
+            self.split[rows],
+            *(oof if self._alike else (self.probs[rows], self.decided.rows(rows))),
+            *oof,
+            self.own_split,
+            None if self.counted is None else self.counted[rows],
+        )
 
     @cached_property
     def _rows(self) -> dict[int, int]:
@@ -160,15 +192,27 @@ class Heldout:
             decided: `(n, k)`, of the policy itself; likewise.
         """
         new = self.rows_of(photo_pks) < 0
+        if not new.any():
+            return self
         added = decided.rows(new)
+        oof = (
+            np.concatenate([self.oof_probs, probs[new]]),
+            self.oof_decided.followed_by(added),
+        )
+        own = (
+            oof
+            if self._alike
+            else (
+                np.concatenate([self.probs, probs[new]]),
+                self.decided.followed_by(added),
+            )
+        )
         split = np.full(int(new.sum()), "new", dtype="U5")
         return Heldout(
             np.concatenate([self.photo_pks, np.asarray(photo_pks, np.int64)[new]]),
             np.concatenate([self.split, split]),
-            np.concatenate([self.probs, probs[new]]),
-            self.decided.followed_by(added),
-            np.concatenate([self.oof_probs, probs[new]]),
-            self.oof_decided.followed_by(added),
+            *own,
+            *oof,
             self.own_split,
             None if self.counted is None else np.concatenate([self.counted, split == "new"]),
         )
@@ -178,7 +222,7 @@ class Heldout:
         row = self._rows.get(photo_pk)
         return None if row is None else str(self.split[row]) or None
 
-    def probs_of(self, photo_pk: int) -> NDArray[np.float32] | None:
+    def probs_of(self, photo_pk: int) -> NDArray[np.floating] | None:
         """The held-out probabilities `(k,)` of a photo, or None."""
         row = self._rows.get(photo_pk)
         return None if row is None else self.probs[row]
@@ -189,5 +233,29 @@ class Heldout:
         return None if row is None else self.decided.rows(np.array([row]))
 
 
-def _decided(arrays: dict[str, NDArray[np.uint8]], prefix: str) -> Decided:
-    return Decided(*(arrays[prefix + name].astype(np.bool_) for name in ("given", "review")))
+def _written(
+    probs: NDArray[np.floating], decided: Decided, prefix: str, bounded: bool
+) -> dict[str, NDArray[Any]]:
+    """What a file holds of probabilities and their decisions."""
+    if not bounded:
+        return {
+            f"{prefix}probs": np.ascontiguousarray(probs),
+            f"{prefix}given": decided.given.astype(np.uint8),
+            f"{prefix}review": decided.review.astype(np.uint8),
+        }
+    return {
+        **bounded_probs(probs, f"{prefix}probs"),
+        **bounded_marks(decided.given, f"{prefix}given"),
+        **bounded_marks(decided.review, f"{prefix}review"),
+        "n_classes": np.array([probs.shape[1]], np.int64),
+    }
+
+
+def _read(arrays: Mapping[str, NDArray[Any]], prefix: str) -> tuple[NDArray[np.floating], Decided]:
+    """Read what `_written` gave."""
+    names = [f"{prefix}{name}" for name in ("given", "review")]
+    if "n_classes" not in arrays:
+        return arrays[f"{prefix}probs"], Decided(*(arrays[n].astype(np.bool_) for n in names))
+    k = int(arrays["n_classes"][0])
+    decided = Decided(*(whole_marks(arrays, name, k) for name in names))
+    return whole_probs(arrays, f"{prefix}probs", k), decided

@@ -20,6 +20,8 @@ from listlens.evaluate.scores import (
     evaluate_scores,
 )
 from listlens.evaluate.suspects import Suspect, Unsure, suspects, unsure
+from listlens.evaluate.wording import METRIC_NAMES
+from listlens.learn.dataset import known_rows
 from listlens.learn.trees import shape_of
 from listlens.pipeline.checks import Check, found
 from listlens.pipeline.labelling import label_in_words
@@ -34,14 +36,6 @@ if TYPE_CHECKING:
 
 N_SUSPECTS = 100
 N_UNSURE = 24
-
-HEADLINES = {
-    "accuracy": "Accuracy",
-    "macro_ap": "Macro average precision",
-    "hierarchical_f1": "Hierarchical F1",
-    "srcc": "Rank correlation (SRCC)",
-}
-"""Metrics in words."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +129,10 @@ def judge(
     kind, data = examples.data.kind, examples.data
     rows = heldout.rows_of([p.photo.photo_pk for p in examples.photos])
     given = in_classes(kind, data.classes, classes, examples.given)
-    split = heldout.split[rows]
-    held = _predicted(examples, classes, given, policy,
-                      heldout.probs[rows], heldout.decided.rows(rows))  # fmt: skip
-    folds = _predicted(examples, classes, given, policy,
-                       heldout.oof_probs[rows], heldout.oof_decided.rows(rows))  # fmt: skip
+    heldout = heldout.at(rows)
+    split = heldout.split
+    held = _predicted(examples, classes, given, policy, heldout.probs, heldout.decided)
+    folds = _predicted(examples, classes, given, policy, heldout.oof_probs, heldout.oof_decided)
     known = known_rows(kind, given)
     new, test = split == "new", split == "test"
     if not (known & ~new).any():
@@ -149,12 +142,12 @@ def judge(
         )
     seen = np.isin(data.groups, data.groups[~new & ~test])
     since = new & known & ~seen
-    counted = heldout.counts(rows) & ~new
+    counted = heldout.counts & ~new
     return Judged(
         test=_test(held, split, data.groups) if (test & known).any() else None,
         cross_validation=_evaluated(folds.rows(counted)),
         since=_evaluated(held.rows(since), train_targets=given[~new]) if since.any() else None,
-        suspects=_suspects(examples, classes, folds.probs, given),
+        suspects=find_suspects(examples, classes, folds.probs, given),
         unsure=unsure(
             kind,
             classes,
@@ -177,7 +170,7 @@ def _predicted(
     classes: tuple[str, ...],
     given: NDArray[Any],
     policy: Policy,
-    probs: NDArray[np.float32],
+    probs: NDArray[np.floating],
     decided: Decided,
 ) -> Predicted | PredictedScores:
     """Probabilities beside the labels, in the form that the kind is evaluated in."""
@@ -205,12 +198,22 @@ def _test(
     return _evaluated(held.rows(rows), train_targets=held.targets[trained], leaking=leaking[rows])
 
 
-def _suspects(
+def find_suspects(
     examples: Examples,
     classes: tuple[str, ...],
     probs: NDArray[np.floating],
     given: NDArray[Any],
+    limit: int = N_SUSPECTS,
 ) -> tuple[Suspect, ...]:
+    """Labels most likely wrong, the likeliest first; see `listlens.evaluate.suspects`.
+
+    Args:
+        examples: today's labelled photos.
+        classes: of the model.
+        probs: `(n, k)` out of fold.
+        given: `Examples.given` in terms of the model.
+        limit: how many at most.
+    """
     kind = examples.data.kind
     return suspects(
         kind,
@@ -219,7 +222,7 @@ def _suspects(
         given,
         examples.data.names,
         [p.photo.sha256 or "" for p in examples.photos],
-        limit=N_SUSPECTS,
+        limit=limit,
         tree=shape_of(classes).tree if kind == "tree" else None,
         scale=scale_of(classes) if kind == "score" else (),
         weights=examples.n_votes() if kind == "score" else None,
@@ -239,13 +242,6 @@ def _unscored(
         *found("test_without_known", "warning", "Photos of the given test split: {n}, none with a "
                "class that was learned. The numbers are of the five folds instead.", test),
     )  # fmt: skip
-
-
-def known_rows(kind: Kind, given: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return `(n,)`: the row has a known answer."""
-    if kind == "score":
-        return np.asarray(~np.isnan(given).any(axis=1))
-    return np.asarray((given >= 0).any(axis=1) if kind == "multi" else given >= 0)
 
 
 def in_classes(
@@ -301,7 +297,7 @@ def _sentence(evaluation: AnyEvaluation, where: str) -> str:
     if value is None:
         return f"Too few answers to score on {where}."
     return (
-        f"{HEADLINES[evaluation.metric]} {value.value:.3f} (95 % interval {value.low:.3f} to "
+        f"{METRIC_NAMES[evaluation.metric]} {value.value:.3f} (95 % interval {value.low:.3f} to "
         f"{value.high:.3f}) on {evaluation.n} photos of {where}{_baseline(evaluation)}."
     )
 

@@ -54,9 +54,8 @@ def measure_learning_curve(examples: Examples, trained: Trained, seed: int) -> L
         head = learner.fit(some, best, trained.fold)
         return _quick_score(head.logits(data.embeddings[test]), targets[test], kind, classes)
 
-    metric = "srcc" if kind == "score" else METRICS[kind]
     with threadpool_limits(limits=1):  # these products are too small for BLAS threads to pay
-        return learning_curve(rows, data.groups[rows], score, metric=metric, seed=seed)
+        return learning_curve(rows, data.groups[rows], score, metric=METRICS[kind], seed=seed)
 
 
 def _learnable(targets: NDArray[Any], kind: Kind, n_classes: int) -> bool:

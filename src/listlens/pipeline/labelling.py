@@ -6,18 +6,19 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from listlens.core.errors import LabelError, suggest
-from listlens.core.tree import Tree
+from listlens.core.tree import SEPARATOR, Tree
 from listlens.core.types import Answer, Kind, Reason, RejectedRow, Status
 from listlens.labels.consensus import consensus
 from listlens.labels.files import LabelFile, LabelRow, Unlabelled
 from listlens.labels.histograms import mean_of
 from listlens.labels.match import Matcher
-from listlens.pipeline.checks import Check, found
+from listlens.labels.pairs import votes_of_pairs
 from listlens.pipeline.contents import batched
+from listlens.pipeline.label_report import LabelReport
 from listlens.sources.paths import printable
 from listlens.store.labels import NewAnnotation
 from listlens.store.taxonomies import UNKNOWN
@@ -34,55 +35,6 @@ ROWS_AT_ONCE = 2000
 A_FEW_CLASSES, MOST_NEW_CLASSES = 50, 1000
 """New classes that an import always adds, and that it never adds more of. In between, not more
 than half as many as there are labels: a column of ids or prices has nearly as many."""
-
-
-@dataclass
-class LabelReport:
-    """What one import of a label file did."""
-
-    rows: int = 0
-    annotations: int = 0
-    withdrawn: int = 0
-    unlabelled: list[str] = field(default_factory=list)
-    without_photo: list[str] = field(default_factory=list)
-    unusable_photo: list[str] = field(default_factory=list)
-    unknown_class: list[str] = field(default_factory=list)
-    bad_rows: list[str] = field(default_factory=list)
-    said_twice: list[str] = field(default_factory=list)
-
-    def checks(self) -> list[Check]:
-        """The findings, each with what was done about it."""
-        return [
-            *found("bad_label_rows", "warning", "Rows of the label file that cannot be read: "
-                   "{n}. They were left out.", self.bad_rows),
-            *found("labels_without_photo", "warning", "Labels that name no photo here: {n}. "
-                   "They were left out.", self.without_photo),
-            *found("labels_of_unusable_photos", "warning", "Labels of photos that cannot be "
-                   "used: {n}. They were left out.", self.unusable_photo),
-            *found("unknown_classes", "warning", "Labels with a class that the task does not "
-                   "have: {n}. They were left out.", self.unknown_class),
-            *found("contradictory_rows", "warning", "Rows that label a photo otherwise than an "
-                   "earlier row: {n}. The earlier one counts.",
-                   self.said_twice),
-            *found("rows_without_label", "note", "Rows with a photo but no label: {n}.",
-                   self.unlabelled),
-        ]  # fmt: skip
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "rows": self.rows,
-            "annotations": self.annotations,
-            "withdrawn": self.withdrawn,
-            "checks": [check.as_dict() for check in self.checks()],
-        }
-
-    def text(self) -> str:
-        """For a person."""
-        lines = [f"{self.rows} rows read, {self.annotations} new annotations."]
-        if self.withdrawn:
-            lines.append(f"{self.withdrawn} labels are not in the file any more: taken back.")
-        lines += [f"{check.severity}: {check.message}" for check in self.checks()]
-        return "\n".join(lines)
 
 
 def import_labels(
@@ -116,26 +68,27 @@ def import_labels(
     report = LabelReport()
     place = printable(os.path.abspath(file.path))  # noqa: PTH100  links stay as they are
     name = annotator or f"{FILE}{place}"
-    photos = _Photos(store)
-    allowed = None
+    photos = Photos(store)
+    allowed, short = None, {}
     if closed:
         allowed = {alias for c in task.classes for alias in (c.name, *c.aliases)}
+        short = _nodes_by_name(task) if task.kind == "tree" else {}
     else:
         _add_classes(store, task, file, photos)
     annotator_id = store.labels.annotator(name)
-    before = _Said(store, task)
+    before = Said(store, task)
     if sole:
         others = [v for other in sorted(before.files - {annotator_id}) for v in before.by(other)]
-        report.withdrawn = _withdraw(store, others, place)
-        before = _Said(store, task) if others else before
+        report.withdrawn = withdraw(store, others, place)
+        before = Said(store, task) if others else before
     said: dict[int, Answer] = {}
     contents: set[int] = set()
-    for batch in batched(_answers(file, photos, allowed, said, report), ROWS_AT_ONCE):
+    for batch in batched(_answers(file, photos, allowed, short, said, report), ROWS_AT_ONCE):
         rows = []
         for photo, row in batch:
             contents.add(photo.content_id or 0)
             if not before.nothing_new(photo, row, annotator_id):
-                rows.append(_annotation(task, photo, row, annotator_id, _at(place, row.at)))
+                rows.append(_annotation(task, photo, row, annotator_id, place_of(place, row.at)))
         report.annotations += store.labels.annotate(rows)
     stale = [
         view
@@ -144,11 +97,11 @@ def import_labels(
         and view.photo_pk not in said
         and not (view.photo_pk in before.gone and view.subject_ids[0] in contents)
     ]
-    report.withdrawn += _withdraw(store, stale, place)
+    report.withdrawn += withdraw(store, stale, place)
     return report
 
 
-class _Photos:
+class Photos:
     """The photos of the store by what a label file may call them."""
 
     def __init__(self, store: Store) -> None:
@@ -167,7 +120,7 @@ class _Photos:
         return [p for p in photos if p.listing_id == row.listing_id] or photos
 
 
-class _Said:
+class Said:
     """What annotators say today, by photo.
 
     An answer that names no photo counts for every photo that shows its content. So does one whose
@@ -181,6 +134,7 @@ class _Said:
         self._by_photo: dict[int, list[AnnotationView]] = defaultdict(list)
         self._by_content: dict[int, list[AnnotationView]] = defaultdict(list)
         self._of_gone: dict[int, list[AnnotationView]] = defaultdict(list)
+        self.pairs: list[AnnotationView] = []
         for view in store.labels.annotations(task.task_id):
             if view.photo_pk is not None:
                 self._by_photo[view.photo_pk].append(view)
@@ -188,6 +142,8 @@ class _Said:
                     self._of_gone[view.subject_ids[0]].append(view)
             elif view.subject_kind == "content":
                 self._by_content[view.subject_ids[0]].append(view)
+            elif view.subject_kind == "pair":
+                self.pairs.append(view)
 
     def about(self, photo: PhotoView) -> list[AnnotationView]:
         """The answers that count for a photo, the newest of files last."""
@@ -199,8 +155,8 @@ class _Said:
         return [view for view in views if view.answer != UNKNOWN]
 
     def by(self, annotator_id: int) -> Iterator[AnnotationView]:
-        """An annotator's answers about photos that stand."""
-        for views in self._by_photo.values():
+        """An annotator's answers about photos that stand, and about pairs."""
+        for views in (*self._by_photo.values(), self.pairs):
             for view in views:
                 if view.annotator_id == annotator_id and view.answer != UNKNOWN:
                     yield view
@@ -228,13 +184,13 @@ def _same(one: Answer, other: Answer) -> bool:
         set(other.yes), set(other.no), other.unlisted, set(other.votes))  # fmt: skip
 
 
-def _at(place: str, at: str) -> str:
+def place_of(place: str, at: str) -> str:
     """Where a row stands, by the whole path of its file: names are not unique."""
     name = place.rpartition("/")[2]
     return f"{place}{at[len(name) :]}" if at.startswith(f"{name}:") else f"{place}/{at}"
 
 
-def _add_classes(store: Store, task: Task, file: LabelFile, photos: _Photos) -> None:
+def _add_classes(store: Store, task: Task, file: LabelFile, photos: Photos) -> None:
     """Add the classes of rows whose photo is here; refuse what looks like a wrong column."""
     names: Counter[str] = Counter()
     for row in file.rows():
@@ -270,15 +226,35 @@ def _check_nodes(file: LabelFile, task: Task, names: Counter[str]) -> None:
         )
 
 
+def _nodes_by_name(task: Task) -> dict[str, str]:
+    """The nodes of a tree by their own names, where these are unique: flat labels fit it so."""
+    named: dict[str, list[str]] = defaultdict(list)
+    for c in task.classes:
+        named[c.name.rpartition(SEPARATOR)[2]].append(c.name)
+    return {name: paths[0] for name, paths in named.items() if len(paths) == 1}
+
+
+def _in_full(
+    rows: Iterator[LabelRow | Unlabelled | RejectedRow], short: dict[str, str]
+) -> Iterator[LabelRow | Unlabelled | RejectedRow]:
+    """The same rows, with the paths of nodes that are named alone."""
+    for row in rows:
+        if isinstance(row, LabelRow) and row.answer.yes and row.answer.yes[0] in short:
+            yield replace(row, answer=Answer((short[row.answer.yes[0]],)))
+        else:
+            yield row
+
+
 def _answers(
     file: LabelFile,
-    photos: _Photos,
+    photos: Photos,
     allowed: set[str] | None,
+    short: dict[str, str],
     said: dict[int, Answer],
     report: LabelReport,
 ) -> Iterator[tuple[PhotoView, LabelRow]]:
     """Yield each usable answer with its photo, and put the others in the report."""
-    for row in file.rows():
+    for row in _in_full(file.rows(), short):
         report.rows += 1
         if isinstance(row, RejectedRow):
             report.bad_rows.append(f"{row.at}: {row.detail}")
@@ -326,7 +302,7 @@ def _annotation(
     )
 
 
-def _withdraw(store: Store, views: list[AnnotationView], at: str) -> int:
+def withdraw(store: Store, views: list[AnnotationView], at: str) -> int:
     """Take answers back: their annotators say nothing of these photos any more."""
     rows = [
         NewAnnotation(
@@ -356,13 +332,17 @@ class LabelledPhoto(NamedTuple):
 
 def labelled_photos(store: Store, task: Task) -> list[LabelledPhoto]:
     """Every usable photo with a label, in the order of listing, position and photo id."""
-    known = _Said(store, task)
+    known = Said(store, task)
+    scale = [c.name for c in task.classes]
+    ranked = votes_of_pairs(scale, [(view.subject_ids, view.answer) for view in known.pairs])
     result = []
     for photo in store.photos.scan(status=Status.OK):
         said = known.about(photo)
         # All files together have one voice, the newest; people have one each.
         votes = [("files" if v.annotator_id in known.files else v.annotator_id, v.answer)
                  for v in said]  # fmt: skip
+        if photo.content_id in ranked:
+            votes.append(("pairs", ranked[photo.content_id]))
         label = consensus(task.kind, votes)
         if label is not None:
             split = next((v.split for v in reversed(said) if v.split), "")

@@ -17,7 +17,7 @@ from listlens.explain.masking import Masked, Pixels, mean_colour
 from listlens.explain.pictures import seen_part, with_box
 from listlens.pipeline.contents import THUMBNAIL_PX, prepare_bytes, read_file
 from listlens.pipeline.explaining import asked_of
-from listlens.pipeline.labelling import label_text, labelled_photos
+from listlens.pipeline.labelling import label_in_words, labelled_photos
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,7 +81,7 @@ def what_classes_look_for(
     asked = asked_of(live.model, live.classes, backbone)
     all_of = directions(live.kind, live.classes, asked.weights)
     labelled = labelled_photos(store, task)
-    given = {p.photo.content_id: label_text(live.kind, p.label) for p in labelled}
+    given = {p.photo.content_id: label_in_words(live.kind, p.label) for p in labelled}
     names = _chosen(list(all_of), Counter(y for p in labelled for y in p.label.yes), name)
     table = np.stack([all_of[one] for one in names])
     liked = most_liked(store.vectors.scan(backbone.space), table, 2 * N_LIKED)
@@ -99,7 +99,7 @@ def what_classes_look_for(
                 "image": view.photo_id,
                 "listing_id": view.listing_id,
                 "contribution": round(like.contribution, 4),
-                "label": given.get(view.content_id),
+                "label": given.get(view.content_id) or None,  # undecided
                 "box": None if box is None else [round(x, 4) for x in box],
             }
             for view, like, (_, box) in zip(views, here, drawn, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 ONNX_FILE = "model.onnx"
 
+MOST_BYTES = 255
+"""Of a folder's name on the file systems in use."""
+
 
 def model_of(
     task: Task,
@@ -37,8 +41,9 @@ def model_of(
     judged: Judged,
     backbone: Backbone,
     fine_tuning: FineTuned | None = None,
+    network: Path | None = None,
 ) -> Model:
-    """What a training gave, as it will be stored."""
+    """What a training gave, as it will be stored; `network` is what it is to bring."""
     winner = fine_tuning.winner if fine_tuning else None
     ids = {c.name: c.class_id for c in task.classes}
     model = Model.from_trained(
@@ -51,7 +56,7 @@ def model_of(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         fingerprint=examples.fingerprint,
         metrics=judged.metrics(),
-        own_backbone=winner.network if winner else None,
+        own_backbone=winner.network if winner else network,
     )
     told = {"fine_tuning": fine_tuning.report} if fine_tuning else {}
     return replace(model, training={**model.training, **told})
@@ -71,7 +76,7 @@ def save_model(
     aside = home / f".{uuid4().hex}"
     try:
         digest = model.save(aside)
-        heldout.save(aside)
+        heldout.save(aside, model.kind)
         _export_graph(model, aside / ONNX_FILE, backbone)
         version = store.models.next_version(task.task_id)
         while True:
@@ -116,6 +121,8 @@ def _export_graph(model: Model, path: Path, backbone: Backbone) -> None:
 
 
 def folder_name(task: Task) -> str:
-    """Return the task's name where it is safe as a folder's, else its number."""
+    """Return the task's name where it is safe as a folder's and nobody else's, else its number."""
     plain = all(char.isalnum() or char in "-_ " for char in task.name)
-    return task.name if plain and len(task.name) < 80 else f"task-{task.task_id}"
+    short = len(task.name) < 80 and len(task.name.encode()) <= MOST_BYTES
+    numbered = re.fullmatch(r"task-\d+", task.name, re.IGNORECASE)
+    return task.name if plain and short and not numbered else f"task-{task.task_id}"

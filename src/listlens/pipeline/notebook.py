@@ -71,7 +71,8 @@ def predictions(found: list[Prediction]) -> PhotoList[Prediction]:
             return p.image, f"{p.image}: {p.reason.value}"
         sure = "" if p.probability is None else f" {p.probability:.2f}"
         look = " (a person should look)" if p.review else ""
-        return p.image, f"{', '.join(p.classes) or 'none'}{sure}{look}"
+        said = f"score {p.score:.2f}" if p.score is not None else ", ".join(p.classes) or "none"
+        return p.image, f"{said}{sure}{look}"
 
     return PhotoList(found, cell)
 

@@ -28,7 +28,7 @@ READ_BLOCK = 32
 
 @dataclass(frozen=True)
 class TextReport:
-    """What one reading of the photos' text did, in contents.
+    """What one reading of the photos' text did, in contents that a photo of a source still shows.
 
     Args:
         read: now.
@@ -64,7 +64,7 @@ class PhotoText:
     def read(
         self, progress: Callable[[int, int | None, str], None] = lambda done, total, remark: None
     ) -> TextReport:
-        """Read every usable content that was not read by this reader yet; resumes where it stopped.
+        """Read every content shown that was not read by this reader yet; resumes where it stopped.
 
         Args:
             progress: called with the contents passed, their number, and a remark.
@@ -74,23 +74,23 @@ class PhotoText:
         """
         started = time.monotonic()
         reader = TextReader()
-        usable = [c.content_id for c in self._store.contents.scan() if c.status is Status.OK]
-        todo = self._store.readings.missing(reader.name, usable)
+        live = self._store.photos.scan(status=Status.OK)
+        shown = list(dict.fromkeys(p.content_id for p in live if p.content_id is not None))
+        todo = self._store.readings.missing(reader.name, shown)
         done = failed = 0
-        already = len(usable) - len(todo)
+        already = len(shown) - len(todo)
         with worker_pool() as pool:
             for block in batched(todo, READ_BLOCK):
                 photos = self._store.photos.by_content(block)
-                shown = [(pk, photos[pk][0]) for pk in block if pk in photos]
-                answers = pool.map(lambda item: self._read_one(reader, item[1]), shown)
+                answers = pool.map(lambda shows: self._read_one(reader, shows[0]), photos.values())
                 found = {
                     pk: answer
-                    for (pk, _), answer in zip(shown, answers, strict=True)
+                    for pk, answer in zip(photos, answers, strict=True)
                     if isinstance(answer, Reading)
                 }
                 done += self._store.readings.save(found)
-                failed += len(block) - len(found)
-                progress(already + done + failed, len(usable), f"{failed} failed")
+                failed += len(photos) - len(found)
+                progress(already + done + failed, len(shown), f"{failed} failed")
         seconds = round(time.monotonic() - started, 3)
         return TextReport(done, already, failed, self._store.readings.counts()[1], seconds)
 

@@ -15,13 +15,13 @@ from listlens.evaluate.robustness import Changed, Robustness
 from listlens.images.additions import with_banner, with_second
 from listlens.images.distortions import DISTORTIONS, distort
 from listlens.images.prepare import input_of, upright_pixels
-from listlens.learn.candidates import Candidate, mix_of, weighted
-from listlens.learn.heads import fit
+from listlens.learn.dataset import known_rows
+from listlens.learn.large import is_large
+from listlens.learn.learner import Learner, candidate_of, logistic_part
 from listlens.learn.policies import answers
 from listlens.learn.recipe import encoded
 from listlens.learn.usable import with_classes
 from listlens.pipeline.contents import embed_all, read_file, worker_pool
-from listlens.pipeline.judging import known_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -181,28 +181,31 @@ def _fitted_again(
 
     Empty where the head cannot be fitted again as it was.
     """
-    data, training = examples.data, model.training
-    if "C" not in training or model.own_backbone is not None:
+    data = examples.data
+    if not {"C", "shrinkage"} & set(model.training) or is_large(data):
+        return []  # fitted elsewhere, or too large to be fitted again
+    if model.own_backbone is not None:
         return []  # a network that learnt has seen the photos, whatever head is put on it
-    wanted, _, learnt = encoded(
-        data if data.kind in ("tree", "score") else with_classes(data, classes)
-    )
+    if data.kind not in ("tree", "score"):
+        if not set(classes) <= set(data.classes):
+            return []  # of a class that was learnt no label is left
+        data = with_classes(data, classes)
+    wanted, answered, learnt = encoded(data)
     if learnt != classes:
         return []
-    candidate = Candidate(
-        training.get("class_weight", "none"), float(training["C"]), training.get("sharing", 0.0)
-    )
-    mix = mix_of(data.kind, classes, candidate)
+    best, strengths = candidate_of(model.training), (logistic_part(model.training).strength,)
+    learner = Learner(data.embeddings, wanted, answered, classes, strengths)
     groups = data.groups[rows]
     part = np.unique(groups, return_inverse=True)[1] % N_PARTS
+    folds = np.unique(data.groups, return_inverse=True)[1] % N_PARTS
     judges = []
     for n in np.unique(part).tolist():
         some = np.flatnonzero(part == n)
-        inside = np.flatnonzero(~np.isin(data.groups, groups[some]) & wanted.known)
-        if not len(inside):
-            return []
-        targets = weighted(wanted.rows(inside), candidate)
-        head = fit(data.embeddings[inside], targets, [candidate.strength], mix)
+        inside = ~np.isin(data.groups, groups[some]) & wanted.known
+        fold = np.where(inside, folds, -1)
+        if len(np.unique(fold[inside])) < 2:
+            return []  # too few listings are left to learn from
+        head = learner.fit(np.flatnonzero(inside), best, fold)
         judges.append((some, replace(model, head=head)))
     return judges
 

@@ -70,21 +70,25 @@ class _Wanted:
 
 def _wanted(models: list[LiveModel], query: str) -> list[_Wanted]:
     """The models and classes that a query means."""
-    task, colon, name = query.partition(":")
-    plain = (name if colon else query).strip().casefold()
+    plain = query.strip().casefold()
     answering = [model for model in models if model.kind != "score"]
     found = [
         wanted
         for model in answering
-        if not colon or model.task.casefold() == task.strip().casefold()
         for wanted in _classes(model)
-        if plain in _names(model, wanted.name)
+        if _asked(model, plain) & _names(model, wanted.name)
     ]
     if not found:
         known = {wanted.name for model in answering for wanted in _classes(model)}
         advice = suggest(plain, known) if known else "Tag the photos first: listlens tag --starter"
         raise NotFoundError(f"no task has a tag {query!r}. {advice}")
     return found
+
+
+def _asked(model: LiveModel, plain: str) -> set[str]:
+    """What a query asks of a model: all of it, since names hold colons, or ``TASK:CLASS``."""
+    task, colons = model.task.casefold(), [i for i, sign in enumerate(plain) if sign == ":"]
+    return {plain, *(plain[i + 1 :].strip() for i in colons if plain[:i].strip() == task)}
 
 
 def _classes(model: LiveModel) -> list[_Wanted]:

@@ -16,7 +16,6 @@ from listlens.explain.asked import quick_map
 from listlens.explain.heatmaps import overlay
 from listlens.explain.pictures import seen_part
 from listlens.explain.target import target_of
-from listlens.images.decode import Limits
 from listlens.pipeline.contents import THUMBNAIL_PX, prepare_bytes, read_file
 from listlens.pipeline.explaining import asked_of
 from listlens.pipeline.places import place_photos
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from listlens.core.ports import Backbone
     from listlens.evaluate.robustness import Robustness
     from listlens.evaluate.scores import ScoredPhoto
+    from listlens.images.decode import Limits
     from listlens.learn.model import Model
     from listlens.pipeline.checks import Check
     from listlens.pipeline.dataset import Examples
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from listlens.store.models import ModelView
     from listlens.store.open import Store
     from listlens.store.photos import PhotoView
+
+TOLD_APART = ("fine_tuning", "search")
+"""Of how a model was trained, what has a section of its own."""
 
 MOST_PLACES = 200
 """Photos of a score task that report.json names at either end; predictions.csv has them all."""
@@ -48,6 +51,7 @@ def write_task_report(
     backbone: Backbone,
     checks: Sequence[Check],
     reports: Path,
+    limits: Limits,
     pdf: bool = False,
     robustness: Robustness | None = None,
 ) -> dict[str, str]:
@@ -56,7 +60,7 @@ def write_task_report(
     placed = _placed(store, examples, heldout, model) if model.kind == "score" else ()
     scored = placed if len(placed) <= 2 * MOST_PLACES else _both_ends(placed)
     photos = _by_name(store, examples, scored)
-    shown = _Pictures(store, photos, model, backbone)
+    shown = _Pictures(store, photos, model, backbone, limits)
     data = ReportData(
         title=model.task,
         kind=model.kind,
@@ -71,6 +75,7 @@ def write_task_report(
         learning_curve=judged.curve,
         set_aside=dict(model.training.get("set_aside", {})),
         scored=scored,
+        search=model.training.get("search", {}),
         fine_tuning=model.training.get("fine_tuning", {}),
         n_ranked=len(placed),
         robustness=robustness,
@@ -98,7 +103,7 @@ def _facts(model: Model, record: ModelView) -> dict[str, Any]:
         "fingerprint": model.fingerprint,
         "created": model.created,
         "policy": _policy(model),
-        **{k: v for k, v in model.training.items() if k != "fine_tuning"},
+        **{k: v for k, v in model.training.items() if k not in TOLD_APART},
     }  # fmt: skip
 
 
@@ -146,9 +151,15 @@ class _Pictures:
     """Thumbnails and heat-maps of photos by their id, made when the report asks for them."""
 
     def __init__(
-        self, store: Store, photos: dict[str, PhotoView], model: Model, backbone: Backbone
+        self,
+        store: Store,
+        photos: dict[str, PhotoView],
+        model: Model,
+        backbone: Backbone,
+        limits: Limits,
     ) -> None:
         self._store, self._photos, self._backbone = store, photos, backbone
+        self._limits = limits
         self._asked = asked_of(model, model.classes, backbone)
 
     def thumbnail(self, name: str) -> bytes | None:
@@ -171,13 +182,13 @@ class _Pictures:
 
     def _prepared(self, photo: PhotoView, part: str) -> Any:
         """One part of the prepared photo; None where its file is gone or changed."""
-        read = read_file(photo.location, Limits())
+        read = read_file(photo.location, self._limits)
         if read.error is not None or read.sha256 != photo.sha256:
             return None
         prepared = prepare_bytes(
             read.data,
             self._backbone.preprocessing,
-            Limits(),
+            self._limits,
             thumbnail_px=THUMBNAIL_PX,
             measure=False,
         )

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from listlens._version import __version__
-from listlens.core.errors import TrainingError
+from listlens.core.errors import InputError, TrainingError
 from listlens.evaluate.pdf import require_typst
+from listlens.images.decode import Limits
 from listlens.learn.candidates import TrainOptions
 from listlens.learn.model import folder_hash
-from listlens.learn.recipe import RECIPE, Trained, train
+from listlens.learn.recipe import RECIPE, Trained
 from listlens.pipeline.checks import Check, found, write_checks
 from listlens.pipeline.dataset import Examples, build_examples
 from listlens.pipeline.evaluating import (
@@ -32,13 +33,16 @@ from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.judging import judge
 from listlens.pipeline.label_growth import measure_learning_curve
 from listlens.pipeline.model_saving import model_of, save_model
+from listlens.pipeline.searching import learn
 from listlens.pipeline.task_report import write_task_report
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone
     from listlens.core.types import Task
     from listlens.evaluate.learning_curve import LearningCurve
+    from listlens.learn.model import Model
     from listlens.pipeline.finetuning import FineTuned, Winner
+    from listlens.pipeline.judging import Judged
     from listlens.store.models import ModelView
     from listlens.store.open import Store
 
@@ -58,7 +62,9 @@ def train_task(
     force: bool = False,
     pdf: bool = False,
     finetune: bool | float = False,
+    budget_s: float | None = None,
     earlier_checks: Sequence[Check] = (),
+    limits: Limits | None = None,
     progress: StepProgress = lambda step, done, total: None,
 ) -> TrainResult:
     """Learn a task; equal examples and options give back the model that is there.
@@ -74,7 +80,9 @@ def train_task(
         force: train although nothing changed.
         pdf: write the report as PDF too.
         finetune: try fine-tuning; a number is the time for its training, in seconds.
+        budget_s: seconds to search for something better than the default; None: no search.
         earlier_checks: findings of the label import, reported with the others.
+        limits: bounds for the photos, where they are read again.
         progress: called with the step, per cent done and 100.
 
     Raises:
@@ -82,61 +90,95 @@ def train_task(
             on; the findings are written first.
         MissingExtraError: typst for a PDF, or PyTorch for fine-tuning, is not installed.
     """
-    if pdf:
-        require_typst()
-    finetune_s = checked_seconds(finetune)
-    started = time.monotonic()
+    times, limits = _checked(finetune, budget_s, pdf), limits or Limits()
+    options, started = TrainOptions(seed=seed, target=target), time.monotonic()
     progress("checking labels", 0, 100)
     reports.mkdir(parents=True, exist_ok=True)
     examples = _examples(store, task, backbone, earlier_checks, reports / "checks.jsonl")
     before = [*earlier_checks, *examples.checks]
     write_checks(reports / "checks.jsonl", before)
-    config = _config(target, seed, finetune_s)
+    config = _config(target, seed, times)
     kept = None if force else _unchanged(store, root, task, examples.fingerprint, config)
     if kept is not None:
-        result = _kept(store, root, task, backbone, reports, kept, examples, earlier_checks, pdf)
+        result = _kept(
+            store, root, task, backbone, reports, kept, examples, earlier_checks, limits, pdf
+        )
         return replace(result, reused=True, seconds=time.monotonic() - started)
     run_id = store.models.record_run(task.task_id, config, examples.fingerprint, seed)
-    options, aside = TrainOptions(seed=seed, target=target), tempfile.TemporaryDirectory()
+    away = tempfile.TemporaryDirectory()
     try:
-        learnt = _learn(store, examples, backbone, options, finetune_s, aside.name, progress)
+        home = Path(away.name)
+        learnt = _learn(store, examples, backbone, options, times, home, limits, progress)
         checks = [*before, *learnt.checks]
         write_checks(reports / "checks.jsonl", checks)
-        examples, trained, heldout = learnt.examples, learnt.trained, learnt.heldout
+        examples, heldout, backbone = learnt.examples, learnt.heldout, learnt.backbone
         progress("evaluating", 60, 100)
-        judged = judge(examples, heldout, trained.classes, trained.policy, learnt.curve)
+        judged = learnt.judged()
         checks += judged.checks
         write_checks(reports / "checks.jsonl", checks)
         progress("saving the model", 80, 100)
-        model = model_of(task, examples, trained, judged, learnt.backbone, learnt.tuned)
-        record = save_model(store, root, task, model, heldout, learnt.backbone, run_id)
+        model = learnt.model(task, judged)
+        record = save_model(store, root, task, model, heldout, backbone, run_id)
         progress("writing the report", 85, 100)
         files = write_task_report(
-            store, examples, judged, heldout, model, record, learnt.backbone, checks, reports, pdf
+            store, examples, judged, heldout, model, record, backbone, checks, reports, limits, pdf
         )
     except BaseException as error:
         store.models.finish_run(run_id, "failed", {"error": str(error)})
         raise
     finally:
-        aside.cleanup()
+        away.cleanup()
     files["model"] = str(root / record.folder)
     summary = summary_of(judged, model)
     result = TrainResult(task.name, task.kind, record.version, summary, checks, files)
-    later = [asdict(check) for check in checks[len(before) :]]
-    outcome = {"version": record.version, "summary": summary, "checks": later}
-    store.models.finish_run(run_id, "done", outcome | {"curve": learnt.curve_as_dict})
+    store.models.finish_run(run_id, "done", _outcome(result, len(before), learnt.curve))
     return replace(result, seconds=time.monotonic() - started)
 
 
-def _config(target: str, seed: int, finetune_s: float | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Times:
+    """Seconds for what is tried beside the default; None: not tried."""
+
+    finetune_s: float | None
+    budget_s: float | None
+
+
+def _checked(finetune: bool | float, budget_s: float | None, pdf: bool) -> _Times:
+    """Return what is to be tried; raise where what is asked for cannot be done."""
+    if pdf:
+        require_typst()
+    times = _Times(checked_seconds(finetune), budget_s)
+    if times.finetune_s is not None and budget_s is not None:
+        raise InputError(
+            "a budget and fine-tuning are searches of their own: give one of them, and then the "
+            "other to see which model is better."
+        )
+    return times
+
+
+def _config(target: str, seed: int, times: _Times) -> dict[str, Any]:
     """What must be equal for a training to give the same again."""
     config = {"target": target, "seed": seed, "listlens": __version__, "recipe": RECIPE}
-    return config if finetune_s is None else config | {"finetune_s": finetune_s}
+    return config | {name: value for name, value in asdict(times).items() if value is not None}
+
+
+def _outcome(result: TrainResult, n_before: int, curve: LearningCurve | None) -> dict[str, Any]:
+    """What the run notes: also the findings that came after those of the labels."""
+    return {
+        "version": result.version,
+        "summary": result.summary,
+        "checks": [asdict(check) for check in result.checks[n_before:]],
+        "curve": curve.as_dict() if curve else None,
+    }
 
 
 @dataclass(frozen=True)
 class _Learnt:
-    """What a training goes on with: the frozen backbone's, or a fine-tuned network's that won."""
+    """What a training goes on with: the frozen backbone's, or a network's that won.
+
+    Args:
+        network: ONNX file of a view of the backbone that the model is to bring.
+    """
 
     examples: Examples
     trained: Trained
@@ -145,10 +187,18 @@ class _Learnt:
     curve: LearningCurve | None
     checks: list[Check]
     tuned: FineTuned | None = None
+    network: Path | None = None
 
-    @property
-    def curve_as_dict(self) -> dict[str, Any] | None:
-        return self.curve.as_dict() if self.curve else None
+    def judged(self) -> Judged:
+        """Scored on what was held out."""
+        classes, policy = self.trained.classes, self.trained.policy
+        return judge(self.examples, self.heldout, classes, policy, self.curve)
+
+    def model(self, task: Task, judged: Judged) -> Model:
+        """As it is saved, with what it is worth."""
+        return model_of(
+            task, self.examples, self.trained, judged, self.backbone, self.tuned, self.network
+        )
 
 
 def _learn(
@@ -156,39 +206,53 @@ def _learn(
     examples: Examples,
     backbone: Backbone,
     options: TrainOptions,
-    finetune_s: float | None,
-    aside: str,
+    times: _Times,
+    folder: Path,
+    limits: Limits,
     progress: StepProgress,
 ) -> _Learnt:
     """Fit the head, and where it is wanted try to beat it by fine-tuning."""
-    share_of = 60 if finetune_s is None else 10
-    trained = train(
-        examples.data,
+    share_of = 60 if times.finetune_s is None else 10
+    found = learn(
+        examples,
+        backbone,
         options,
+        times.budget_s,
+        folder,
+        limits,
         lambda phrase, share: progress(phrase, round(share * share_of), 100),
     )
+    examples, trained, backbone = found.examples, found.trained, found.backbone
     heldout = Heldout.from_trained(trained, [p.photo.photo_pk for p in examples.photos])
     curve = measure_learning_curve(examples, trained, options.seed)
     checks = _training_checks(examples, trained)
-    learnt = _Learnt(examples, trained, backbone, heldout, curve, checks)
-    if finetune_s is None:
+    learnt = _Learnt(
+        examples, trained, backbone, heldout, curve, checks, network=found.own_backbone
+    )
+    if times.finetune_s is None:
         return learnt
     tuned = fine_tune_task(
         examples,
         trained,
         backbone,
-        Path(aside),
+        folder,
         options,
-        seconds=finetune_s,
+        limits,
+        seconds=times.finetune_s,
         say=lambda phrase, share: progress(phrase, round(10 + share * 50), 100),
     )
+    learnt = replace(learnt, checks=[*checks, *tuned.checks])
     if tuned.winner is None:
         return replace(learnt, tuned=tuned)
     return _won(store, learnt, tuned, tuned.winner)
 
 
 def _won(store: Store, frozen: _Learnt, tuned: FineTuned, winner: Winner) -> _Learnt:
-    """The fine-tuned network's training; its embeddings are kept in the store."""
+    """The fine-tuned network's training; its embeddings are kept in the store.
+
+    It has no learning curve: the frozen network's says nothing of it, and its own would take a
+    fine-tuning for every point.
+    """
     pks = [p.photo.photo_pk for p in winner.examples.photos]
     ids = [p.photo.content_id or 0 for p in winner.examples.photos]
     first = list({content_id: i for i, content_id in enumerate(ids)}.values())
@@ -201,6 +265,7 @@ def _won(store: Store, frozen: _Learnt, tuned: FineTuned, winner: Winner) -> _Le
         trained=winner.trained,
         backbone=winner.backbone,
         heldout=heldout,
+        curve=None,
         tuned=tuned,
     )
 
@@ -247,6 +312,7 @@ def _kept(
     record: ModelView,
     examples: Examples,
     earlier: Sequence[Check],
+    limits: Limits,
     pdf: bool,
 ) -> TrainResult:
     """What the training of this model gave; its report is written where it is not there."""
@@ -257,8 +323,9 @@ def _kept(
         del files["report as PDF"]
     if not _is_report_of(record, examples, checks, [Path(file) for file in files.values()]):
         return evaluate_task(
-            store, root, task, backbone, reports=reports, pdf=pdf, earlier_checks=earlier
-        )
+            store, root, task, backbone, reports=reports, pdf=pdf, earlier_checks=earlier,
+            limits=limits,
+        )  # fmt: skip
     write_checks(reports / "checks.jsonl", checks)
     files["model"] = str(root / record.folder)
     return TrainResult(task.name, task.kind, record.version, outcome["summary"], checks, files)

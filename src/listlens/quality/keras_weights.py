@@ -20,12 +20,16 @@ from listlens.core.files import whole
 
 Floats = NDArray[np.float32]
 Weights = dict[tuple[str, str], Floats]
+Shape = tuple[int, ...]
 
 SIZE_PX = 224
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 """Of the 13 blocks. Source: Howard et al. 2017, "MobileNets", table 1, as Keras builds it."""
 EPSILON = 1e-3
 """Keras' default of BatchNormalization."""
+NORMS = ("gamma", "beta", "moving_mean", "moving_variance")
+MOST_CHANNELS = 2048
+"""Twice those of the network at full width: a file may claim any shape, memory holds few."""
 
 
 def convert_keras(weights: Path, out: Path) -> dict[str, Any]:
@@ -44,13 +48,14 @@ def convert_keras(weights: Path, out: Path) -> dict[str, Any]:
 
     Raises:
         NotFoundError: no such file.
-        InputError: no HDF5 file, another network, or `out` does not end in ``.onnx``.
+        InputError: no HDF5 file, another network, arrays that do not fit together or are no finite
+            numbers, or `out` does not end in ``.onnx``.
         MissingExtraError: h5py is not installed.
     """
     if out.suffix != ".onnx":
         raise InputError(f"{out} must end in .onnx.")
     found = read_weights(weights)
-    graph = built(found, weights)
+    graph = built(found)
     described = {
         "size_px": SIZE_PX,
         "fit": "squash",
@@ -69,57 +74,96 @@ def convert_keras(weights: Path, out: Path) -> dict[str, Any]:
 
 
 def read_weights(path: Path) -> Weights:
-    """Return the arrays of an HDF5 file by layer and name; the dense layer is called ``dense``."""
+    """Return the arrays of an HDF5 file by layer and name; the dense layer is called ``dense``.
+
+    Nothing is read before all shapes are known to fit.
+    """
     try:
         import h5py
     except ImportError as error:
         raise MissingExtraError("reading Keras' HDF5 files", "keras") from error
     if not path.is_file():
         raise NotFoundError(f"there is no file {path}.")
-    found: Weights = {}
+    there: dict[tuple[str, str], Any] = {}
 
     def visit(name: str, item: Any) -> None:
         parts = name.split("/")
         if isinstance(item, h5py.Dataset) and len(parts) >= 2 and "optimizer" not in parts[0]:
             layer = re.sub(r"^dense(_\d+)?$", "dense", parts[-2])
-            found[layer, parts[-1].partition(":")[0]] = np.asarray(item[()], np.float32)
+            there[layer, parts[-1].partition(":")[0]] = item
 
     try:
         with h5py.File(path, "r") as file:
             file.visititems(visit)
-    except (OSError, ValueError, TypeError) as error:
+            _check_shapes(path, {key: item.shape or () for key, item in there.items()})
+            found = {key: np.asarray(there[key][()], np.float32) for key in needed()}
+    except (OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
         raise InputError(
             f"{path} is not a sound HDF5 file ({error}). Give Keras' .hdf5."
         ) from error
-    missing = [f"{layer}/{name}" for layer, name in needed() if (layer, name) not in found]
+    for (layer, name), array in found.items():
+        least = 0.0 if name == "moving_variance" else -np.inf
+        if not (np.isfinite(array) & (array >= least)).all():
+            raise InputError(f"{path}: {layer}/{name} holds numbers that no training gives.")
+    return found
+
+
+def layers() -> Iterator[tuple[str, str, int]]:
+    """Yield each convolution: its layer, the name of its kernel, and the kernel's side."""
+    yield "conv1", "kernel", 3
+    for i in range(1, len(STRIDES) + 1):
+        yield f"conv_dw_{i}", "depthwise_kernel", 3
+        yield f"conv_pw_{i}", "kernel", 1
+
+
+def needed() -> Iterator[tuple[str, str]]:
+    """Yield the layer and name of every array of the network."""
+    for layer, kernel, _ in layers():
+        yield layer, kernel
+        yield from ((f"{layer}_bn", norm) for norm in NORMS)
+    yield "dense", "kernel"
+    yield "dense", "bias"
+
+
+def _check_shapes(path: Path, given: dict[tuple[str, str], Shape]) -> None:
+    """Raise InputError for an array that is absent, or does not take what the one before gives."""
+    missing = [f"{layer}/{name}" for layer, name in needed() if (layer, name) not in given]
     if missing:
         raise InputError(
             f"{path} is no MobileNet v1 with one dense layer: {missing[0]} and "
             f"{len(missing) - 1} others are missing. Allowed: weights of idealo's "
             "image-quality-assessment, or of the same network in Keras."
         )
-    return found
+    for layer, name, fits in _shapes(given):
+        shape = given[layer, name]
+        if shape != fits or max(shape) > MOST_CHANNELS:
+            raise InputError(
+                f"{path}: its arrays do not fit together: {layer}/{name} is {list(shape)}, where "
+                f"{list(fits)} is needed, with at most {MOST_CHANNELS} channels."
+            )
 
 
-def needed() -> Iterator[tuple[str, str]]:
-    """Yield the layer and name of every array of the network."""
-    norms = ("gamma", "beta", "moving_mean", "moving_variance")
-    layers = [("conv1", "kernel")]
-    for i in range(1, len(STRIDES) + 1):
-        layers += [(f"conv_dw_{i}", "depthwise_kernel"), (f"conv_pw_{i}", "kernel")]
-    for layer, kernel in layers:
-        yield layer, kernel
-        yield from ((f"{layer}_bn", norm) for norm in norms)
-    yield "dense", "kernel"
-    yield "dense", "bias"
+def _shapes(given: dict[tuple[str, str], Shape]) -> Iterator[tuple[str, str, Shape]]:
+    """Yield layer, name and shape of every array, as the widths of the kernels have it."""
+    width = 3
+    for layer, kernel, side in layers():
+        depthwise = kernel == "depthwise_kernel"
+        out = width if depthwise else _last(given[layer, kernel])
+        yield layer, kernel, (side, side, width, 1 if depthwise else out)
+        yield from ((f"{layer}_bn", norm, (out,)) for norm in NORMS)
+        width = out
+    votes = _last(given["dense", "kernel"])
+    yield "dense", "kernel", (width, votes)
+    yield "dense", "bias", (votes,)
 
 
-def built(found: Weights, path: Path) -> bytes:
-    """Return the serialised graph.
+def _last(shape: Shape) -> int:
+    """What a kernel gives: its last size, and at least 1."""
+    return max(shape[-1], 1) if shape else 1
 
-    Raises:
-        InputError: shapes that do not fit together.
-    """
+
+def built(found: Weights) -> bytes:
+    """Return the serialised graph."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -166,20 +210,14 @@ def built(found: Weights, path: Path) -> bytes:
     ]
     graph = helper.make_graph(nodes, "keras-mobilenet", [image], outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except Exception as error:  # the checker and shape inference share no base
-        raise InputError(f"{path}: its arrays do not fit together: {error}") from error
+    onnx.checker.check_model(model, full_check=True)
     blob: bytes = model.SerializeToString(deterministic=True)
     return blob
 
 
 def folded(found: Weights, layer: str) -> tuple[Floats, Floats, int]:
     """Return kernel, bias and groups of a convolution with the normalisation after it folded in."""
-    gamma, beta, mean, variance = (
-        found[f"{layer}_bn", name].astype(np.float64)
-        for name in ("gamma", "beta", "moving_mean", "moving_variance")
-    )
+    gamma, beta, mean, variance = (found[f"{layer}_bn", name].astype(np.float64) for name in NORMS)
     scale = gamma / np.sqrt(variance + EPSILON)
     if (layer, "depthwise_kernel") in found:
         kernel = found[layer, "depthwise_kernel"].transpose(2, 3, 0, 1)

@@ -17,6 +17,9 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "unlisted": ("unlisted",),
     "count": ("n_votes", "n_ratings", "num_votes", "num_ratings", "votes"),
     "deviation": ("deviation", "std", "sd", "stddev"),
+    "image_a": ("image_a", "photo_a", "image_1", "photo_1", "image1", "photo1", "left"),
+    "image_b": ("image_b", "photo_b", "image_2", "photo_2", "image2", "photo2", "right"),
+    "better": ("better", "winner", "preferred", "choice"),
 }
 """Roles, and the column names that mean them, the first found wins. Case does not matter."""
 

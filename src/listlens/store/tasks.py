@@ -143,7 +143,8 @@ class Tasks:
             The task under its new taxonomy version.
 
         Raises:
-            InputError: numbers that do not fit the kind. NotFoundError: no such class.
+            InputError: numbers that do not fit the kind, a step of a scale, a node with others
+                below it, or a path with an empty level. NotFoundError: no such class.
         """
         with self._db.write() as connection:
             known = self._lock(connection, task_id)
@@ -158,7 +159,7 @@ class Tasks:
             for old in closing:
                 _update_class(connection, old.class_id, {"until_version": version})
             closed = {old.class_id for old in closing}
-            new = [n for n in names if known.class_id(n) in (None, *closed)]
+            new = [n for n in _fitting(known, names) if known.class_id(n) in (None, *closed)]
             self._insert_classes(connection, task_id, version, new, len(known.states))
             targets = [_id_of(connection, task_id, name, known) for name in names]
             row = {
@@ -273,13 +274,19 @@ def _check_rename(known: Taxonomy, old: str, new: str) -> None:
     """A step is its number, and a node keeps its place and what is below it."""
     if known.kind == "score" and old != new:
         raise InputError(f"step {old!r} is a number of the scale and keeps its name")
-    below = any(c.name.startswith(f"{old}{SEPARATOR}") for c in known.live)
+    below = _below(known, old)
     moved = old.rpartition(SEPARATOR)[0] != new.rpartition(SEPARATOR)[0]
     if known.kind == "tree" and old != new and (below or moved):
         raise InputError(
             f"{old!r} cannot become {new!r}: only the last name of a leaf can change, since the "
             "paths below would have to change too"
         )
+    _fitting(known, [new] if known.kind == "tree" else [])
+
+
+def _below(known: Taxonomy, path: str) -> list[str]:
+    """The open classes below a node."""
+    return [c.name for c in known.live if c.name.startswith(f"{path}{SEPARATOR}")]
 
 
 def _check_map(kind: str, olds: Sequence[Class], names: Sequence[str], known: Taxonomy) -> None:
@@ -297,6 +304,14 @@ def _check_map(kind: str, olds: Sequence[Class], names: Sequence[str], known: Ta
         )
     if kind != "split" and {o.class_id for o in olds} == {known.class_id(names[0])}:
         raise InputError(f"{kind} of {names[0]!r} to itself changes nothing")
+    if known.kind == "score":
+        raise InputError(f"step {olds[0].name!r} stays what it is; a scale does not change")
+    for old in olds if known.kind == "tree" else ():
+        left = set(_below(known, old.name)) - {o.name for o in olds}
+        if left and old.name != names[0]:
+            raise InputError(
+                f"{old.name!r} has {min(left)!r} below it; say first what becomes of that"
+            )
 
 
 def _id_of(connection: Connection, task_id: int, name: str, known: Taxonomy) -> int:

@@ -1,0 +1,65 @@
+"""What a project finds without being told: photos by a tag, groups of photos, labels to correct."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from listlens.core.ports import Backbone
+    from listlens.pipeline.models import LiveModel
+    from listlens.pipeline.notebook import PhotoList
+    from listlens.store.open import Store
+
+
+class Finding:
+    """The part of `listlens.project.Project` that looks for things."""
+
+    if TYPE_CHECKING:
+        store: Store
+        root: Path
+
+        @property
+        def backbone(self) -> Backbone: ...
+
+        def models(self, tasks: Sequence[str] | None = None) -> list[LiveModel]: ...
+
+    def search(self, query: str, limit: int = 20) -> PhotoList[dict[str, Any]]:
+        """Find photos by a tag; see `listlens.pipeline.search.search`."""
+        from listlens.pipeline.notebook import hits
+        from listlens.pipeline.search import search
+
+        return hits(search(self.store, self.models(), query, limit))
+
+    def clusters(
+        self, n_clusters: int | None = None, *, n_examples: int = 3, seed: int = 0
+    ) -> list[dict[str, Any]]:
+        """Group the photos by what they look like; see `listlens.pipeline.discovery.clusters`."""
+        from listlens.pipeline.discovery import clusters
+
+        return clusters(
+            self.store,
+            self.backbone.space,
+            n_clusters=n_clusters,
+            n_examples=n_examples,
+            seed=seed,
+        )
+
+    def labels_to_fix(
+        self, task: str, path: str | Path | None = None, *, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """List labels that are likely wrong, and write them for a person to correct.
+
+        Args:
+            task: its name; it must have a model.
+            path: .csv, .jsonl or .parquet that `import_labels` reads once it is corrected.
+            limit: how many at most.
+        """
+        from listlens.pipeline.label_fixes import labels_to_fix, write_labels_to_fix
+
+        found = self.store.labels.task(task)
+        rows = labels_to_fix(self.store, self.root, found, self.backbone.space, limit)
+        if path is not None:
+            write_labels_to_fix(rows, Path(path))
+        return rows
