@@ -18,7 +18,7 @@ from listlens.pipeline.labelling import labelled_photos
 from listlens.project import Project
 
 TREE = {"disc": "round > disc", "stripes": "straight > stripes", "speckle": "straight > speckle"}
-SCORES = {"disc": 1.5, "stripes": 3, "speckle": 4.5}
+SCORES = {"disc": 1, "stripes": 3, "speckle": 5}
 
 
 def write(path: Path, said: dict[str, Any]) -> Path:
