@@ -7,7 +7,7 @@ The code blocks of one file run in order, in one folder that holds
     categories.csv             image, listing_id, room, detail: two levels, some rows with one
     ratings.csv                image, listing_id, rating: a number from 1 to 5
     pairs.csv                  image_a, image_b, better: a or b
-    kinds.csv                  image, listing_id, label: one of four classes, two of them alike
+    goods/*.jpg, goods.csv     image, label: one of four classes, two and two alike
     tags.csv                   image, listing_id, labels: any number, separated by |
     new/1.jpg, new/2.jpg       two photos that are in no table
 
@@ -106,7 +106,7 @@ def photo(path: Path, kind: str, rng: np.random.Generator) -> None:
 
 
 def _write_kinds(folder: Path, rows: list[tuple[str, str, str, str]]) -> None:
-    """Labels of the same photos for a tree, for a score, as pairs and as finer classes."""
+    """Labels of the same photos for a tree, for a score, and as pairs."""
     nodes = ["image,listing_id,room,detail"]
     ratings = ["image,listing_id,rating"]
     for image, listing, kind, _ in rows:
@@ -115,14 +115,28 @@ def _write_kinds(folder: Path, rows: list[tuple[str, str, str, str]]) -> None:
         ratings.append(f"{image},{listing},{(2 if kind == 'bedroom' else 4) + int(listing) % 2}")
     (folder / "categories.csv").write_text("\n".join(nodes) + "\n")
     (folder / "ratings.csv").write_text("\n".join(ratings) + "\n")
-    pairs, kinds = ["image_a,image_b,better"], ["image,listing_id,label"]
-    finer = {"bedroom": ("single bed", "double bed"), "kitchen": ("gas", "induction")}
-    for n, (image, listing, kind, _) in enumerate(rows):
+    pairs = ["image_a,image_b,better"]
+    for n, (image, _, kind, _) in enumerate(rows):
         pairs.append(f"{image},{rows[n - 3][0]},{'a' if kind == 'kitchen' else 'b'}")
         pairs.append(f"{image},{rows[n - 2][0]},tie")
-        kinds.append(f"{image},{listing},{finer[kind][int(listing) % 2]}")
     (folder / "pairs.csv").write_text("\n".join(pairs) + "\n")
-    (folder / "kinds.csv").write_text("\n".join(kinds) + "\n")
+
+
+def _draw_goods(folder: Path, rng: np.random.Generator) -> None:
+    """Photos of four classes, two of them green and two blue, no two alike."""
+    rows = ["image,label"]
+    for label, colour in [("apple", (40, 200, 40)), ("pear", (120, 220, 40)),
+                          ("cup", (30, 60, 220)), ("jug", (30, 130, 230))]:  # fmt: skip
+        for n in range(6):
+            pixels = np.full((240, 320, 3), 230, np.uint8)
+            for y, x in rng.integers(0, (180, 240), (4, 2)):
+                pixels[top : top + rng.integers(30, 90), left : left + rng.integers(30, 90)] = (
+                    colour
+                )
+            (folder / "goods").mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(folder / "goods" / f"{label}-{n}.jpg", quality=90)
+            rows.append(f"{label}-{n}.jpg,{label}")
+    (folder / "goods.csv").write_text("\n".join(rows) + "\n")
 
 
 @pytest.fixture(scope="session")
@@ -142,6 +156,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
             writer.writerow(["image", "listing_id", column])
             writer.writerows((row[0], row[1], row[index]) for row in rows)
     _write_kinds(folder, rows)
+    _draw_goods(folder, rng)
     photo(folder / "new" / "1.jpg", "bedroom", rng)
     photo(folder / "new" / "2.jpg", "kitchen", rng)
     return folder
