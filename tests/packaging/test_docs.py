@@ -130,9 +130,8 @@ def _draw_goods(folder: Path, rng: np.random.Generator) -> None:
         for n in range(6):
             pixels = np.full((240, 320, 3), 230, np.uint8)
             for y, x in rng.integers(0, (180, 240), (4, 2)):
-                pixels[top : top + rng.integers(30, 90), left : left + rng.integers(30, 90)] = (
-                    colour
-                )
+                height, width = rng.integers(30, 90, 2)
+                pixels[y : y + height, x : x + width] = colour
             (folder / "goods").mkdir(exist_ok=True)
             Image.fromarray(pixels).save(folder / "goods" / f"{label}-{n}.jpg", quality=90)
             rows.append(f"{label}-{n}.jpg,{label}")
