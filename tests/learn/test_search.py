@@ -162,3 +162,15 @@ def test_a_tree_is_searched_against_the_head_that_its_default_has(training_set):
     assert found.space == "better"
     assert [row.outcome for row in found.tried].count("default") == 1
     assert {row.head for row in found.tried} == {"logistic", "discriminant", "average"}
+
+
+def test_photos_without_a_label_are_used_where_held_out_ones_say_so(training_set):
+    data = training_set(n=300, noise=1.6, seed=3)
+    few = data.rows(np.arange(24))
+    found = search(few, 3600, unlabelled=data.embeddings[24:])
+    rows = {row.head: row for row in found.tried}
+    assert "with unlabelled" in rows
+    assert np.isfinite(rows["with unlabelled"].loss)
+    multi = training_set(n=60, kind="multi")
+    heads = {row.head for row in search(multi, 3600, unlabelled=multi.embeddings).tried}
+    assert "with unlabelled" not in heads

@@ -158,3 +158,23 @@ def test_a_budget_and_fine_tuning_are_not_asked_for_at_once(
     ran = cli("train", "mark", "--budget", "1m", "--finetune", "-p", small_marks)
     assert ran.code == 2
     assert "give one of them" in ran.err
+
+
+def test_photos_without_a_label_are_gathered_where_there_are_enough(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, examples = opened
+    space = project.backbone.space
+    assert searching.unlabelled_embeddings(project.store, examples, space) is None
+    some = examples.rows(np.arange(len(examples.photos)) < 10)
+    found = searching.unlabelled_embeddings(project.store, some, space)
+    assert found is not None
+    assert found.shape == (len(examples.photos) - 10, space.dim)
+    assert sorted(map(tuple, found.tolist())) == sorted(
+        map(tuple, examples.data.embeddings[10:].tolist())
+    )
+    monkeypatch.setattr(searching, "MOST", 22)
+    monkeypatch.setattr(searching, "FEWEST", 5)
+    thinned = searching.unlabelled_embeddings(project.store, some, space)
+    assert thinned is not None
+    assert len(thinned) == 13

@@ -51,6 +51,7 @@ from listlens.learn.trials import (
     seen_by,
     tree_discriminant,
 )
+from listlens.learn.unlabelled import LookAlikes, spreading
 
 Progress = Callable[[str, float], None]
 
@@ -60,6 +61,9 @@ none."""
 
 STEPS_AROUND = 2
 """Strengths on either side of the default's best that other spaces try."""
+
+UNLABELLED = "with unlabelled"
+"""A logistic head that learns from photos without a label too; see `learn.unlabelled`."""
 
 MOST_CELLS = 150_000_000
 """Logits held at once (600 MB): beyond, nothing is searched and the default is kept."""
@@ -75,6 +79,7 @@ class _Search:
     options: TrainOptions
     deadline: float
     spaces: dict[str, Floats]
+    unlabelled: Floats | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     tried: list[Tried] = field(default_factory=list)
 
@@ -94,10 +99,18 @@ class _Search:
         x = self.spaces[space]
         if head == "nearest mean":
             return nearest_mean(x, self.targets)
+        if head == UNLABELLED:
+            return spreading(self.alike, self.targets)
         if head == "discriminant":
             return tree_discriminant(x, self.answered, self.classes)
         rows = self.plan.inner_fold >= 0
         return logistic(x, self.targets, self.candidates, self.classes, rows)
+
+    @cached_property
+    def alike(self) -> LookAlikes:
+        """The labelled and the unlabelled photos together."""
+        assert self.unlabelled is not None
+        return LookAlikes(self.spaces[STORED], self.unlabelled)
 
     def try_one(self, space: str, head: str) -> Outcome | None:
         """Run a trial; None where time is up."""
@@ -167,6 +180,7 @@ def search(
     spaces: Sequence[tuple[str, Maker]] = (),
     options: TrainOptions | None = None,
     progress: Progress | None = None,
+    unlabelled: Floats | None = None,
 ) -> Found:
     """Train the default, and then try what may be better until the time is up.
 
@@ -176,6 +190,7 @@ def search(
         spaces: names of other spaces and how to embed the same photos in them, the cheapest first.
         options: see `TrainOptions`.
         progress: called with a phrase and the share of the budget used.
+        unlabelled: `(m, d)` stored embeddings of photos without a label.
 
     Raises:
         TrainingError: as `recipe.train`.
@@ -191,7 +206,9 @@ def search(
     say("training the default")
     default = train(data, options)
     learnt, plan = planned(data, options)
-    state = _Search(learnt, plan, default, options, deadline, {STORED: learnt.embeddings})
+    state = _Search(
+        learnt, plan, default, options, deadline, {STORED: learnt.embeddings}, unlabelled
+    )
     with threadpool_limits(limits=1):  # folds run side by side; BLAS threads would fight them
         if not is_large(learnt) and _cells(state) <= MOST_CELLS:
             _try_all(state, spaces, say)
@@ -214,6 +231,9 @@ def _try_all(
     if state.try_one(STORED, "logistic") is None:
         return
     _try_rest(state, STORED, state.outcomes[0], say)
+    if state.unlabelled is not None and state.data.kind == "single":
+        say(UNLABELLED)
+        state.try_one(STORED, UNLABELLED)
     for name, make in spaces:
         say(f"embedding: {name}")
         started = time.monotonic()

@@ -14,20 +14,24 @@ from listlens.backbones.engine import EngineBackbone
 from listlens.backbones.own_onnx import read_own_onnx
 from listlens.backbones.views import View, root, write_view
 from listlens.core.errors import InputError, ModelError
+from listlens.core.types import Status
 from listlens.images.decode import Limits
 from listlens.learn.budget import NO_TIME, STORED
 from listlens.learn.recipe import train
 from listlens.learn.search import search
+from listlens.learn.unlabelled import MOST
 from listlens.pipeline.contents import CHUNK_FILES, batched, embed_all, load_files, worker_pool
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from listlens.core.ports import Backbone
+    from listlens.core.types import EmbeddingSpace
     from listlens.learn.candidates import TrainOptions
     from listlens.learn.recipe import Trained
     from listlens.pipeline.dataset import Examples
     from listlens.pipeline.labelling import LabelledPhoto
+    from listlens.store.open import Store
 
     Floats = NDArray[np.float32]
 
@@ -39,6 +43,9 @@ VIEWS = (
     View(crops=True),
 )
 """Tried in this order, the cheapest first: what is dearer must be clearly better."""
+
+FEWEST = 20
+"""Fewer photos without a label are not worth a trial."""
 
 SHARE_FOR_EMBEDDING = 0.6
 """Of the time that is left, what embedding the photos once more may take: heads need some too."""
@@ -69,6 +76,7 @@ def learn(
     folder: Path,
     limits: Limits,
     progress: Callable[[str, float], None] = lambda phrase, share: None,
+    unlabelled: Floats | None = None,
 ) -> Learnt:
     """Train the default; with a budget, also search for a better head and a better look.
 
@@ -80,12 +88,13 @@ def learn(
         folder: for the network of the view that is kept; must outlive the model's saving.
         limits: bounds for the photos, which are read again.
         progress: called with a phrase and the share done.
+        unlabelled: `(m, dim)` embeddings of photos without a label, to learn from too.
     """
     if budget_s is None:
         return Learnt(train(examples.data, options, progress), examples, backbone)
     looks = _Looks(examples, backbone, folder, limits)
     spaces = [(view.name, looks.maker(view)) for view in VIEWS] if looks.possible else []
-    found = search(examples.data, budget_s, spaces, options, progress)
+    found = search(examples.data, budget_s, spaces, options, progress, unlabelled)
     selection = found.trained.selection | {"search": found.as_dict()}
     trained = replace(found.trained, selection=selection)
     if found.space == STORED:
@@ -94,6 +103,20 @@ def learn(
     data = replace(examples.data, embeddings=looks.made[view])
     path = looks.written(view)
     return Learnt(trained, replace(examples, data=data), looks.backbone(view), path)
+
+
+def unlabelled_embeddings(store: Store, examples: Examples, space: EmbeddingSpace) -> Floats | None:
+    """Embeddings of photos that nobody labelled, evenly thinned out; None where they are few."""
+    labelled = {p.photo.content_id for p in examples.photos}
+    others = [
+        c.content_id
+        for c in store.contents.scan()
+        if c.status is Status.OK and c.content_id not in labelled
+    ]
+    others = others[:: -(-len(others) // MOST) or 1]
+    absent = set(store.vectors.missing(space, others))
+    there = [content_id for content_id in others if content_id not in absent]
+    return store.vectors.get(space, there).astype(np.float32) if len(there) >= FEWEST else None
 
 
 class _Looks:

@@ -33,7 +33,7 @@ from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.judging import judge
 from listlens.pipeline.label_growth import measure_learning_curve
 from listlens.pipeline.model_saving import model_of, save_model
-from listlens.pipeline.searching import learn
+from listlens.pipeline.searching import learn, unlabelled_embeddings
 from listlens.pipeline.task_report import write_task_report
 
 if TYPE_CHECKING:
@@ -213,6 +213,7 @@ def _learn(
 ) -> _Learnt:
     """Fit the head, and where it is wanted try to beat it by fine-tuning."""
     share_of = 60 if times.finetune_s is None else 10
+    more = unlabelled_embeddings(store, examples, backbone.space) if times.budget_s else None
     found = learn(
         examples,
         backbone,
@@ -221,6 +222,7 @@ def _learn(
         folder,
         limits,
         lambda phrase, share: progress(phrase, round(share * share_of), 100),
+        more,
     )
     examples, trained, backbone = found.examples, found.trained, found.backbone
     heldout = Heldout.from_trained(trained, [p.photo.photo_pk for p in examples.photos])
