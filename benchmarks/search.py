@@ -38,8 +38,8 @@ TASKS = [
     ("grocery", "label", "single"),
     ("grocery", "label", "single, a fifth apart"),
 ]
-"""Grocery twice: its test photos are of other visits to the shop, so no number of its training photos
-can agree with theirs, whoever reports it; a fifth of the training photos is another matter."""
+"""Grocery twice: its test photos are of other visits to the shop, so no number of its training
+photos can agree with theirs, whoever reports it; a fifth of the training photos is another matter."""
 DRAWS, DRAWS_MULTI = 1000, 200
 """Of whole listings; an average precision of many classes takes its time."""
 
