@@ -39,7 +39,7 @@ TASKS = [
     ("grocery", "label", "single, a fifth apart"),
 ]
 """Grocery twice: its test photos are of other visits to the shop, so no number of its training
-photos can agree with theirs, whoever reports it; a fifth of the training photos is another matter."""
+photos can agree with theirs, whoever reports it; a fifth of its training photos can."""
 DRAWS, DRAWS_MULTI = 1000, 200
 """Of whole listings; an average precision of many classes takes its time."""
 
