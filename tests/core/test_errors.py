@@ -19,6 +19,7 @@ from listlens.core.errors import (
     PhotoError,
     Retryable,
     StoreBusyError,
+    StoreUnreachableError,
     Terminal,
     suggest,
 )
@@ -40,7 +41,7 @@ def test_every_error_says_whether_trying_again_helps(kind: type[ListlensError]) 
 
 
 def test_only_busy_full_and_unreachable_are_worth_another_try() -> None:
-    again = {StoreBusyError, DiskFullError, DownloadError}
+    again = {StoreBusyError, StoreUnreachableError, DiskFullError, DownloadError}
     assert {k for k in LEAVES if issubclass(k, Retryable)} == again
 
 

@@ -9,7 +9,8 @@ ListlensError
 ├── PhotoError (ValueError)            one photo that cannot be used; carries a Reason
 ├── ModelError (ValueError)            a model folder that is damaged or does not fit
 ├── StoreError (RuntimeError)          the database or its files
-│   └── StoreBusyError (Retryable)     another process holds the lock; try again
+├── StoreBusyError (Retryable)         another process holds the lock; try again
+├── StoreUnreachableError (Retryable)  no answer from the database server
 ├── DiskFullError (OSError, Retryable) free some room, then repeat the command
 ├── DownloadError (OSError, Retryable) something on the internet cannot be reached
 └── MissingExtraError (ImportError)    an optional package; carries the line that installs it
@@ -82,6 +83,10 @@ class StoreError(ListlensError, RuntimeError, Terminal):
 
 class StoreBusyError(ListlensError, RuntimeError, Retryable):
     """Another process holds the store; the same command may succeed later."""
+
+
+class StoreUnreachableError(ListlensError, RuntimeError, Retryable):
+    """The database server does not answer, or the connection was lost."""
 
 
 class DiskFullError(ListlensError, OSError, Retryable):
