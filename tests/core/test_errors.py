@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from listlens.core import errors
 from listlens.core.errors import (
+    BusyError,
     DiskFullError,
     DownloadError,
     InputError,
@@ -40,7 +41,7 @@ def test_every_error_says_whether_trying_again_helps(kind: type[ListlensError]) 
 
 
 def test_only_busy_full_and_unreachable_are_worth_another_try() -> None:
-    again = {StoreBusyError, DiskFullError, DownloadError}
+    again = {StoreBusyError, BusyError, DiskFullError, DownloadError}
     assert {k for k in LEAVES if issubclass(k, Retryable)} == again
 
 

@@ -10,6 +10,7 @@ ListlensError
 ├── ModelError (ValueError)            a model folder that is damaged or does not fit
 ├── StoreError (RuntimeError)          the database or its files
 │   └── StoreBusyError (Retryable)     another process holds the lock; try again
+├── BusyError (RuntimeError, Retryable) a bounded queue is full; says when to come again
 ├── DiskFullError (OSError, Retryable) free some room, then repeat the command
 ├── DownloadError (OSError, Retryable) something on the internet cannot be reached
 └── MissingExtraError (ImportError)    an optional package; carries the line that installs it
@@ -82,6 +83,19 @@ class StoreError(ListlensError, RuntimeError, Terminal):
 
 class StoreBusyError(ListlensError, RuntimeError, Retryable):
     """Another process holds the store; the same command may succeed later."""
+
+
+class BusyError(ListlensError, RuntimeError, Retryable):
+    """A bounded queue is full: nothing was taken in.
+
+    Args:
+        why: what is full.
+        retry_after_s: seconds until there is room, estimated.
+    """
+
+    def __init__(self, why: str, retry_after_s: float) -> None:
+        super().__init__(f"{why}. Try again in {retry_after_s:.0f} s.")
+        self.retry_after_s = retry_after_s
 
 
 class DiskFullError(ListlensError, OSError, Retryable):
