@@ -16,6 +16,7 @@ from listlens.store.photos import Photos
 from listlens.store.predictions import Predictions
 from listlens.store.readings import Readings
 from listlens.store.thumbnails import Thumbnails
+from listlens.store.tokens import Tokens
 from listlens.store.tombstones import create_key
 from listlens.store.vectors import GRACE_S, FileVectors
 
@@ -32,6 +33,7 @@ class Store:
         models: models, policies, runs.
         predictions: probabilities by content and model.
         readings: text by content.
+        tokens: who may call the API.
         forgetting: deletion on request.
         url: of the database, without its password.
         root: the project's folder.
@@ -49,6 +51,7 @@ class Store:
         self.models = Models(self._db)
         self.predictions = Predictions(self._db)
         self.readings = Readings(self._db)
+        self.tokens = Tokens(self._db)
         self.forgetting = Forgetting(self._db, self.vectors, self.thumbnails)
         try:
             migrate(self._db)
