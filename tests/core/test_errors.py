@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from listlens.core import errors
 from listlens.core.errors import (
+    BusyError,
     DiskFullError,
     DownloadError,
     InputError,
@@ -41,7 +42,13 @@ def test_every_error_says_whether_trying_again_helps(kind: type[ListlensError]) 
 
 
 def test_only_busy_full_and_unreachable_are_worth_another_try() -> None:
-    again = {StoreBusyError, StoreUnreachableError, DiskFullError, DownloadError}
+    again = {
+        StoreBusyError,
+        StoreUnreachableError,
+        BusyError,
+        DiskFullError,
+        DownloadError,
+    }
     assert {k for k in LEAVES if issubclass(k, Retryable)} == again
 
 

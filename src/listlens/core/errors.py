@@ -11,6 +11,7 @@ ListlensError
 ├── StoreError (RuntimeError)          the database or its files
 ├── StoreBusyError (Retryable)         another process holds the lock; try again
 ├── StoreUnreachableError (Retryable)  no answer from the database server
+├── BusyError (RuntimeError, Retryable) a bounded queue is full; says when to come again
 ├── DiskFullError (OSError, Retryable) free some room, then repeat the command
 ├── DownloadError (OSError, Retryable) something on the internet cannot be reached
 └── MissingExtraError (ImportError)    an optional package; carries the line that installs it
@@ -87,6 +88,19 @@ class StoreBusyError(ListlensError, RuntimeError, Retryable):
 
 class StoreUnreachableError(ListlensError, RuntimeError, Retryable):
     """The database server does not answer, or the connection was lost."""
+
+
+class BusyError(ListlensError, RuntimeError, Retryable):
+    """A bounded queue is full: nothing was taken in.
+
+    Args:
+        why: what is full.
+        retry_after_s: seconds until there is room, estimated.
+    """
+
+    def __init__(self, why: str, retry_after_s: float) -> None:
+        super().__init__(f"{why}. Try again in {retry_after_s:.0f} s.")
+        self.retry_after_s = retry_after_s
 
 
 class DiskFullError(ListlensError, OSError, Retryable):

@@ -19,6 +19,7 @@ from listlens.store.photos import Photos
 from listlens.store.predictions import Predictions
 from listlens.store.readings import Readings
 from listlens.store.thumbnails import Thumbnails
+from listlens.store.tokens import Tokens
 from listlens.store.tombstones import create_key
 from listlens.store.troubles import disk_error
 from listlens.store.vectors import GRACE_S, FileVectors
@@ -36,6 +37,7 @@ class Store:
         models: models, policies, runs.
         predictions: probabilities by content and model.
         readings: text by content.
+        tokens: who may call the API.
         forgetting: deletion on request.
         events: the inbox of the stream.
         order: the newest event of each photo.
@@ -57,6 +59,7 @@ class Store:
         self.models = Models(self._db)
         self.predictions = Predictions(self._db)
         self.readings = Readings(self._db)
+        self.tokens = Tokens(self._db)
         self.forgetting = Forgetting(self._db, self.vectors, self.thumbnails)
         self.events = Events(self._db)
         self.order = Order(self._db)
