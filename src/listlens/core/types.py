@@ -46,6 +46,10 @@ class Reason(StrEnum):
     DUPLICATE_ROW = "duplicate_row"  # same listing and photo as an earlier row
     OUTSIDE = "outside"  # path leads out of the photos' folder
     REMOTE = "remote"  # a URL, where only local files can be read
+    BAD_EVENT = "bad_event"  # not JSON, or fields that are wrong or absent
+    ID_REUSED = "id_reused"  # another event came under the same id before
+    UNEXPECTED = "unexpected"  # an error of ours; the detail has it
+    WORKER_DIED = "worker_died"  # several workers ended while they had it
     FORGOTTEN = "forgotten"  # deleted on request; a tombstone keeps it out
 
 

@@ -45,12 +45,13 @@ class Store:
         together: `with store.together():` makes one transaction of all that this thread does.
         url: of the database, without its password.
         root: the project's folder.
+        clock: returns the current moment, aware.
     """
 
     def __init__(self, url: str, root: Path, clock: Clock) -> None:
         self._db = connect(url, root, clock=clock)
         self.url = self._db.url.render_as_string(hide_password=True)
-        self.root = root
+        self.root, self.clock = root, clock
         self.photos = Photos(self._db)
         self.contents = Contents(self._db)
         self.thumbnails = Thumbnails(root / "thumbnails")
