@@ -12,6 +12,7 @@ from listlens.core import errors
 from listlens.core.errors import (
     DiskFullError,
     DownloadError,
+    FetchError,
     InputError,
     ListlensError,
     MissingExtraError,
@@ -40,7 +41,7 @@ def test_every_error_says_whether_trying_again_helps(kind: type[ListlensError]) 
 
 
 def test_only_busy_full_and_unreachable_are_worth_another_try() -> None:
-    again = {StoreBusyError, DiskFullError, DownloadError}
+    again = {StoreBusyError, DiskFullError, DownloadError, FetchError}
     assert {k for k in LEAVES if issubclass(k, Retryable)} == again
 
 
