@@ -1,4 +1,4 @@
-"""CPU of fetching photos over loopback, ours beside httpcore, whose network backend could be pinned.
+"""CPU of fetching photos over loopback, ours beside httpcore, whose backend could be pinned too.
 
 Usage: python benchmarks/fetching.py [--photos 600] [--kilobytes 350]     needs httpcore for peers
 

@@ -20,6 +20,7 @@ from listlens.cli import (
     photos,
     quality,
     text,
+    token,
     using,
 )
 from listlens.cli.output import ExitCode, carry_any_text, exit_code, note
@@ -45,6 +46,7 @@ for module in (
     finding,
     image_atm,
     backbone,
+    token,
 ):
     module.register(app)
 

@@ -9,7 +9,9 @@ ListlensError
 ├── PhotoError (ValueError)            one photo that cannot be used; carries a Reason
 ├── ModelError (ValueError)            a model folder that is damaged or does not fit
 ├── StoreError (RuntimeError)          the database or its files
-│   └── StoreBusyError (Retryable)     another process holds the lock; try again
+├── StoreBusyError (Retryable)         another process holds the lock; try again
+├── StoreUnreachableError (Retryable)  no answer from the database server
+├── BusyError (RuntimeError, Retryable) a bounded queue is full; says when to come again
 ├── DiskFullError (OSError, Retryable) free some room, then repeat the command
 ├── DownloadError (OSError, Retryable) something on the internet cannot be reached
 │   └── FetchError                     a URL that may answer later; carries a Reason
@@ -83,6 +85,23 @@ class StoreError(ListlensError, RuntimeError, Terminal):
 
 class StoreBusyError(ListlensError, RuntimeError, Retryable):
     """Another process holds the store; the same command may succeed later."""
+
+
+class StoreUnreachableError(ListlensError, RuntimeError, Retryable):
+    """The database server does not answer, or the connection was lost."""
+
+
+class BusyError(ListlensError, RuntimeError, Retryable):
+    """A bounded queue is full: nothing was taken in.
+
+    Args:
+        why: what is full.
+        retry_after_s: seconds until there is room, estimated.
+    """
+
+    def __init__(self, why: str, retry_after_s: float) -> None:
+        super().__init__(f"{why}. Try again in {retry_after_s:.0f} s.")
+        self.retry_after_s = retry_after_s
 
 
 class DiskFullError(ListlensError, OSError, Retryable):
