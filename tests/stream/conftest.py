@@ -95,9 +95,7 @@ def inference(trained: Path) -> Iterator[Inference]:
 
 
 @pytest.fixture
-def new_line(
-    project: Path, shop: Any, inference: Inference
-) -> Iterator[Callable[..., Line]]:
+def new_line(project: Path, shop: Any, inference: Inference) -> Iterator[Callable[..., Line]]:
     """Open the project with settings; its photos lie in `files`, and it holds none yet."""
     opened: list[Project] = []
 

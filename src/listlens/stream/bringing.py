@@ -100,6 +100,6 @@ def trouble_of(error: BaseException) -> Trouble:
     detail = getattr(error, "detail", "") or str(error) or type(error).__name__
     if isinstance(error, Retryable):
         wait_s = getattr(error, "retry_after_s", None) or 0.0
-        return Trouble(reason if isinstance(reason, Reason) else Reason.UNREADABLE, detail, wait_s)
+        return Trouble(reason if isinstance(reason, Reason) else Reason.BUSY, detail, wait_s)
     log.error("unexpected", exc_info=error)
     return Trouble(Reason.UNEXPECTED, f"{type(error).__name__}: {detail}")

@@ -11,7 +11,6 @@ import threading
 import time
 from contextlib import ExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from listlens.core.errors import ListlensError
@@ -122,6 +121,7 @@ def make_worker(
         config.worker,
         owner=owner or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         keep_thumbnails=config.store.keep == "thumbnails",
+        per_host=config.fetch.per_host,
         random=random.random,
         tidy=Tidying(project.store, timedelta(days=config.worker.keep_days)),
     )
@@ -183,9 +183,3 @@ class WorkerThread:
         self._worker.wake.set()
         self._thread.join()
         return self.report
-
-
-def photos_folder(project: Project) -> Path | None:
-    """The folder in which events may name files, if the settings name one."""
-    photos = project.config.events.photos
-    return project.root / photos if photos else None

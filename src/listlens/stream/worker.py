@@ -100,6 +100,7 @@ class Worker:
         config: `[worker]`.
         owner: name of this worker, unlike every other's that ever was.
         keep_thumbnails: whether to keep thumbnails.
+        per_host: photos asked of one host at once.
         random: returns a number in [0, 1), for the jitter of retries.
         clock: seconds that only grow.
         tidy: called between rounds, for what has to be done now and then.
@@ -115,6 +116,7 @@ class Worker:
         *,
         owner: str,
         keep_thumbnails: bool,
+        per_host: int,
         random: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
         tidy: Callable[[], None] = lambda: None,
@@ -129,7 +131,7 @@ class Worker:
         backoff = Backoff(config.backoff_s, config.backoff_max_s, config.attempts, random)
         self._settling = Settling(store, owner, backoff, {}, config.top)
         self._pause = Backoff(0.2, 10.0, 1, random)
-        self._hosts = HostLimits(max(1, config.fetchers // 2))
+        self._hosts = HostLimits(max(1, min(per_host, config.fetchers // 2)))
         self._pool = ThreadPoolExecutor(config.fetchers, thread_name_prefix="bring")
         self._active: dict[int, Work] = {}  # everything leased, by event_id
         self._new: list[Work] = []  # leased, nothing known
@@ -272,7 +274,7 @@ class Worker:
         slow = [work for work in waiting if work.host and self._hosts.full(work.host)]
         for work in slow[most:]:
             work.trouble = Trouble(
-                Reason.UNREADABLE, f"too many photos of {work.host} wait", 5.0, counts=False
+                Reason.BUSY, f"too many photos of {work.host} wait", 5.0, counts=False
             )
             self._end([work])
         return [work for work in waiting if work.trouble is None]
