@@ -14,9 +14,9 @@ import pytest
 import listlens
 from listlens.core.errors import PhotoError
 from listlens.core.types import Reason
+from listlens.pipeline.event_door import let_in, understood
 from listlens.pipeline.inference import Inference
 from listlens.project import Project
-from listlens.stream.door import let_in, understood
 from listlens.stream.running import make_worker
 from listlens.stream.worker import Worker, WorkReport
 
@@ -71,7 +71,13 @@ class Line:
         return {p.photo_id: p.reason.value if p.reason else p.status.value for p in found}
 
 
-def said(
+@pytest.fixture(scope="session")
+def said() -> Callable[..., dict[str, Any]]:
+    """Return `make_said(photo, kind, at_s, **more)`: an event in our form."""
+    return make_said
+
+
+def make_said(
     photo: str, kind: str = "photo.added", at_s: float | None = None, **more: Any
 ) -> dict[str, Any]:
     """An event in our form; its file is named like the photo."""

@@ -25,7 +25,7 @@ EVENT_FIELDS = frozenset(
         *("attributes", "at", "sequence", "source", "priority"),
     )
 )
-"""What an event may say; see `listlens.stream.event`."""
+"""What an event may say; see `listlens.pipeline.events`."""
 
 EVENT_KINDS = frozenset({"photo.added", "photo.changed", "photo.deleted", "listing.changed"})
 

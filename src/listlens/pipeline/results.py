@@ -38,7 +38,7 @@ def result_of(
     shown = {live.classes[i]: round(float(probs[i]), 6) for i in order.tolist()}
     return {
         "prediction": prediction,
-        "probability": decision.probability,
+        "probability": None if decision.probability is None else round(decision.probability, 6),
         "probabilities": shown,
         "review": decision.review,
         "model": f"{live.task}/{live.version}",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from listlens.store.database import checked_id, clean_text, to_json
+from listlens.store.database import checked_id, clean_text
 
 
 class EventState(StrEnum):
@@ -162,7 +163,8 @@ class Announcement:
 def digest(record: EventRecord) -> str:
     """Return 32 hex digits of what an event says, its key apart."""
     said = [record.kind, *record.subject, record.sequence, record.body]
-    return hashlib.sha256(to_json(said).encode()).hexdigest()[:32]
+    text = json.dumps(said, sort_keys=True)  # whoever sends it again may order its keys anew
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def to_values(record: EventRecord, now: datetime) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""The stream: events about photos and listings in, answers and announcements out, each once.
+"""The worker: events of the store's inbox in, answers and announcements out, each once.
 
-`door.py` lets events into the store's inbox; `worker.py` takes them from there through the steps
-bring, look, answer and settle; the last one commits results, announcements and the ends of the
-events together.
+`worker.py` takes events through the steps bring, look, answer and settle; the last one commits
+results, announcements and the ends of the events together. Events get into the inbox by
+`pipeline/event_door.py`.
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from listlens.pipeline.events import LISTING_CHANGED
 from listlens.store.event_rows import Announcement
-from listlens.stream.event import LISTING_CHANGED
 from listlens.stream.work import Work
 
 PHOTO_PREDICTED, PHOTO_FAILED = "photo.predicted", "photo.failed"

@@ -12,6 +12,7 @@ from listlens.core.types import STARTER
 from listlens.pipeline.apply import require_same_backbone
 from listlens.pipeline.models import can_give_starter_tags, live_models, starter_model
 from listlens.pipeline.results import result_of
+from listlens.store.predictions import pack, unpack
 from listlens.stream.work import Work
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ def _probs(
     todo = [work for work in works if work.sha256 not in found]
     if todo:
         vectors = _vectors(store, one.backbone.space, todo)
-        computed = dict(zip((w.sha256 for w in todo), one.live.probs(vectors), strict=True))
+        # As they will be stored, so that the same content is answered the same ever after.
+        rows = unpack(pack(one.live.probs(vectors)))
+        computed = dict(zip((work.sha256 for work in todo), rows, strict=True))
         fresh[one.live.model_id] = computed
         found |= computed
     return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from listlens.core.types import PhotoRow, Reason
-from listlens.stream.event import PHOTO_ADDED, PHOTO_CHANGED, PHOTO_DELETED
+from listlens.pipeline.events import PHOTO_ADDED, PHOTO_CHANGED, PHOTO_DELETED
 
 if TYPE_CHECKING:
     import numpy as np

@@ -141,6 +141,7 @@ class Worker:
         self._ready: list[Work] = []  # to be settled
         self._renewed_s = self._ready_s = clock()
         self._failures = 0
+        self._none_due = False
         self.report = WorkReport()
         self.wake = threading.Event()
 
@@ -157,13 +158,13 @@ class Worker:
         try:
             while True:
                 stopping = stop.is_set() or (until == "once" and taken > 0)
+                self._none_due = stopping
                 if stop.is_set():
                     deadline_s = deadline_s or self._clock() + STOP_S
                     if not self._active or self._clock() > deadline_s:
                         break
-                n = self._round(take=not stopping)
-                taken += n
-                if not self._active and not n and not self._failures and until != "stopped":
+                taken += self._round(take=not stopping)
+                if not self._active and self._none_due and until != "stopped":
                     break
                 if not self._active:
                     self._wait_idle(stop)
@@ -210,6 +211,7 @@ class Worker:
         if room < max(1, self._config.in_flight // 8) or any(map(_suspect, self._active.values())):
             return 0
         events = self._store.events.claim(self._owner, room, self._config.lease_s)
+        self._none_due = not events
         now = self._clock()
         for event in events:
             work = Work(event, since_s=now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,7 +78,8 @@ def wrong(said: Any, detail: str, now: datetime) -> Wrong:
 
 def content_key(said: Any) -> str:
     """Return an id for an event that has none: equal words, equal id."""
-    return f"sha256:{hashlib.sha256(to_json(said).encode()).hexdigest()}"
+    text = json.dumps(said, sort_keys=True)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 class _Refused(ValueError):
@@ -93,7 +95,7 @@ def _checked(said: Mapping[str, Any], now: datetime) -> EventRecord:
         raise _Refused(f"kind: there is no {kind!r}. {suggest(kind, EVENT_KINDS)}")
     about_photo = kind != LISTING_CHANGED
     priority = said.get("priority") or "new"
-    if priority not in PRIORITIES:
+    if not isinstance(priority, str) or priority not in PRIORITIES:
         raise _Refused(f"priority: got {priority!r}. {suggest(str(priority), PRIORITIES)}")
     return EventRecord(
         event_key=_id(said, "id") if said.get("id") is not None else content_key(dict(said)),

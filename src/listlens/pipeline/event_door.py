@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
 
+from listlens.pipeline.event_mapping import MappingFailure, mapped
+from listlens.pipeline.events import PRIORITIES, Wrong, read_event, wrong
 from listlens.store.event_rows import EventRecord, Put
-from listlens.stream.event import PRIORITIES, Wrong, read_event, wrong
-from listlens.stream.mapping import MappingFailure, mapped
 
 if TYPE_CHECKING:
     from listlens.core.config import EventsConfig
