@@ -22,6 +22,7 @@ from listlens.cli import (
     text,
     token,
     using,
+    webhooks,
 )
 from listlens.cli.output import ExitCode, carry_any_text, exit_code, note
 from listlens.core.errors import DiskFullError, ListlensError, StoreError
@@ -47,6 +48,7 @@ for module in (
     image_atm,
     backbone,
     token,
+    webhooks,
 ):
     module.register(app)
 

@@ -85,7 +85,8 @@ class FetchConfig(_Section):
         "'images.internal' or '127.0.0.1:8080'. No other private address is ever asked.",
     )
     ports: tuple[int, ...] = Field(
-        (80, 443), description="Allowed ports, besides those that allow and private name."
+        (80, 443),
+        description="Allowed ports, besides those that allow and private name. Empty: any.",
     )
     connect_s: float = Field(
         5.0, gt=0, description="Seconds to resolve a name and to connect, TLS included."
