@@ -19,6 +19,7 @@ from listlens.cli import (
     learning,
     photos,
     quality,
+    serving,
     text,
     token,
     using,
@@ -47,6 +48,7 @@ for module in (
     image_atm,
     backbone,
     token,
+    serving,
 ):
     module.register(app)
 

@@ -1,0 +1,124 @@
+"""Starting and stopping the server: one process, one port."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from listlens.core.errors import ConfigError, MissingExtraError
+from listlens.pipeline.inference import Inference
+
+if TYPE_CHECKING:
+    from listlens.project import Project
+
+DRAIN_S = 30
+"""How long calls that were accepted may take after the server was told to stop."""
+
+Beside = Callable[[Inference], AbstractContextManager[Any]]
+"""What runs beside the server on the same queue, such as the worker."""
+
+
+def require_server() -> None:
+    """Raise MissingExtraError where the packages of the server are absent."""
+    try:
+        import fastapi  # noqa: F401
+        import limits  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import structlog  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("the server", "serve") from error
+
+
+def first_token(project: Project) -> str:
+    """Make a token for everything where there is none that is valid yet; else return ''."""
+    tokens = project.store.tokens
+    if tokens.list():
+        return ""
+    return tokens.create(["admin"], name="made at the first start")[0]
+
+
+def serve(
+    project: Project,
+    *,
+    host: str = "",
+    port: int | None = None,
+    open_inference: bool = False,
+    fetch: Callable[[str], bytes] | None = None,
+    beside: Beside = lambda _: nullcontext(),
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve a project until the process is told to stop.
+
+    Args:
+        project: whose models, tokens and store.
+        host: address to listen on; by default that of the settings.
+        port: likewise; 0 takes a free one.
+        open_inference: predict calls from this machine need no token.
+        fetch: address of a photo to its bytes; None where addresses are not taken.
+        beside: what else runs on the same queue for as long as the server does.
+        say: told what a person should know, such as the first token.
+
+    Raises:
+        MissingExtraError: the extra `serve` is not installed.
+        ConfigError: the port is taken, or inference would be open to other machines.
+    """
+    require_server()
+    import uvicorn
+
+    from listlens.serve.access import is_loopback
+    from listlens.serve.app import app
+
+    config = project.config.serve
+    host, port = host or config.host, config.port if port is None else port
+    if open_inference and not is_loopback(host):
+        raise ConfigError(
+            f"--open-inference is for this machine only, and {host} is open to others. Listen on "
+            "127.0.0.1, or make tokens: listlens token create --scope predict"
+        )
+    with ExitStack() as stack:
+        listening = stack.enter_context(listen(host, port))
+        text = first_token(project)
+        if text:
+            say("There was no token yet. This one allows everything and is shown this once:")
+            say(text)
+        inference = Inference(project.backbone, project.limits)
+        stack.callback(inference.close)
+        stack.enter_context(beside(inference))
+        made = app(project, inference, open_inference=open_inference, fetch=fetch)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                made,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=DRAIN_S,
+                timeout_keep_alive=30,
+            )
+        )
+        say(f"listlens serves {project.root} on {address(listening)}; stop it with Control-C.")
+        server.run(sockets=[listening])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        ConfigError: the address is taken, or not of this machine.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port} ({error.strerror or error}). Choose another address: "
+            "--host, --port, or [serve] in listlens.toml."
+        ) from error
+
+
+def address(listening: socket.socket) -> str:
+    """Return the address of a socket as one types it into a browser."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
