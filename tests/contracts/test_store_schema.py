@@ -40,13 +40,14 @@ def test_a_store_of_the_first_version_is_upgraded_and_keeps_what_it_holds(
         task = store.labels.add_task("room", "single", ["a"])
     database = connect(store_url, tmp_path)
     with database.write() as connection:
-        connection.execute(sa.text("DROP TABLE reading"))
-        connection.execute(sa.text("DROP TABLE token"))
+        for name in ("reading", "event", "latest", "outbox", "tally", "token"):
+            connection.execute(sa.text(f"DROP TABLE {name}"))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
     database.close()
     with open_store(store_url, tmp_path) as store:
         assert store.labels.task("room") == task
         assert store.readings.counts() == (0, 0)
+        assert store.events.ledger().received == 0
         assert store.tokens.list() == ()
 
 

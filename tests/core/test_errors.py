@@ -20,6 +20,7 @@ from listlens.core.errors import (
     PhotoError,
     Retryable,
     StoreBusyError,
+    StoreUnreachableError,
     Terminal,
     suggest,
 )
@@ -41,7 +42,13 @@ def test_every_error_says_whether_trying_again_helps(kind: type[ListlensError]) 
 
 
 def test_only_busy_full_and_unreachable_are_worth_another_try() -> None:
-    again = {StoreBusyError, BusyError, DiskFullError, DownloadError}
+    again = {
+        StoreBusyError,
+        StoreUnreachableError,
+        BusyError,
+        DiskFullError,
+        DownloadError,
+    }
     assert {k for k in LEAVES if issubclass(k, Retryable)} == again
 
 

@@ -9,7 +9,8 @@ ListlensError
 ├── PhotoError (ValueError)            one photo that cannot be used; carries a Reason
 ├── ModelError (ValueError)            a model folder that is damaged or does not fit
 ├── StoreError (RuntimeError)          the database or its files
-│   └── StoreBusyError (Retryable)     another process holds the lock; try again
+├── StoreBusyError (Retryable)         another process holds the lock; try again
+├── StoreUnreachableError (Retryable)  no answer from the database server
 ├── BusyError (RuntimeError, Retryable) a bounded queue is full; says when to come again
 ├── DiskFullError (OSError, Retryable) free some room, then repeat the command
 ├── DownloadError (OSError, Retryable) something on the internet cannot be reached
@@ -83,6 +84,10 @@ class StoreError(ListlensError, RuntimeError, Terminal):
 
 class StoreBusyError(ListlensError, RuntimeError, Retryable):
     """Another process holds the store; the same command may succeed later."""
+
+
+class StoreUnreachableError(ListlensError, RuntimeError, Retryable):
+    """The database server does not answer, or the connection was lost."""
 
 
 class BusyError(ListlensError, RuntimeError, Retryable):

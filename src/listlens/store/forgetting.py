@@ -24,6 +24,8 @@ from listlens.store.schema import (
     reading,
     rejected_row,
 )
+from listlens.store.stream_tables import event, latest, outbox
+from listlens.store.tallies import add_to
 from listlens.store.thumbnails import Thumbnails
 from listlens.store.tombstones import Tombstones
 from listlens.store.vectors import FileVectors
@@ -161,6 +163,7 @@ class Forgetting:
         _delete(connection, photo, photo.c.id, photo_pks)
         _delete(connection, listing, listing.c.id, list(listings))
         keys = tuple((owner, key) for _, owner, key in photos)
+        _forget_events(self._db, connection, list(listings.values()), keys)
         self._bury(connection, what, name, tuple(listings.values()), keys)
         _forget_rejected(connection, name, listings.values(), keys)
         orphans = _unused(connection, candidates)
@@ -327,6 +330,24 @@ def _delete(
 def _delete_about_listings(connection: Connection, listing_pks: Sequence[int]) -> int:
     about = annotation.c.subject_kind == "listing"
     return _delete(connection, annotation, annotation.c.subject_id, listing_pks, about)
+
+
+def _forget_events(
+    database: Database,
+    connection: Connection,
+    listings: Sequence[str],
+    photos: Sequence[tuple[str, str]],
+) -> None:
+    """Delete what came in or was announced of listings and of single photos; count it on."""
+    n_events = 0
+    for table in (event, outbox, latest):
+        n = _delete(connection, table, table.c.listing_id, listings)
+        key = sa.tuple_(table.c.listing_id, table.c.photo_id)
+        for block in chunks(photos, 300):
+            n += connection.execute(sa.delete(table).where(key.in_(block))).rowcount
+        n_events += n if table is event else 0
+    if n_events:
+        add_to(database, connection, {"forgotten": n_events})
 
 
 def _forget_rejected(

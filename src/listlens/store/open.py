@@ -7,17 +7,21 @@ from types import TracebackType
 
 from listlens.core.errors import StoreError
 from listlens.store.contents import Contents
-from listlens.store.database import Clock, connect, disk_error, utc_now
+from listlens.store.database import Clock, connect, utc_now
+from listlens.store.events import Events
 from listlens.store.forgetting import Forgetting
 from listlens.store.labels import Labels
 from listlens.store.migrate import migrate
 from listlens.store.models import Models
+from listlens.store.order import Order
+from listlens.store.outbox import Outbox
 from listlens.store.photos import Photos
 from listlens.store.predictions import Predictions
 from listlens.store.readings import Readings
 from listlens.store.thumbnails import Thumbnails
 from listlens.store.tokens import Tokens
 from listlens.store.tombstones import create_key
+from listlens.store.troubles import disk_error
 from listlens.store.vectors import GRACE_S, FileVectors
 
 
@@ -35,6 +39,10 @@ class Store:
         readings: text by content.
         tokens: who may call the API.
         forgetting: deletion on request.
+        events: the inbox of the stream.
+        order: the newest event of each photo.
+        outbox: what was announced.
+        together: `with store.together():` makes one transaction of all that this thread does.
         url: of the database, without its password.
         root: the project's folder.
     """
@@ -53,6 +61,10 @@ class Store:
         self.readings = Readings(self._db)
         self.tokens = Tokens(self._db)
         self.forgetting = Forgetting(self._db, self.vectors, self.thumbnails)
+        self.events = Events(self._db)
+        self.order = Order(self._db)
+        self.outbox = Outbox(self._db)
+        self.together = self._db.together
         try:
             migrate(self._db)
             create_key(self._db)

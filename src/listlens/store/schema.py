@@ -7,8 +7,6 @@ hangs on the content.
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -17,7 +15,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     String,
     Table,
@@ -25,23 +22,18 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from listlens.store.columns import ID, JSON_TEXT, id_column, moment, ref
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
+from listlens.store.columns import (
+    BY_KEY,
+    ID,
+    JSON_TEXT,
+    NEVER_REUSED,
+    id_column,
+    metadata,
+    moment,
+    ref,
 )
 
-
-# An id is never given twice, not even after its row was forgotten: exports and models name ids.
-_NEVER_REUSED: dict[str, Any] = {"sqlite_autoincrement": True}
-# Small rows found by their whole key: without a rowid they are stored once, in key order.
-_BY_KEY: dict[str, Any] = {"sqlite_with_rowid": False}
+__all__ = ["metadata"]
 
 meta = Table(
     "meta",
@@ -58,7 +50,7 @@ source = Table(
     Column("kind", Text, nullable=False),
     Column("location", Text, nullable=False),
     moment("created_at"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 ingest = Table(
@@ -70,7 +62,7 @@ ingest = Table(
     moment("finished_at", nullable=True),
     Column("n_gone", Integer),
     Index(None, "source_id"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 rejected_row = Table(
@@ -93,7 +85,7 @@ listing = Table(
     Column("attributes", JSON_TEXT),
     moment("created_at"),
     moment("updated_at"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 content = Table(
@@ -111,7 +103,7 @@ content = Table(
     Column("reason", Text),
     Column("detail", Text, nullable=False),
     moment("created_at"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 photo = Table(
@@ -137,7 +129,7 @@ photo = Table(
     UniqueConstraint("source_id", "listing_id", "photo_key"),
     Index(None, "listing_id"),
     Index(None, "content_id"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 # What a photo showed before its file changed: forgetting the photo must reach those bytes too.
@@ -148,7 +140,7 @@ former_content = Table(
     ref("content_id", "content"),
     PrimaryKeyConstraint("photo_id", "content_id"),
     Index(None, "content_id"),
-    **_BY_KEY,
+    **BY_KEY,
 )
 
 space = Table(
@@ -162,7 +154,7 @@ space = Table(
     Column("engine", Text, nullable=False),
     Column("precision", Text, nullable=False),
     Column("dim", Integer, nullable=False),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 shard = Table(
@@ -174,7 +166,7 @@ shard = Table(
     Column("n_rows", Integer, nullable=False),
     moment("created_at"),
     Index(None, "space_id"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 vector = Table(
@@ -187,7 +179,7 @@ vector = Table(
     PrimaryKeyConstraint("space_id", "content_id"),
     Index(None, "content_id"),
     Index(None, "shard_id"),
-    **_BY_KEY,
+    **BY_KEY,
 )
 
 task = Table(
@@ -197,7 +189,7 @@ task = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),
     moment("created_at"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 taxonomy = Table(
@@ -223,7 +215,7 @@ class_ = Table(
     Column("since_version", Integer, nullable=False),
     Column("until_version", Integer),
     Index(None, "task_id"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 class_map = Table(
@@ -246,7 +238,7 @@ annotator = Table(
     id_column(),
     Column("name", Text, nullable=False, unique=True),
     moment("created_at"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 # Append-only. `about` names what an answer of the same annotator replaces: the photo, or the
@@ -273,7 +265,7 @@ annotation = Table(
     Index(None, "photo_id"),
     Index(None, "subject_id"),
     Index(None, "other_subject_id"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 run = Table(
@@ -289,7 +281,7 @@ run = Table(
     moment("finished_at", nullable=True),
     Column("result", JSON_TEXT),
     Index(None, "task_id"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 model = Table(
@@ -307,7 +299,7 @@ model = Table(
     Column("card", JSON_TEXT, nullable=False),
     moment("created_at"),
     UniqueConstraint("task_id", "version"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 policy = Table(
@@ -319,7 +311,7 @@ policy = Table(
     Column("body", JSON_TEXT, nullable=False),
     moment("created_at"),
     UniqueConstraint("model_id", "version"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 prediction = Table(
@@ -331,7 +323,7 @@ prediction = Table(
     moment("created_at"),
     PrimaryKeyConstraint("model_id", "content_id"),
     Index(None, "content_id"),
-    **_BY_KEY,
+    **BY_KEY,
 )
 
 # The text of a content. `words` is what is searched: all lines, in lower case.
@@ -353,7 +345,7 @@ tombstone = Table(
     Column("keyed_hash", LargeBinary(32), nullable=False),
     moment("created_at"),
     PrimaryKeyConstraint("kind", "keyed_hash"),
-    **_BY_KEY,
+    **BY_KEY,
 )
 
 # Files (and log pages) still to be removed after their rows were: a kill in between is finished
@@ -367,3 +359,5 @@ pending_deletion = Table(
     moment("created_at"),
     CheckConstraint("kind IN ('thumbnail', 'shard', 'file', 'log')", name="kind"),
 )
+
+import listlens.store.stream_tables  # noqa: E402, F401  the tables of the stream, registered

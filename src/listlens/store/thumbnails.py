@@ -10,8 +10,8 @@ from collections.abc import Callable, Container
 from pathlib import Path
 
 from listlens.core.errors import InputError
-from listlens.store.database import disk_error
 from listlens.store.shards import remove_file
+from listlens.store.troubles import disk_error
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
