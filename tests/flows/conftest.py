@@ -113,7 +113,7 @@ class Server:
     def client(self, token: str | None = None, **how: Any) -> httpx.Client:
         """A client that sends a token; '' for none."""
         token = self.token if token is None else token
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = how.pop("headers", {}) | ({"Authorization": f"Bearer {token}"} if token else {})
         url = "http://{}:{}".format(*self.address)
         return httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False, **how)
 

@@ -219,6 +219,7 @@ def test_everything_imported_is_declared_as_a_dependency():
         "sklearn": "scikit-learn",
         "pillow_heif": "pillow-heif",
         "rapidocr_onnxruntime": "rapidocr-onnxruntime",
+        "prometheus_client": "prometheus-client",
         "yaml": "pyyaml",
         "huggingface_hub": "huggingface-hub",
     }

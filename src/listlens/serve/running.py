@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import socket
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from listlens.core.errors import ConfigError, MissingExtraError
 from listlens.pipeline.inference import Inference
 
 if TYPE_CHECKING:
+    from types import FrameType
+
+    import uvicorn
+
     from listlens.project import Project
 
 DRAIN_S = 30
@@ -99,7 +104,28 @@ def serve(
             )
         )
         say(f"listlens serves {project.root} on {address(listening)}; stop it with Control-C.")
-        server.run(sockets=[listening])
+        with signals_stop(server):
+            server.run(sockets=[listening])
+
+
+@contextmanager
+def signals_stop(server: uvicorn.Server) -> Iterator[None]:
+    """Let SIGINT and SIGTERM stop the server, and nothing more.
+
+    uvicorn takes them while it runs, and raises them again once it has stopped: that would kill the
+    process before the store and the queue are closed.
+    """
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    stopping = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(one, stop) for one in stopping]
+    try:
+        yield
+    finally:
+        for one, handler in zip(stopping, before, strict=True):
+            signal.signal(one, handler)
 
 
 def listen(host: str, port: int) -> socket.socket:
