@@ -159,12 +159,17 @@ def running(root: Path, queue: dict[str, Any] | None = None, **how: Any) -> Iter
 
     from listlens.pipeline.inference import Inference
     from listlens.serve.app import app
-    from listlens.serve.running import listen
+    from listlens.serve.running import fetching, listen
 
     rows: list[dict[str, Any]] = []
-    with listlens.open(root) as project, listen("127.0.0.1", 0) as listening:
+    with (
+        listlens.open(root) as project,
+        listen("127.0.0.1", 0) as listening,
+        fetching(project) as fetcher,
+    ):
         token, _ = project.store.tokens.create(["admin"])
         inference = Inference(project.backbone, project.limits, **(queue or {}))
+        how.setdefault("fetch", lambda url: fetcher.fetch(url).data)
         made = app(project, inference, log=_Log(rows), **how)
         server = uvicorn.Server(uvicorn.Config(made, log_config=None, server_header=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
 import io
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -235,3 +237,42 @@ def test_a_newer_model_takes_over_without_a_failed_call(
                 break
         training.result(60)
     assert seen[0] == "label/1" and seen[-1] == "label/2"
+
+
+def test_photos_come_by_their_address_too(
+    home: Path, serve: Any, shop: Any, as_record: Any, tmp_path: Path
+) -> None:
+    file = files_of(shop)[0]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as images:
+        images.folder = file.parent  # type: ignore[attr-defined]
+        threading.Thread(target=images.serve_forever, daemon=True).start()
+        there = f"http://127.0.0.1:{images.server_port}"
+        toml = home / "listlens.toml"
+        before = toml.read_text()
+        toml.write_text(before.replace("private = []", f'private = ["{there[7:]}"]'))
+        try:
+            with serve(home) as server:
+                urls = [f"{there}/{file.name}", f"{there}/none.jpg", "http://10.0.0.1/", "file:///"]
+                records = [{"id": url, "url": url} for url in urls]
+                answer = server.predict([*records, as_record(file.read_bytes())], tasks=["single"])
+        finally:
+            toml.write_text(before)
+            images.shutdown()
+    first, missing, private, scheme, same = answer["records"]
+    assert first["results"] == same["results"] and first["id"] == urls[0]
+    assert missing["reason"] == "missing" and private["reason"] == "unsafe_address"
+    assert {r["status"] for r in (missing, private, scheme)} == {"failed"}
+
+
+class Files(http.server.BaseHTTPRequestHandler):
+    """Sends the files of one folder."""
+
+    def do_GET(self) -> None:
+        path = self.server.folder / Path(self.path).name  # type: ignore[attr-defined]
+        found = path.is_file()
+        self.send_response(200 if found else 404)
+        self.end_headers()
+        self.wfile.write(path.read_bytes() if found else b"")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""

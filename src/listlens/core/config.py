@@ -68,6 +68,42 @@ class LimitsConfig(_Section):
     )
 
 
+class FetchConfig(_Section):
+    enabled: bool = Field(
+        False,
+        description="Whether photos are fetched from the URLs that tables and events name. Not "
+        "needed for the HTTP API and the worker, which fetch when asked to.",
+    )
+    allow: tuple[str, ...] = Field(
+        (),
+        description="Where given, only these hosts: 'shop.example', '*.shop.example' (names "
+        "below it), 'shop.example:8080'. Empty: any host on the open internet.",
+    )
+    private: tuple[str, ...] = Field(
+        (),
+        description="Hosts that may lie in a private network or on this machine, such as "
+        "'images.internal' or '127.0.0.1:8080'. No other private address is ever asked.",
+    )
+    ports: tuple[int, ...] = Field(
+        (80, 443), description="Allowed ports, besides those that allow and private name."
+    )
+    connect_s: float = Field(
+        5.0, gt=0, description="Seconds to resolve a name and to connect, TLS included."
+    )
+    total_s: float = Field(30.0, gt=0, description="Seconds for a whole photo, redirects included.")
+    per_host: int = Field(8, gt=0, description="Requests at once to one host.")
+    max_wait_s: float = Field(
+        60.0,
+        gt=0,
+        description="Longest wait that a host may ask for (Retry-After), in seconds.",
+    )
+    agent: str = Field("", description="User-Agent header; empty: listlens and its version.")
+    ca_file: str = Field(
+        "",
+        description="Certificate authorities for https, as a PEM file; empty: the system's.",
+    )
+
+
 class ServeConfig(_Section):
     host: str = Field(
         "127.0.0.1",
@@ -136,6 +172,7 @@ class Config(_Section):
     store: StoreConfig = Field(StoreConfig(), description="Where results are kept.")
     backbone: BackboneConfig = Field(BackboneConfig(), description="What looks at the photos.")
     limits: LimitsConfig = Field(LimitsConfig(), description="Bounds for what comes in.")
+    fetch: FetchConfig = Field(FetchConfig(), description="Fetching photos from URLs.")
     serve: ServeConfig = Field(ServeConfig(), description="The server: listlens serve.")
     tasks: dict[str, TaskConfig] = Field(
         default_factory=dict, description="The questions asked of each photo, one table each."

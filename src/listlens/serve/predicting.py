@@ -13,10 +13,10 @@ import numpy as np
 from anyio import CapacityLimiter, to_thread
 from starlette.responses import Response
 
-from listlens.core.errors import ListlensError, NotFoundError, PhotoError, Retryable
+from listlens.core.errors import FetchError, ListlensError, NotFoundError, PhotoError, Retryable
 from listlens.core.types import Reason
 from listlens.serve.answering import Answered
-from listlens.serve.bodies import Budget, Record, parse_call, read_body
+from listlens.serve.bodies import Budget, Record, Share, parse_call, read_body
 from listlens.serve.counting import HOW
 from listlens.serve.problems import Problem
 
@@ -65,7 +65,8 @@ class Predicting:
             call = await parse_call(body, content_type, self.config.max_records)
             del body
             models = chosen(self.models, call.tasks)
-            answered = await self.answer(call.records, models)
+            records = await asyncio.gather(*(self._fetched(one, share) for one in call.records))
+            answered = await self.answer(records, models)
         outcomes = list(zip(call.records, answered, strict=True))
         document = {
             "records": [outcome(record, one, call.top) for record, one in outcomes],
@@ -79,16 +80,17 @@ class Predicting:
 
     async def answer(self, records: Sequence[Record], models: Sequence[Served]) -> list[Answered]:
         """Answer every record, in order; those that fail have their error."""
-        ready = await asyncio.gather(*map(self._fetched, records))
-        good = [one for one in ready if one.error is None]
+        good = [one for one in records if one.error is None]
         answers = iter(await self.answering.answer([one.data for one in good], models))
-        found = [next(answers) if one.error is None else Answered(error=one.error) for one in ready]
+        found = [
+            next(answers) if one.error is None else Answered(error=one.error) for one in records
+        ]
         for one in found:
             if one.error is not None:
                 self.counting.failure(reason_of(one.error)[0])
         return found
 
-    async def _fetched(self, record: Record) -> Record:
+    async def _fetched(self, record: Record, share: Share) -> Record:
         """A record with the bytes behind its address."""
         if not record.url:
             return record
@@ -97,6 +99,7 @@ class Predicting:
         else:
             try:
                 data = await to_thread.run_sync(self.fetch, record.url, limiter=self.fetches)
+                share.take(len(data))
                 return Record(record.record_id, data)
             except ListlensError as failed:
                 error = failed
@@ -161,9 +164,9 @@ def _probabilities(
 
 def reason_of(error: ListlensError) -> tuple[str, str]:
     """Return a failure's code and its sentence."""
-    if isinstance(error, PhotoError):
+    if isinstance(error, PhotoError | FetchError):
         return error.reason.value, error.detail
-    return ("unreachable" if isinstance(error, Retryable) else "internal"), str(error)
+    return "internal", str(error)
 
 
 def statistics(answered: Sequence[Answered], took_s: float) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from listlens.project import Project
+    from listlens.sources.fetching import Fetcher
 
 DRAIN_S = 30
 """How long calls that were accepted may take after the server was told to stop."""
@@ -51,7 +52,6 @@ def serve(
     host: str = "",
     port: int | None = None,
     open_inference: bool = False,
-    fetch: Callable[[str], bytes] | None = None,
     beside: Beside = lambda _: nullcontext(),
     say: Callable[[str], None] = print,
 ) -> None:
@@ -62,7 +62,6 @@ def serve(
         host: address to listen on; by default that of the settings.
         port: likewise; 0 takes a free one.
         open_inference: predict calls from this machine need no token.
-        fetch: address of a photo to its bytes; None where addresses are not taken.
         beside: what else runs on the same queue for as long as the server does.
         say: told what a person should know, such as the first token.
 
@@ -92,7 +91,13 @@ def serve(
         inference = Inference(project.backbone, project.limits)
         stack.callback(inference.close)
         stack.enter_context(beside(inference))
-        made = app(project, inference, open_inference=open_inference, fetch=fetch)
+        fetcher = stack.enter_context(fetching(project))
+        made = app(
+            project,
+            inference,
+            open_inference=open_inference,
+            fetch=lambda url: fetcher.fetch(url).data,
+        )
         server = uvicorn.Server(
             uvicorn.Config(
                 made,
@@ -126,6 +131,15 @@ def signals_stop(server: uvicorn.Server) -> Iterator[None]:
     finally:
         for one, handler in zip(stopping, before, strict=True):
             signal.signal(one, handler)
+
+
+def fetching(project: Project) -> Fetcher:
+    """Return what fetches photos by address, no larger than a request may be."""
+    from listlens.sources.fetching import Fetcher, FetchRules
+
+    config = project.config
+    max_bytes = min(project.limits.max_bytes, config.serve.max_body_bytes)
+    return Fetcher(FetchRules.of(config.fetch, max_bytes))
 
 
 def listen(host: str, port: int) -> socket.socket:
