@@ -19,6 +19,7 @@ from listlens.cli import (
     learning,
     photos,
     quality,
+    serving,
     text,
     token,
     using,
@@ -48,6 +49,7 @@ for module in (
     image_atm,
     backbone,
     token,
+    serving,
     webhooks,
 ):
     module.register(app)

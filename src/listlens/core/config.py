@@ -105,6 +105,34 @@ class FetchConfig(_Section):
     )
 
 
+class ServeConfig(_Section):
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on; the default takes calls from this machine only.",
+    )
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    max_body_bytes: int = Field(
+        64 * 2**20, ge=1024, description="A larger request is cut and answered by 413."
+    )
+    max_held_bytes: int = Field(
+        512 * 2**20,
+        ge=2**20,
+        description="All requests in memory together; beyond it, calls are answered by 429.",
+    )
+    max_records: int = Field(64, ge=1, le=10_000, description="Photos one call may hold.")
+    max_queue_ms: int = Field(
+        350,
+        ge=1,
+        le=60_000,
+        description="A call whose photos would wait longer to be looked at is answered by 429.",
+    )
+    cache_bytes: int = Field(
+        64 * 2**20,
+        ge=2**22,
+        description="Memory for results of contents that come again.",
+    )
+
+
 class TaskConfig(_Section):
     kind: Kind = Field(
         description="single: exactly one class a photo; multi: any number of classes; tree: a node "
@@ -146,6 +174,7 @@ class Config(_Section):
     backbone: BackboneConfig = Field(BackboneConfig(), description="What looks at the photos.")
     limits: LimitsConfig = Field(LimitsConfig(), description="Bounds for what comes in.")
     fetch: FetchConfig = Field(FetchConfig(), description="Fetching photos from URLs.")
+    serve: ServeConfig = Field(ServeConfig(), description="The server: listlens serve.")
     tasks: dict[str, TaskConfig] = Field(
         default_factory=dict, description="The questions asked of each photo, one table each."
     )
