@@ -95,7 +95,8 @@ class FetchConfig(_Section):
         "'images.internal' or '127.0.0.1:8080'. No other private address is ever asked.",
     )
     ports: tuple[int, ...] = Field(
-        (80, 443), description="Allowed ports, besides those that allow and private name."
+        (80, 443),
+        description="Allowed ports, besides those that allow and private name. Empty: any.",
     )
     connect_s: float = Field(
         5.0, gt=0, description="Seconds to resolve a name and to connect, TLS included."
@@ -111,6 +112,34 @@ class FetchConfig(_Section):
     ca_file: str = Field(
         "",
         description="Certificate authorities for https, as a PEM file; empty: the system's.",
+    )
+
+
+class ServeConfig(_Section):
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on; the default takes calls from this machine only.",
+    )
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    max_body_bytes: int = Field(
+        64 * 2**20, ge=1024, description="A larger request is cut and answered by 413."
+    )
+    max_held_bytes: int = Field(
+        512 * 2**20,
+        ge=2**20,
+        description="All requests in memory together; beyond it, calls are answered by 429.",
+    )
+    max_records: int = Field(64, ge=1, le=10_000, description="Photos one call may hold.")
+    max_queue_ms: int = Field(
+        350,
+        ge=1,
+        le=60_000,
+        description="A call whose photos would wait longer to be looked at is answered by 429.",
+    )
+    cache_bytes: int = Field(
+        64 * 2**20,
+        ge=2**22,
+        description="Memory for results of contents that come again.",
     )
 
 
@@ -222,6 +251,7 @@ class Config(_Section):
     backbone: BackboneConfig = Field(BackboneConfig(), description="What looks at the photos.")
     limits: LimitsConfig = Field(LimitsConfig(), description="Bounds for what comes in.")
     fetch: FetchConfig = Field(FetchConfig(), description="Fetching photos from URLs.")
+    serve: ServeConfig = Field(ServeConfig(), description="The server: listlens serve.")
     events: EventsConfig = Field(EventsConfig(), description="What a shop's events look like.")
     worker: WorkerConfig = Field(WorkerConfig(), description="The worker: listlens work.")
     tasks: dict[str, TaskConfig] = Field(

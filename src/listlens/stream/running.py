@@ -45,7 +45,7 @@ class InForce:
 
     def __init__(self, project: Project, clock: Callable[[], float] = time.monotonic) -> None:
         self._project, self._clock = project, clock
-        self._state = self._current_state()
+        self._state = self._project.store.models.state()
         self._asked_s = clock()
         self._models = self._load()
 
@@ -53,7 +53,7 @@ class InForce:
         """Return them; quick."""
         if self._clock() - self._asked_s > MODELS_S:
             self._asked_s = self._clock()
-            state = self._current_state()
+            state = self._project.store.models.state()
             if state != self._state:
                 self._state = state
                 try:
@@ -65,9 +65,6 @@ class InForce:
     def _load(self) -> list[Answerer]:
         project = self._project
         return answerers(project.store, project.root, project.backbone, project.backbone_for)
-
-    def _current_state(self) -> Any:
-        return [(m.model_id, m.stage) for m in self._project.store.models.list()]
 
 
 class Tidying:
