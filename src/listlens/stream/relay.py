@@ -157,12 +157,20 @@ def _holds_back(probe_at: datetime | None, now: datetime) -> bool:
 
 
 @contextmanager
-def delivering(project: Project) -> Iterator[Relay]:
-    """Deliver a project's webhooks for as long as the context lasts."""
+def delivering(project: Project, *, drain: bool = False) -> Iterator[Relay]:
+    """Deliver a project's webhooks for as long as the context lasts.
+
+    Args:
+        project: opened.
+        drain: deliver in the end what was announced and is due; else another process, or the next
+            one, goes on with it.
+    """
     poster = Poster(webhook_rules(project.config.fetch))
     try:
         with Relay(project.store, poster) as relay:
             yield relay
+        if drain:
+            deliver_due(project.store, poster)
     finally:
         poster.close()
 

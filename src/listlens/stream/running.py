@@ -11,11 +11,12 @@ import threading
 import time
 from contextlib import ExitStack
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from listlens.core.errors import ListlensError
 from listlens.stream.answering import Answerer, answerers
 from listlens.stream.bringing import Bringing, Fetches
+from listlens.stream.relay import delivering
 from listlens.stream.worker import Until, Worker, WorkReport
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def work(project: Project, stop: threading.Event, until: Until = "stopped") -> W
     from listlens.sources.fetching import Fetcher, FetchRules
 
     with ExitStack() as stack:
+        stack.enter_context(delivering(project, drain=until != "stopped"))
         rules = FetchRules.of(project.config.fetch, project.limits.max_bytes)
         fetcher = stack.enter_context(Fetcher(rules))
         inference = Inference(project.backbone, project.limits)
