@@ -27,9 +27,15 @@ def serve(
         bool,
         typer.Option("--open-inference", help="Predict calls from this machine need no token."),
     ] = False,
+    no_worker: Annotated[
+        bool,
+        typer.Option("--no-worker", help="Leave events to `listlens work`, elsewhere."),
+    ] = False,
     project: ProjectOption = Path(),
 ) -> None:
     """Answer over HTTP: the API and its pages, in one process on one port.
+
+    It works on the project's events as well, so nothing else need be started.
 
     The first start prints a token; `listlens token` makes and revokes others. It answers as soon as
     /health does, with the models that are in force then, and takes newer ones into force by itself.
@@ -48,5 +54,6 @@ def serve(
             host=host,
             port=port,
             open_inference=open_inference,
+            worker=not no_worker,
             say=lambda text: print(text, flush=True),
         )

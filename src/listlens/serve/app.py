@@ -51,6 +51,7 @@ class Serving:
     predicting: Predicting
     access: Access
     log: Any
+    wake: Callable[[], None] = lambda: None
 
 
 def app(
@@ -61,6 +62,7 @@ def app(
     fetch: Callable[[str], bytes] | None = None,
     log: Any = None,
     close_inference: bool = False,
+    wake: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """Build the application.
 
@@ -71,11 +73,12 @@ def app(
         fetch: address of a photo to its bytes; None where addresses are not taken.
         log: a structlog logger; by default JSON lines on standard error.
         close_inference: answer what was accepted and close the queue in the end.
+        wake: called when events came in, so that a worker beside need not wait for its next look.
 
     Returns:
         A FastAPI application; it is ready once its lifespan has started.
     """
-    serving = _serving(project, inference, open_inference, fetch, log or make_log())
+    serving = _serving(project, inference, open_inference, fetch, log or make_log(), wake)
     pages = Pages(serving)
     made = FastAPI(
         title="listlens",
@@ -105,6 +108,7 @@ def _serving(
     open_inference: bool,
     fetch: Callable[[str], bytes] | None,
     log: Any,
+    wake: Callable[[], None],
 ) -> Serving:
     config = project.config.serve
     models = LiveModels(project, inference)
@@ -126,7 +130,7 @@ def _serving(
         CapacityLimiter(MOST_FETCHES),
     )
     access = Access(project.store.tokens, open_inference=open_inference)
-    return Serving(project, inference, models, counting, predicting, access, log)
+    return Serving(project, inference, models, counting, predicting, access, log, wake)
 
 
 def _lifespan(serving: Serving, close_inference: bool) -> Any:
