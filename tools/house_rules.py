@@ -53,7 +53,7 @@ SIDEWAYS = {
     *(("cli", "serve"), ("cli", "stream"), ("serve", "stream"), ("client", "serve")),
 }
 """Learning reads labels and duplicate groups, commands start servers and workers, the server runs a
-worker, and the client reads the types that the server writes; no other folder imports its neighbour."""
+worker, and the client reads the types that the server writes; nothing else goes sideways."""
 
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 60

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -127,7 +127,9 @@ def test_following_the_feed_is_told_at_once(client: Client, shop: Any, photo_hos
     following = client.feed(start, follow=True)
     timer = threading.Timer(
         0.5,
-        lambda: client.put([{"kind": "listing.changed", "listing_id": "W", "attributes": {"a": 1}}]),
+        lambda: client.put(
+            [{"kind": "listing.changed", "listing_id": "W", "attributes": {"a": 1}}]
+        ),
     )
     timer.start()
     begun = time.monotonic()
@@ -155,7 +157,7 @@ def test_models_and_health_are_told(client: Client, served: Any) -> None:
 
 
 def test_what_is_refused_is_an_error_of_our_tree(client: Client, served: Any) -> None:
-    with pytest.raises(NotFoundError, match="Did you mean 'label'.*request [0-9a-f]{32}"):
+    with pytest.raises(NotFoundError, match=r"Did you mean 'label'.*request [0-9a-f]{32}"):
         client.predict([b"x"], ["lable"])
     with pytest.raises(NotFoundError, match="no webhook 99"):
         client.deliveries(99)
@@ -186,6 +188,7 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_asked_again_then_named(
     project: Path, serving: Callable[..., Any]
 ) -> None:
@@ -193,7 +196,7 @@ def test_a_server_that_is_not_there_is_asked_again_then_named(
     with pytest.raises(ServerError, match="Is it running") as error:
         Client(f"http://127.0.0.1:{port}", "x", retries=SOON).health()
     assert isinstance(error.value, Retryable)
-    patient = Retries(attempts=60, base_s=0.2, most_s=0.5)
+    patient = Retries(attempts=1000, base_s=0.2, most_s=0.5)
     answers: list[Any] = []
     with Client(f"http://127.0.0.1:{port}", "x", retries=patient) as client:
         asking = threading.Thread(target=lambda: answers.append(client.health()))
@@ -206,8 +209,8 @@ def test_a_server_that_is_not_there_is_asked_again_then_named(
 class Scripted(BaseHTTPRequestHandler):
     """Answers with the next status of a script, then 200."""
 
-    script: list[tuple[int, dict[str, str]]] = []
-    asked: list[str] = []
+    script: ClassVar[list[tuple[int, dict[str, str]]]] = []
+    asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         self.asked.append(f"{self.command} {self.path}")

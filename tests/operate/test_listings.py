@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from listlens.core.errors import InputError, NotFoundError
+import listlens
+from listlens.core.errors import AccessError, InputError, NotFoundError
+from listlens.pipeline.listings import listing_view, tell
+from listlens.store.open import open_store
 
 
 def photos(host: str, names: list[str]) -> list[dict[str, Any]]:
@@ -49,15 +52,17 @@ def test_a_listing_is_told_and_read_back_with_its_tags(
         assert after.attributes == {"price": 10}, "what is left out stays"
 
 
-def test_complete_reaches_photos_whose_events_are_still_waiting(
-    project: Path, serving: Callable[..., Any], photo_host: str, shop: Any
-) -> None:
-    said = photos(photo_host, sorted(shop.classes)[:3])
-    with serving(project, "--no-worker") as served, served.client() as client:
-        client.put_listing("L", said)
-        assert client.listing("L").waiting == 3 and client.listing("L").photos == []
-        assert client.put_listing("L", said[:1], complete=True).new == 3
-        assert client.ledger().waiting == 6
+def test_complete_reaches_photos_whose_events_are_still_waiting(tmp_path: Path) -> None:
+    said = photos("https://shop.example", ["home-00/0.jpg", "home-00/1.jpg", "home-00/2.jpg"])
+    with open_store("sqlite:///listlens.db", tmp_path) as store:
+        assert tell(store, "L", {"photos": said}, store.clock()).new == 3
+        waiting = listing_view(store, [], "L")
+        assert waiting is not None and (waiting["waiting"], waiting["photos"]) == (3, [])
+        told = tell(store, "L", {"photos": said[:1], "complete": True}, store.clock())
+        assert told.new == 3, "the first once more, and the others as deleted"
+        kinds = [event.kind for event in store.events.claim("me", 9, 60)]
+        assert sorted(kinds)[-2:] == ["photo.deleted", "photo.deleted"] and len(kinds) == 6
+        assert listing_view(store, [], "M") is None
 
 
 def test_a_photo_without_a_place_goes_to_the_dead_letters(served: Any) -> None:
@@ -88,9 +93,6 @@ def test_photos_are_found_by_tag(served: Any, shop: Any) -> None:
 
 
 def test_reading_and_writing_need_their_scopes(served: Any) -> None:
-    import listlens
-    from listlens.core.errors import AccessError
-
     with listlens.open(served.root) as project:
         reads, _ = project.store.tokens.create(["read"])
         writes, _ = project.store.tokens.create(["write"])
@@ -108,6 +110,7 @@ def test_reading_and_writing_need_their_scopes(served: Any) -> None:
             client.listing("C")
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_start_keeps_nobody_from_being_answered(
     project: Path, serving: Callable[..., Any], shop: Any
 ) -> None:
