@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import ExitStack
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from listlens.core.errors import ListlensError
 from listlens.stream.answering import Answerer, answerers
