@@ -17,8 +17,9 @@ from listlens.core.types import Reason
 from listlens.pipeline.event_door import let_in, understood
 from listlens.pipeline.inference import Inference
 from listlens.project import Project
+from listlens.stream.report import WorkReport
 from listlens.stream.running import make_worker
-from listlens.stream.worker import Worker, WorkReport
+from listlens.stream.worker import Worker
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -176,6 +176,14 @@ class FileVectors:
         orphans = [path for path in candidates if self._name(path) not in known]
         return freed + sum(remove_file(path) for path in orphans)
 
+    def n_small(self) -> int:
+        """Return how many shards `compact` would merge for being small; cheap."""
+        size = shard.c.n_rows * space.c.dim * 2
+        query = sa.select(sa.func.count()).select_from(shard).join(space)
+        with self._db.read() as connection:
+            found = connection.execute(query.where(size <= TARGET_BYTES // 2))
+            return int(found.scalar_one())
+
     def drop_damaged(self) -> int:
         """Forget embeddings whose shard is lost or damaged, so that they are computed again.
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from listlens.core.errors import ListlensError
 from listlens.stream.answering import Answerer, answerers
 from listlens.stream.bringing import Bringing, Fetches
-from listlens.stream.worker import Until, Worker, WorkReport
+from listlens.stream.report import WorkReport
+from listlens.stream.worker import Until, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,10 @@ MODELS_S = 2.0
 """How often the registry is asked whether other models are in force."""
 
 TIDY_S = 60.0
+
+MANY_SHARDS = 512
+"""Every commit writes a file of embeddings. So many are merged at once, some 20,000 photos: looking
+for them reads the whole table of embeddings, seconds for millions."""
 
 
 class InForce:
@@ -68,7 +73,8 @@ class InForce:
 
 
 class Tidying:
-    """What has to be done now and then, a little at a time: old rows and noted files go.
+    """What has to be done now and then, in a thread of its own: old rows and noted files go, and
+    small files of embeddings become large ones.
 
     Args:
         store: of the project.
@@ -81,17 +87,33 @@ class Tidying:
     ) -> None:
         self._store, self._keep, self._clock = store, keep, clock
         self._done_s = clock()
+        self._thread: threading.Thread | None = None
 
     def __call__(self) -> None:
-        """Tidy, if it is time."""
-        if self._clock() - self._done_s < TIDY_S:
-            return
-        self._done_s = self._clock()
+        """Begin to tidy, if it is time and the last time has ended."""
+        running = self._thread is not None and self._thread.is_alive()
+        if not running and self._clock() - self._done_s >= TIDY_S:
+            self._done_s = self._clock()
+            self._thread = threading.Thread(target=self.tidy, name="tidy", daemon=True)
+            self._thread.start()
+
+    def tidy(self) -> None:
+        """Do it now; what goes wrong is logged, and tried again the next time."""
         before = self._store.clock() - self._keep
-        self._store.events.prune(before)
-        self._store.outbox.prune(before, self._store.outbox.last())
-        self._store.order.prune(before)
-        self._store.forgetting.resume()
+        try:
+            self._store.events.prune(before)
+            self._store.outbox.prune(before, self._store.outbox.last())
+            self._store.order.prune(before)
+            self._store.forgetting.resume()
+            if self._store.vectors.n_small() >= MANY_SHARDS:
+                self._store.compact()
+        except Exception as error:
+            log.warning("tidying: %s", error)
+
+    def close(self) -> None:
+        """Wait for the thread, so that the store may be closed."""
+        if self._thread is not None:
+            self._thread.join()
 
 
 def make_worker(
