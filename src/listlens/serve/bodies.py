@@ -161,12 +161,12 @@ def _json_call(body: bytes, max_records: int) -> Call:
     try:
         asked = PredictRequest.model_validate_json(body)
     except ValidationError as error:
-        raise _invalid(error) from None
+        raise invalid(error) from None
     _require_few(len(asked.records), max_records)
     return Call([_record(i, one) for i, one in enumerate(asked.records)], asked.tasks, asked.top)
 
 
-def _invalid(error: ValidationError) -> Problem:
+def invalid(error: ValidationError) -> Problem:
     """All that is wrong, each with where, without repeating the body."""
     found = [
         {"at": ".".join(map(str, e["loc"])), "problem": e["msg"], "kind": e["type"]}

@@ -8,19 +8,13 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 
-from listlens.serve.problems import KINDS, MEDIA_TYPE
-from listlens.serve.shapes import (
-    HealthOut,
-    ModelsOut,
-    PredictRequest,
-    PredictResponse,
-    ProblemOut,
-)
+from listlens.serve.documents import ANYWHERE, BEARER, inlined, problems
+from listlens.serve.event_routes import add_events
+from listlens.serve.shapes import HealthOut, ModelsOut, PredictRequest, PredictResponse
+from listlens.serve.webhook_routes import add_webhooks
 
 if TYPE_CHECKING:
     from listlens.serve.app import Serving
-
-BEARER: dict[str, Any] = {"security": [{"token": []}]}
 
 FORM = {
     "type": "object",
@@ -37,22 +31,13 @@ FORM = {
 }
 
 
-def problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
-    """Return what the OpenAPI document says of errors."""
-    shape = {MEDIA_TYPE: {"schema": ProblemOut.model_json_schema()}}
-    statuses = sorted({KINDS[kind][0] for kind in kinds})
-    titles = {s: " or ".join(KINDS[k][1] for k in kinds if KINDS[k][0] == s) for s in statuses}
-    return {status: {"description": titles[status], "content": shape} for status in statuses}
-
-
-ANYWHERE = ("bad-request", "unauthorized", "forbidden", "rate-limited", "internal", "unavailable")
-
-
 def add_routes(app: FastAPI, serving: Serving) -> None:
     """Add the API to the application."""
     router = APIRouter()
     _add_predict(router, serving)
     _add_looking(router, serving)
+    add_events(router, serving)
+    add_webhooks(router, serving)
     app.include_router(router)
     original = app.openapi
 
@@ -136,19 +121,3 @@ def _add_looking(router: APIRouter, serving: Serving) -> None:
     async def metrics() -> Response:
         """Return all counters in Prometheus' text format. Needs scope `read`."""
         return Response(serving.counting.text(), media_type="text/plain; version=0.0.4")
-
-
-def inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a JSON schema with its definitions put in their places."""
-    definitions = schema.pop("$defs", {})
-
-    def put(node: Any) -> Any:
-        if isinstance(node, dict):
-            name = str(node.get("$ref", "")).rpartition("/")[2]
-            if name in definitions:
-                return put(definitions[name])
-            return {key: put(value) for key, value in node.items()}
-        return [put(one) for one in node] if isinstance(node, list) else node
-
-    found: dict[str, Any] = put(schema)
-    return found

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from listlens.core.errors import ConfigError, MissingExtraError
 from listlens.pipeline.inference import Inference
+from listlens.stream.relay import delivering
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -91,6 +92,7 @@ def serve(
         inference = Inference(project.backbone, project.limits)
         stack.callback(inference.close)
         stack.enter_context(beside(inference))
+        stack.enter_context(delivering(project))
         fetcher = stack.enter_context(fetching(project))
         made = app(
             project,

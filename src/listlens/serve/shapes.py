@@ -180,3 +180,105 @@ class HealthOut(BaseModel):
     status: Literal["ready", "degraded"]
     detail: str = Field(description="What is wrong, in words; empty where nothing is.")
     models: list[str]
+
+
+Names = Annotated[list[TaskName], Field(max_length=100)]
+
+
+class WebhookIn(_Shape):
+    """An endpoint to be told what happens."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"url": "https://shop.example/hooks", "kinds": ["photo.predicted"]}]
+        }
+    )
+
+    url: StrictStr = Field(description="http or https; no private address.", max_length=8000)
+    name: StrictStr = Field("", description="What it is for.", max_length=500)
+    kinds: Names = Field([], description="Of event that it is told; all where empty.")
+    tasks: Names = Field([], description="Whose answers it is told; all where empty.")
+    from_start: bool = Field(False, description="Tell it what was announced before, too.")
+
+
+class RotateIn(_Shape):
+    """A new secret for an endpoint."""
+
+    keep_hours: float = Field(
+        24.0, ge=0, le=24 * 365, description="How long the old secret stays valid too."
+    )
+
+
+class ReplayIn(_Shape):
+    """What to deliver again."""
+
+    after: Annotated[StrictInt, Field(ge=0, lt=2**63)] | None = Field(
+        None, description="Everything after this position; null: what failed for good."
+    )
+
+
+class WebhookOut(BaseModel):
+    """An endpoint."""
+
+    id: int
+    url: str
+    name: str
+    kinds: list[str]
+    tasks: list[str]
+    state: Literal["active", "disabled"]
+    failures: int = Field(description="In a row, since the last delivery that was taken.")
+    detail: str = Field(description="Why it is disabled, or what failed last.")
+    waiting: int = Field(description="Deliveries to be tried again.")
+    failed: int = Field(description="Deliveries that failed for good, and can be replayed.")
+    next_at: str | None
+    delivered_at: str | None
+    former_until: str | None = Field(description="Until when the old secret is valid too.")
+    created_at: str
+
+
+class WebhookSecretOut(WebhookOut):
+    """An endpoint with its secret, which is shown when it is made and rotated."""
+
+    secret: str
+
+
+class WebhooksOut(BaseModel):
+    """The endpoints."""
+
+    webhooks: list[WebhookOut]
+
+
+class DeliveryOut(BaseModel):
+    """A delivery that was tried."""
+
+    at: str
+    webhook: int
+    position: int = Field(description="Of the event among all that was announced.")
+    attempt: int
+    outcome: Literal["delivered", "retried", "failed", "dropped"]
+    status: int | None = Field(description="Of HTTP; null where nothing answered.")
+    took_ms: int
+    detail: str
+
+
+class DeliveriesOut(BaseModel):
+    """The delivery log, the newest first."""
+
+    deliveries: list[DeliveryOut]
+
+
+class TestOut(BaseModel):
+    """What came of a test event."""
+
+    webhook: int
+    delivered: bool
+    status: int | None
+    took_ms: int
+    detail: str
+
+
+class ReplayOut(BaseModel):
+    """How much is delivered again."""
+
+    webhook: int
+    again: int

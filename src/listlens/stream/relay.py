@@ -9,7 +9,8 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -155,10 +156,23 @@ def _holds_back(probe_at: datetime | None, now: datetime) -> bool:
     return probe_at is not None and probe_at > now
 
 
-def relay_for(project: Project) -> tuple[Relay, Poster]:
-    """Return what delivers a project's webhooks, and what it posts with, to be closed after it."""
+@contextmanager
+def delivering(project: Project, *, drain: bool = False) -> Iterator[Relay]:
+    """Deliver a project's webhooks for as long as the context lasts.
+
+    Args:
+        project: opened.
+        drain: deliver in the end what was announced and is due; else another process, or the next
+            one, goes on with it.
+    """
     poster = Poster(webhook_rules(project.config.fetch))
-    return Relay(project.store, poster), poster
+    try:
+        with Relay(project.store, poster) as relay:
+            yield relay
+        if drain:
+            deliver_due(project.store, poster)
+    finally:
+        poster.close()
 
 
 def deliver_due(store: Store, post: Post) -> int:

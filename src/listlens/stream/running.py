@@ -9,18 +9,19 @@ import secrets
 import socket
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from listlens.core.errors import ListlensError
 from listlens.stream.answering import Answerer, answerers
 from listlens.stream.bringing import Bringing, Fetches
+from listlens.stream.relay import delivering
 from listlens.stream.report import WorkReport
 from listlens.stream.worker import Until, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from listlens.pipeline.inference import Inference
     from listlens.project import Project
@@ -158,6 +159,7 @@ def work(project: Project, stop: threading.Event, until: Until = "stopped") -> W
     from listlens.sources.fetching import Fetcher, FetchRules
 
     with ExitStack() as stack:
+        stack.enter_context(delivering(project, drain=until != "stopped"))
         rules = FetchRules.of(project.config.fetch, project.limits.max_bytes)
         fetcher = stack.enter_context(Fetcher(rules))
         inference = Inference(project.backbone, project.limits)
@@ -165,40 +167,27 @@ def work(project: Project, stop: threading.Event, until: Until = "stopped") -> W
         return make_worker(project, inference, fetcher).run(stop, until)
 
 
-class WorkerThread:
-    """A worker in a thread of another process, such as the server's.
+@contextmanager
+def working(project: Project, inference: Inference) -> Iterator[Worker]:
+    """Run a worker in a thread for as long as the context lasts, such as the server's.
 
     Args:
-        project: opened; its store may be used by other threads meanwhile.
-        inference: shared.
-        fetcher: shared.
+        project: opened; its store is used by other threads meanwhile.
+        inference: shared with whoever else asks.
 
-    Attributes:
-        report: what it did so far.
+    Yields:
+        The worker: `wake` is set to tell it of new events, `report` says what it did.
     """
+    from listlens.sources.fetching import Fetcher, FetchRules
 
-    def __init__(self, project: Project, inference: Inference, fetcher: Fetches) -> None:
-        self._worker = make_worker(project, inference, fetcher)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._worker.run, args=(self._stop,), name="worker")
-        self.report = self._worker.report
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Say that there are new events, so that it need not wait for its next look."""
-        self._worker.wake.set()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it works."""
-        return self._thread.is_alive()
-
-    def stop(self) -> WorkReport:
-        """Finish what is in hand, give the rest back, and return what was done."""
-        self._stop.set()
-        self._worker.wake.set()
-        self._thread.join()
-        return self.report
+    stop = threading.Event()
+    with Fetcher(FetchRules.of(project.config.fetch, project.limits.max_bytes)) as fetcher:
+        worker = make_worker(project, inference, fetcher)
+        thread = threading.Thread(target=worker.run, args=(stop,), name="worker")
+        thread.start()
+        try:
+            yield worker
+        finally:
+            stop.set()
+            worker.wake.set()
+            thread.join()
