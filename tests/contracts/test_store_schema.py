@@ -43,6 +43,8 @@ def test_a_store_of_the_first_version_is_upgraded_and_keeps_what_it_holds(
         webhooks = ("webhook_parked", "webhook_delivery", "webhook")
         for name in ("reading", "event", "latest", "outbox", "tally", "token", *webhooks):
             connection.execute(sa.text(f"DROP TABLE {name}"))
+        for name in ("etag", "modified"):
+            connection.execute(sa.text(f"ALTER TABLE photo DROP COLUMN {name}"))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
     database.close()
     with open_store(store_url, tmp_path) as store:
