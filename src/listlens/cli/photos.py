@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -142,12 +142,20 @@ def status(project: ProjectOption = Path(), as_json: JsonOption = False) -> None
     lines.append(f"{result['listings']:>9} listings, {result['contents']} different contents")
     lines += [
         f"task {task['name']} ({task['kind']}): {len(task['classes'])} classes, "
-        f"{task['labels']} labelled photos, "
-        + (f"model {task['model']} of {task['trained']}" if task["model"] else "no model yet")
+        f"{task['labels']} labelled photos, " + _models(task)
         for task in result["tasks"]
     ]
     lines += [f"{n:>9} answers by {name}" for name, n in result["annotators"].items()]
     show(result, "\n".join(lines), as_json=as_json)
+
+
+def _models(task: dict[str, Any]) -> str:
+    """Which model answers, and whether a newer one waits."""
+    if not task["newest"]:
+        return "no model yet"
+    live = f"model {task['model']} of {task['trained']}" if task["model"] else "no model live"
+    waits = f", {task['newest']} is newer (listlens models list)"
+    return live + (waits if task["newest"] != task["model"] else "")
 
 
 def forget(

@@ -138,6 +138,16 @@ class FileVectors:
         self.finish()
         return removed
 
+    def drop(self, space: EmbeddingSpace) -> int:
+        """Remove all embeddings of one space, bytes included; return how many."""
+        with self._db.write() as connection:
+            which = vector.c.space_id == (space_pk(connection, space) or 0)
+            shards = sa.select(vector.c.shard_id).where(which).distinct()
+            self._note(connection, "shard", list(map(str, connection.execute(shards).scalars())))
+            removed = connection.execute(sa.delete(vector).where(which)).rowcount
+        self.finish()
+        return int(removed)
+
     def unmap(self, connection: Connection, content_ids: Iterable[int]) -> int:
         """Delete the rows, in the caller's transaction, and note which shards `finish` rewrites."""
         removed = 0

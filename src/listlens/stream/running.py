@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from listlens.core.errors import ListlensError
+from listlens.pipeline.live import LiveModels
 from listlens.stream.answering import Answerer, answerers
 from listlens.stream.bringing import Bringing, Fetches
 from listlens.stream.relay import delivering
@@ -45,27 +46,29 @@ class InForce:
     """
 
     def __init__(self, project: Project, clock: Callable[[], float] = time.monotonic) -> None:
-        self._project, self._clock = project, clock
-        self._state = self._project.store.models.state()
-        self._asked_s = clock()
-        self._models = self._load()
+        self._project = project
+        self._live = LiveModels(project.store, project.root, check_s=MODELS_S, clock=clock)
+        self._now = self._live.current()
+        self._problem = ""
+        self._models = self._with_backbones()
 
     def __call__(self) -> list[Answerer]:
         """Return them; quick."""
-        if self._clock() - self._asked_s > MODELS_S:
-            self._asked_s = self._clock()
-            state = self._project.store.models.state()
-            if state != self._state:
-                self._state = state
-                try:
-                    self._models = self._load()
-                except ListlensError as error:
-                    log.error("the models in force stay as they are: %s", error)
+        now, problem = self._live.current(), self._live.problem
+        if now is not self._now:
+            self._now = now
+            try:
+                self._models = self._with_backbones()
+            except ListlensError as error:
+                problem = str(error)
+        if problem and problem != self._problem:
+            log.error("the models in force stay as they are: %s", problem)
+        self._problem = problem
         return self._models
 
-    def _load(self) -> list[Answerer]:
+    def _with_backbones(self) -> list[Answerer]:
         project = self._project
-        return answerers(project.store, project.root, project.backbone, project.backbone_for)
+        return answerers(project.store, self._now, project.backbone, project.backbone_for)
 
 
 class Tidying:
