@@ -23,10 +23,9 @@ echo "# A listing with a photo, which is fetched, answered and kept:"
 ask --request PUT --json "{\"photos\": [{\"id\": \"1\", \"url\": \"$2\"}]}" "$url/v1/listings/curl-1"
 
 echo "# What happened since (a shop keeps the cursor, and asks again from there):"
-for _ in 1 2 3 4 5 6 7 8 9 10; do
-    feed=$(ask --get --data kind=photo.predicted --data kind=photo.failed --data wait_s=10 \
-        "$url/v1/feed")
-    case $feed in *'"events":[]'*) ;; *) break ;; esac
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    feed=$(ask --get --data kind=photo.predicted --data kind=photo.failed "$url/v1/feed")
+    case $feed in *'"events":[]'*) sleep 1 ;; *) break ;; esac
 done
 echo "$feed"
 

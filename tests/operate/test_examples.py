@@ -37,7 +37,7 @@ def test_the_calls_of_curl_are_answered(served: Any, shop: Any, photo_host: str)
         json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")
     )
     assert predicted["records"][0]["results"]["label"]["prediction"] == shape
-    assert told["new"] == 1 and feed["events"][0]["data"]["listing_id"] == "curl-1"
+    assert told["new"] == 1 and feed["events"][0]["listing_id"] == "curl-1"
     assert listing["photos"][0]["results"]["label"]["prediction"] == shape
     wrong = {**environment, "LISTLENS_TOKEN": "listlens_wrong"}
     done = subprocess.run(

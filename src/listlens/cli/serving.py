@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from listlens.cli.output import ProjectOption
+from listlens.cli.output import ProjectOption, note
+from listlens.core.errors import ListlensError
+
+if TYPE_CHECKING:
+    from listlens.pipeline.inference import Inference
+    from listlens.project import Project
+    from listlens.serve.running import Beside
 
 
 def register(app: typer.Typer) -> None:
@@ -29,16 +37,15 @@ def serve(
     ] = False,
     no_worker: Annotated[
         bool,
-        typer.Option("--no-worker", help="Leave events to `listlens work`, elsewhere."),
+        typer.Option("--no-worker", help="Leave the events to `listlens work` in other processes."),
     ] = False,
     project: ProjectOption = Path(),
 ) -> None:
     """Answer over HTTP: the API and its pages, in one process on one port.
 
-    It works on the project's events as well, so nothing else need be started.
-
     The first start prints a token; `listlens token` makes and revokes others. It answers as soon as
     /health does, with the models that are in force then, and takes newer ones into force by itself.
+    The worker runs inside it: events that come in are worked on, announced and delivered.
     Control-C or SIGTERM answers what was accepted, and ends.
 
     Example: listlens serve --port 8080
@@ -54,6 +61,23 @@ def serve(
             host=host,
             port=port,
             open_inference=open_inference,
-            worker=not no_worker,
+            beside=_beside(opened, no_worker),
             say=lambda text: print(text, flush=True),
         )
+
+
+def _beside(project: Project, no_worker: bool) -> Beside:
+    """What runs beside the server on the same queue to the network."""
+    from listlens.stream.running import working
+
+    @contextmanager
+    def beside(inference: Inference) -> Iterator[None]:
+        with ExitStack() as stack:
+            if not no_worker:
+                try:
+                    stack.enter_context(working(project, inference))
+                except ListlensError as error:  # calls are answered all the same
+                    note(f"no worker runs here, and events wait: {error}")
+            yield
+
+    return beside

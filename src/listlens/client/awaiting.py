@@ -14,6 +14,8 @@ from listlens.client.calls import Answer, Call
 from listlens.client.photos import BATCH_PHOTOS, Named, batches, merged
 from listlens.client.retrying import Retries
 from listlens.client.sending import Attempts, arguments
+from listlens.serve.event_shapes import DeadReplayOut, FeedOut, LedgerOut, LetterOut, TakenOut
+from listlens.serve.listing_shapes import HitOut, ListingOut, ToldOut
 from listlens.serve.shapes import (
     DeliveryOut,
     HealthOut,
@@ -23,15 +25,6 @@ from listlens.serve.shapes import (
     TestOut,
     WebhookOut,
     WebhookSecretOut,
-)
-from listlens.serve.stream_shapes import (
-    EventsOut,
-    FeedEvent,
-    HitOut,
-    LedgerOut,
-    LetterOut,
-    ListingOut,
-    ReplayDeadOut,
 )
 
 
@@ -135,44 +128,47 @@ class AsyncClient:
 
     # -- events -----------------------------------------------------------------------------
 
-    async def put(
-        self, events: Iterable[Mapping[str, Any]], *, backfill: bool = False, dry_run: bool = False
-    ) -> EventsOut:
-        """Take events in, each id once, at most 8 MiB of them.
+    async def put(self, events: Iterable[Mapping[str, Any]]) -> TakenOut:
+        """Take events in, each id once.
 
         Args:
-            events: in our form, or in the shop's own where the server's `[events]` reads it.
-            backfill: new uploads go before them.
-            dry_run: only say what is understood.
+            events: in our form, or in the shop's own where the server's `[events]` reads it;
+                together no more than `serve.max_body_bytes`.
         """
-        return await self._send(calls.put_events(events, backfill=backfill, dry_run=dry_run))
+        return await self._send(calls.put_events(events))
 
     async def feed(
         self,
-        after: int = 0,
+        cursor: int | str = 0,
         *,
         kinds: Sequence[str] = (),
         tasks: Sequence[str] = (),
         follow: bool = False,
+        poll_s: float = 1.0,
         limit: int = 100,
-    ) -> AsyncIterator[FeedEvent]:
-        """Iterate over what happened after a cursor; keep each event's `cursor` to go on later.
+    ) -> AsyncIterator[FeedOut]:
+        """Iterate over what was announced after a cursor, a page of events at a time.
+
+        Keep each page's `cursor` in one transaction with what was done about its events: going on
+        from there nothing is missed, and nothing is done twice.
 
         Args:
-            after: cursor of the last event that was handled; 0 for the beginning.
+            cursor: of the last page that was handled; 0 for the beginning.
             kinds: only these.
             tasks: only what answers one of these.
             follow: wait for what is still to come, without end.
-            limit: events a call.
+            poll_s: seconds between two looks for it.
+            limit: events a page.
         """
-        wait_s = 20.0 if follow else 0.0
         while True:
-            page = await self._send(calls.feed(after, limit, kinds, tasks, wait_s))
-            for one in page.events:
-                yield one
-            after = page.cursor
-            if not page.events and not follow:
+            page = await self._send(calls.feed(int(cursor), limit, kinds, tasks))
+            cursor = page.cursor
+            if page.events:
+                yield page
+            elif not follow:
                 return
+            else:
+                await asyncio.sleep(poll_s)
 
     async def ledger(self) -> LedgerOut:
         """Count every event that ever came in by where it stands."""
@@ -191,7 +187,7 @@ class AsyncClient:
         *,
         complete: bool = False,
         **said: Any,
-    ) -> EventsOut:
+    ) -> ToldOut:
         """Tell of a listing with its photos, which are then fetched and answered.
 
         Args:
@@ -211,15 +207,14 @@ class AsyncClient:
 
     # -- dead letters -----------------------------------------------------------------------
 
-    async def dead(self, *, reason: str | None = None, after: int = 0) -> AsyncIterator[LetterOut]:
+    async def dead(self, *, reason: str | None = None) -> AsyncIterator[LetterOut]:
         """Iterate over the dead letters, the oldest first."""
-        while True:
+        after: int | None = 0
+        while after is not None:
             page = await self._send(calls.dead(reason, after, 100))
             for one in page.dead:
                 yield one
-            if not page.dead:
-                return
-            after = page.cursor
+            after = page.next
 
     async def event(self, event_id: str) -> LetterOut:
         """Return one event with all that is known of it."""
@@ -227,7 +222,7 @@ class AsyncClient:
 
     async def replay_dead(
         self, ids: Sequence[str] | None = None, *, reason: str | None = None, every: bool = False
-    ) -> ReplayDeadOut:
+    ) -> DeadReplayOut:
         """Let dead letters wait again: some ids, all with a reason, or every one."""
         return await self._send(calls.replay_dead(ids, reason, every))
 

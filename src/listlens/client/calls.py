@@ -10,6 +10,15 @@ from urllib.parse import quote
 from pydantic import BaseModel, ValidationError
 
 from listlens.core.errors import ServerError
+from listlens.serve.event_shapes import (
+    DeadOut,
+    DeadReplayOut,
+    FeedOut,
+    LedgerOut,
+    LetterOut,
+    TakenOut,
+)
+from listlens.serve.listing_shapes import HitsOut, ListingOut, ToldOut
 from listlens.serve.shapes import (
     DeliveriesOut,
     HealthOut,
@@ -20,16 +29,6 @@ from listlens.serve.shapes import (
     WebhookOut,
     WebhookSecretOut,
     WebhooksOut,
-)
-from listlens.serve.stream_shapes import (
-    DeadOut,
-    EventsOut,
-    FeedOut,
-    HitsOut,
-    LedgerOut,
-    LetterOut,
-    ListingOut,
-    ReplayDeadOut,
 )
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -92,20 +91,14 @@ def health() -> Call[HealthOut]:
     return Call("GET", "/health", HealthOut)
 
 
-def put_events(
-    events: Iterable[Mapping[str, Any]], *, backfill: bool, dry_run: bool
-) -> Call[EventsOut]:
+def put_events(events: Iterable[Mapping[str, Any]]) -> Call[TakenOut]:
     """Take events in; each has its effect once, so the call may be repeated."""
-    query = {"backfill": backfill or None, "dry_run": dry_run or None}
-    return Call("POST", "/v1/events", EventsOut, query, [dict(one) for one in events])
+    return Call("POST", "/v1/events", TakenOut, body=[dict(one) for one in events])
 
 
-def feed(
-    after: int, limit: int, kinds: Sequence[str], tasks: Sequence[str], wait_s: float
-) -> Call[FeedOut]:
-    """What happened after a cursor."""
-    query = {"after": after, "limit": limit, "kind": list(kinds), "task": list(tasks),
-             "wait_s": wait_s or None}  # fmt: skip
+def feed(cursor: int, limit: int, kinds: Sequence[str], tasks: Sequence[str]) -> Call[FeedOut]:
+    """What was announced after a cursor."""
+    query = {"cursor": cursor, "limit": limit, "kind": list(kinds), "task": list(tasks)}
     return Call("GET", "/v1/feed", FeedOut, query)
 
 
@@ -119,10 +112,10 @@ def listing(listing_id: str, top: int | None) -> Call[ListingOut]:
     return Call("GET", f"/v1/listings/{_part(listing_id)}", ListingOut, {"top": top})
 
 
-def put_listing(listing_id: str, said: Mapping[str, Any]) -> Call[EventsOut]:
+def put_listing(listing_id: str, said: Mapping[str, Any]) -> Call[ToldOut]:
     """Tell of a listing."""
     body = {name: value for name, value in said.items() if value is not None}
-    return Call("PUT", f"/v1/listings/{_part(listing_id)}", EventsOut, body=body)
+    return Call("PUT", f"/v1/listings/{_part(listing_id)}", ToldOut, body=body)
 
 
 def search(tag: str | None, words: str | None, limit: int) -> Call[HitsOut]:
@@ -140,12 +133,12 @@ def event(event_id: str) -> Call[LetterOut]:
     return Call("GET", f"/v1/dead/{_part(event_id)}", LetterOut)
 
 
-def replay_dead(ids: Sequence[str] | None, reason: str | None, every: bool) -> Call[ReplayDeadOut]:
+def replay_dead(ids: Sequence[str] | None, reason: str | None, every: bool) -> Call[DeadReplayOut]:
     """Let dead letters wait again."""
     body: dict[str, Any] = {"all": every}
     body |= {"ids": list(ids)} if ids is not None else {}
     body |= {"reason": reason} if reason is not None else {}
-    return Call("POST", "/v1/dead/replay", ReplayDeadOut, body=body)
+    return Call("POST", "/v1/dead/replay", DeadReplayOut, body=body)
 
 
 def webhooks() -> Call[WebhooksOut]:

@@ -51,7 +51,6 @@ class Serving:
     predicting: Predicting
     access: Access
     log: Any
-    wake: Callable[[], None] = lambda: None
 
 
 def app(
@@ -62,7 +61,6 @@ def app(
     fetch: Callable[[str], bytes] | None = None,
     log: Any = None,
     close_inference: bool = False,
-    wake: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """Build the application.
 
@@ -73,12 +71,11 @@ def app(
         fetch: address of a photo to its bytes; None where addresses are not taken.
         log: a structlog logger; by default JSON lines on standard error.
         close_inference: answer what was accepted and close the queue in the end.
-        wake: called when events came in, so that a worker beside need not wait for its next look.
 
     Returns:
         A FastAPI application; it is ready once its lifespan has started.
     """
-    serving = _serving(project, inference, open_inference, fetch, log or make_log(), wake)
+    serving = _serving(project, inference, open_inference, fetch, log or make_log())
     pages = Pages(serving)
     made = FastAPI(
         title="listlens",
@@ -108,7 +105,6 @@ def _serving(
     open_inference: bool,
     fetch: Callable[[str], bytes] | None,
     log: Any,
-    wake: Callable[[], None],
 ) -> Serving:
     config = project.config.serve
     models = LiveModels(project, inference)
@@ -130,7 +126,7 @@ def _serving(
         CapacityLimiter(MOST_FETCHES),
     )
     access = Access(project.store.tokens, open_inference=open_inference)
-    return Serving(project, inference, models, counting, predicting, access, log, wake)
+    return Serving(project, inference, models, counting, predicting, access, log)
 
 
 def _lifespan(serving: Serving, close_inference: bool) -> Any:
@@ -140,6 +136,7 @@ def _lifespan(serving: Serving, close_inference: bool) -> Any:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await to_thread.run_sync(serving.inference.warm_up)
         await to_thread.run_sync(serving.models.refresh)
+        await to_thread.run_sync(serving.predicting.answering.seen.refresh)
         async with AsyncExitStack() as stack:
             if close_inference:
                 stack.push_async_callback(_close, serving.inference)
@@ -162,8 +159,9 @@ async def _watch(serving: Serving) -> None:
         before = serving.models.trouble
         try:
             changed = await to_thread.run_sync(serving.models.refresh)
+            await to_thread.run_sync(serving.predicting.answering.seen.refresh)
         except Exception:
-            serving.log.exception("models could not be looked up")
+            serving.log.exception("the store could not be looked at")
             continue
         if changed:
             _say_models(serving)

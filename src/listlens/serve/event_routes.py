@@ -1,54 +1,67 @@
-"""The API's addresses for events: in, out again as a feed, counted, and the dead ones."""
+"""The API's addresses for events: in, out by cursor, the ledger, and the dead letters."""
 
 from __future__ import annotations
 
 import io
 import json
-import time
-from collections.abc import Iterator
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import anyio
 from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ValidationError
 
-from listlens.core.errors import NotFoundError
+from listlens.core.errors import InputError
 from listlens.pipeline.dead_letters import as_dict, replay
-from listlens.pipeline.event_door import as_said, let_in, read_lines, understood
+from listlens.pipeline.event_door import let_in, read_lines, understood
 from listlens.pipeline.events import Wrong
-from listlens.serve.bodies import read_body, read_query, read_shape
-from listlens.serve.documents import WITH_BODY, said
-from listlens.serve.problems import Problem
-from listlens.serve.stream_shapes import (
+from listlens.serve.bodies import invalid, read_body
+from listlens.serve.documents import ANYWHERE, BEARER, inlined, problems
+from listlens.serve.event_shapes import (
     DeadOut,
     DeadQuery,
-    EventsIn,
-    EventsOut,
-    EventsQuery,
+    DeadReplayIn,
+    DeadReplayOut,
     FeedOut,
     FeedQuery,
     LedgerOut,
     LetterOut,
-    ReplayDeadIn,
-    ReplayDeadOut,
+    TakenOut,
 )
+from listlens.serve.problems import Problem
 
 if TYPE_CHECKING:
     from listlens.serve.app import Serving
-    from listlens.store.event_rows import Announcement, EventRecord, EventView
+    from listlens.store.event_rows import EventRecord, EventView
 
-EVENTS_BYTES = 8 * 2**20
-"""Of the events of one call."""
+Shape = TypeVar("Shape", bound=BaseModel)
 
-LINES = {"application/x-ndjson", "application/jsonl", "application/json-lines"}
+NDJSON = ("application/x-ndjson", "application/jsonl", "application/json-lines")
+WITH_BODY = ("too-slow", "too-large", "invalid", "busy")
+MAX_REPLAY_BYTES = 2**20
 
-LOOK_S = 0.25
-"""How often a call that waits for something new looks at the outbox."""
-
-SHOWN = 100
-"""Events that a dry run shows."""
+BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "description": "An event, or a list of them: in our form (docs/stream.md), or as "
+                "[events] of the settings says that a shop's look.",
+                "anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}],
+            },
+            "example": {
+                "id": "e-1",
+                "kind": "photo.added",
+                "listing_id": "4711",
+                "photo_id": "front",
+                "url": "https://shop.example/photos/front.jpg",
+            },
+        },
+        NDJSON[0]: {"schema": {"type": "string", "description": "A JSON object a line."}},
+    },
+}
 
 
 def add_events(router: APIRouter, serving: Serving) -> None:
@@ -59,160 +72,171 @@ def add_events(router: APIRouter, serving: Serving) -> None:
 
 
 def _add_in(router: APIRouter, serving: Serving) -> None:
-    @router.post(
-        "/v1/events",
-        **said(
-            "Take events in", "events", EventsOut, body=EventsIn, query=EventsQuery, status=202,
-            wrong=WITH_BODY,
-        ),
-    )  # fmt: skip
+    said = _said("Take events in", TakenOut, status=202, also=WITH_BODY)
+    said["openapi_extra"] = {**BEARER, "requestBody": BODY}
+
+    @router.post("/v1/events", **said)
     async def put(request: Request) -> Response:
-        """Take events in, each id once: a JSON object, a list of them, or JSON lines.
+        """Take events in, each id once, and answer once they are stored; the worker does the rest.
 
-        They are in the shop's own form where `[events]` says how to read it. Those that cannot be
-        used go to the dead letters, with the reason. Needs scope `write`.
+        Wrong ones go to the dead letters and do not stop the others. Needs scope `write`.
         """
-        asked = read_query(request, EventsQuery)
+        limit = serving.project.config.serve.max_body_bytes
         with serving.predicting.budget.share() as share:
-            body = await read_body(request, EVENTS_BYTES, share)
-            media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-            def take() -> dict[str, Any]:
-                found = _events(serving, body, media, "backfill" if asked.backfill else None)
-                if asked.dry_run:
-                    return _shown(found)
-                let = let_in(serving.project.store, found)
-                return {"new": let.new, "duplicates": let.duplicates, "dead": let.dead}
-
-            taken = await to_thread.run_sync(take)
-        serving.wake()
+            body = await read_body(request, limit, share)
+            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            taken = await to_thread.run_sync(_take, serving, body, kind in NDJSON)
         return JSONResponse(taken, 202)
 
 
-def _events(
-    serving: Serving, body: bytes, media: str, priority: str | None
-) -> Iterator[EventRecord | Wrong]:
-    config, now = serving.project.config.events, serving.project.store.clock()
-    if media in LINES:
-        yield from read_lines(io.BytesIO(body), config, now, priority=priority)
-        return
+def _take(serving: Serving, body: bytes, lines: bool) -> dict[str, Any]:
+    store, config = serving.project.store, serving.project.config.events
+    now = store.clock()
+    if lines:
+        found: Iterable[EventRecord | Wrong] = read_lines(io.BytesIO(body), config, now)
+    else:
+        said = _json(body)
+        each = said if isinstance(said, list) else [said]
+        found = chain.from_iterable(understood(one, config, now) for one in each)
+    wrong: list[str] = []
+
+    def noted() -> Iterator[EventRecord | Wrong]:
+        for one in found:
+            if isinstance(one, Wrong) and len(wrong) < 20:
+                wrong.append(one.detail)
+            yield one
+
+    let = let_in(store, noted())
+    return {"new": let.new, "duplicates": let.duplicates, "dead": let.dead, "wrong": wrong}
+
+
+def _json(body: bytes) -> Any:
     try:
-        came = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise Problem("bad-request", f"The body is no JSON in UTF-8: {error}.") from None
-    for one in came if isinstance(came, list) else [came]:
-        yield from understood(one, config, now, priority=priority)
-
-
-def _shown(found: Iterator[EventRecord | Wrong]) -> dict[str, Any]:
-    """What a dry run says, of the first events only."""
-    good: list[dict[str, Any]] = []
-    wrong: list[dict[str, Any]] = []
-    for one in islice(found, SHOWN):
-        if isinstance(one, Wrong):
-            wrong.append({"detail": one.detail, "came": one.record.body.get("raw")})
-        else:
-            good.append(as_said(one))
-    return {"new": 0, "duplicates": 0, "dead": 0, "understood": good, "wrong": wrong}
 
 
 def _add_out(router: APIRouter, serving: Serving) -> None:
     store = serving.project.store
+    feed_said = _said("What was announced", FeedOut, query=FeedQuery, also=("invalid",))
 
-    @router.get("/v1/feed", **said("What happened", "events", FeedOut, query=FeedQuery))
+    @router.get("/v1/feed", **feed_said)
     async def feed(request: Request) -> Response:
-        """Return what was announced after a cursor, as webhooks are told it. Needs scope `read`.
+        """Return announcements after a cursor, for those who can neither listen nor subscribe.
 
-        Keep the cursor with what you did about the events, in one transaction: nothing is missed
-        and nothing is done twice. Events are kept for `worker.keep_days`.
+        Keep the cursor of the answer, and ask again with it: nothing is left out and nothing comes
+        twice. Needs scope `read`.
         """
-        asked = read_query(request, FeedQuery)
-        until = time.monotonic() + asked.wait_s
+        asked = _asked(request, FeedQuery)
 
-        def read() -> tuple[list[Announcement], int]:
-            return store.outbox.read(
-                asked.after, limit=asked.limit, kinds=asked.kind, tasks=asked.task
+        def read() -> dict[str, Any]:
+            found, at = store.outbox.read(
+                asked.cursor, limit=asked.limit, kinds=set(asked.kind), tasks=set(asked.task)
             )
+            more = len(found) == asked.limit
+            return {"events": [dict(one.body) for one in found], "cursor": str(at), "more": more}
 
-        found, cursor = await to_thread.run_sync(read)
-        while not found and time.monotonic() < until:
-            await anyio.sleep(LOOK_S)
-            found, cursor = await to_thread.run_sync(read)
-        return JSONResponse({"events": [_fed(one) for one in found], "cursor": cursor})
+        return JSONResponse(await to_thread.run_sync(read))
 
-    @router.get("/v1/ledger", **said("Where events stand", "events", LedgerOut))
+    @router.get("/v1/ledger", **_said("The ledger of events", LedgerOut))
     async def ledger() -> Response:
-        """Count every event that ever came in by its state. Needs scope `read`."""
+        """Count every event that ever came in by where it stands. Needs scope `read`."""
 
         def count() -> dict[str, Any]:
-            n_announced, (_, oldest) = store.outbox.count(), store.events.waiting()
-            age = None if oldest is None else (store.clock() - oldest).total_seconds()
-            counts = store.events.ledger().as_dict()
-            return {**counts, "announced": n_announced, "oldest_waiting_s": age}
+            return {**store.events.ledger().as_dict(), "announced": store.outbox.count()}
 
         return JSONResponse(await to_thread.run_sync(count))
 
 
-def _fed(one: Announcement) -> dict[str, Any]:
-    at = one.created_at.isoformat() if one.created_at is not None else ""
-    return {"cursor": one.position, "type": one.kind, "timestamp": at, "data": dict(one.body)}
-
-
 def _add_dead(router: APIRouter, serving: Serving) -> None:
-    store = serving.project.store
-
-    @router.get("/v1/dead", **said("Dead letters", "events", DeadOut, query=DeadQuery))
-    async def list_dead(request: Request) -> Response:
-        """List events that will never succeed, or were tried too often. Needs scope `admin`."""
-        asked = read_query(request, DeadQuery)
-
-        def read() -> dict[str, Any]:
-            found = list(
-                store.events.dead(reason=asked.reason, after=asked.after, limit=asked.limit)
-            )
-            return {
-                "dead": [as_dict(one) for one in found],
-                "reasons": dict(store.events.ledger().reasons),
-                "cursor": found[-1].event_id if found else asked.after,
-            }
-
-        return JSONResponse(await to_thread.run_sync(read))
-
-    @router.get(
-        "/v1/dead/{event_id:path}",
-        **said("One event", "events", LetterOut, wrong=("not-found",)),
-    )
-    async def show(event_id: str) -> Response:
-        """Return one event with all that is known of it, whatever its state."""
-        letter = await to_thread.run_sync(store.events.get, event_id)
-        return JSONResponse(as_dict(letter))
-
-    @router.post(
-        "/v1/dead/replay",
-        **said("Replay", "events", ReplayDeadOut, body=ReplayDeadIn, wrong=("not-found",)),
-    )
-    async def again(request: Request) -> Response:
-        """Let dead letters wait again; those that were not understood are read again first."""
-        asked = await read_shape(request, serving.predicting.budget, ReplayDeadIn, 2**20)
-        if sum((asked.ids is not None, asked.reason is not None, asked.all)) != 1:
-            raise Problem("invalid", "Say which: ids, reason, or all; and only one of them.")
-
-        def put_back() -> dict[str, int]:
-            done = replay(store, serving.project.config.events, _chosen(serving, asked))
-            return {"again": done.again, "left": done.left}
-
-        done = await to_thread.run_sync(put_back)
-        serving.wake()
-        return JSONResponse(done)
-
-
-def _chosen(serving: Serving, asked: ReplayDeadIn) -> list[EventView]:
-    """The letters that were named; taken out of the list before any is changed."""
     events = serving.project.store.events
-    if asked.ids is None:
-        return list(events.dead(reason=asked.reason))
-    found = [events.get(one) for one in asked.ids]
-    living = [one.event_key for one in found if one.state.value != "dead"]
-    if living:
-        raise NotFoundError(f"{living[0]!r} is not among the dead letters.")
-    return found
+    dead_said = _said("Dead letters", DeadOut, query=DeadQuery, also=("invalid",))
+
+    @router.get("/v1/dead", **dead_said)
+    async def dead(request: Request) -> Response:
+        """Return dead letters, the oldest first, with their reasons. Needs scope `admin`."""
+        asked = _asked(request, DeadQuery)
+
+        def read() -> list[EventView]:
+            return list(events.dead(reason=asked.reason, after=asked.after, limit=asked.limit))
+
+        found = await to_thread.run_sync(read)
+        after = found[-1].event_id if len(found) == asked.limit else None
+        return JSONResponse({"dead": [as_dict(one) for one in found], "next": after})
+
+    replay_said = _said("Replay dead letters", DeadReplayOut, also=(*WITH_BODY, "not-found"))
+    schema = {"schema": inlined(DeadReplayIn.model_json_schema())}
+    body = {"required": True, "content": {"application/json": schema}}
+    replay_said["openapi_extra"] = {**BEARER, "requestBody": body}
+
+    @router.post("/v1/dead/replay", **replay_said)
+    async def replay_dead(request: Request) -> Response:
+        """Let dead letters wait again, as if they had just come in. Needs scope `admin`."""
+        with serving.predicting.budget.share() as share:
+            data = await read_body(request, MAX_REPLAY_BYTES, share)
+        try:
+            asked = DeadReplayIn.model_validate_json(data)
+        except ValidationError as error:
+            raise invalid(error) from None
+        done = await to_thread.run_sync(_replay, serving, asked)
+        return JSONResponse({"again": done.again, "left": done.left})
+
+    @router.get("/v1/dead/{event_id:path}", **_said("One event", LetterOut, also=("not-found",)))
+    async def one(event_id: str) -> Response:
+        """Return one event with all that is known of it. Needs scope `admin`."""
+        return JSONResponse(as_dict(await to_thread.run_sync(events.get, event_id)))
+
+
+def _replay(serving: Serving, asked: DeadReplayIn) -> Any:
+    if sum((asked.ids is not None, asked.reason is not None, asked.all)) != 1:
+        raise Problem("invalid", "Say which: ids, reason, or all; exactly one of them.")
+    store = serving.project.store
+    letters: Sequence[EventView]
+    if asked.ids is not None:
+        letters = [store.events.get(one) for one in asked.ids]
+        if living := [one.event_key for one in letters if one.state.value != "dead"]:
+            raise InputError(f"{living[0]!r} is not among the dead letters.")
+    else:
+        letters = list(store.events.dead(reason=asked.reason))
+    return replay(store, serving.project.config.events, letters)
+
+
+def _asked(request: Request, shape: type[Shape]) -> Shape:
+    """Read the query of an address; raises Problem."""
+    lists = {n for n, f in shape.model_fields.items() if f.default_factory is list}
+    query = request.query_params
+    values = {name: query.getlist(name) if name in lists else query[name] for name in query}
+    try:
+        return shape.model_validate(values)
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def _said(
+    summary: str,
+    answer: type[BaseModel],
+    *,
+    query: type[BaseModel] | None = None,
+    status: int = 200,
+    also: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What the OpenAPI document says of a route."""
+    extra: dict[str, Any] = dict(BEARER)
+    if query is not None:
+        schema = inlined(query.model_json_schema())
+        extra["parameters"] = [
+            {"name": name, "in": "query", "required": False, "schema": about}
+            for name, about in schema["properties"].items()
+        ]
+    return {
+        "summary": summary,
+        "tags": ["events"],
+        "status_code": status,
+        "response_model": None,
+        "responses": {
+            status: {"model": answer, "description": answer.__doc__ or ""},
+            **problems(*ANYWHERE, *also),
+        },
+        "openapi_extra": extra,
+    }

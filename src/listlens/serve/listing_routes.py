@@ -13,15 +13,15 @@ from listlens.pipeline.listings import listing_view, tell
 from listlens.pipeline.search import search
 from listlens.serve.bodies import read_query, read_shape
 from listlens.serve.documents import said
-from listlens.serve.problems import Problem
-from listlens.serve.stream_shapes import (
-    EventsOut,
+from listlens.serve.listing_shapes import (
     HitsOut,
     ListingIn,
     ListingOut,
     ListingQuery,
     SearchQuery,
+    ToldOut,
 )
+from listlens.serve.problems import Problem
 
 if TYPE_CHECKING:
     from listlens.pipeline.models import LiveModel
@@ -36,7 +36,7 @@ def add_listings(router: APIRouter, serving: Serving) -> None:
 
     @router.put(
         "/v1/listings/{listing_id:path}",
-        **said("Tell of a listing", "listings", EventsOut, body=ListingIn, status=202),
+        **said("Tell of a listing", "listings", ToldOut, body=ListingIn, status=202),
     )
     async def put(listing_id: str, request: Request) -> Response:
         """Take in a listing with its photos, as events; the photos are then fetched and answered.
@@ -50,7 +50,6 @@ def add_listings(router: APIRouter, serving: Serving) -> None:
             return {"new": let.new, "duplicates": let.duplicates, "dead": let.dead}
 
         taken = await to_thread.run_sync(take)
-        serving.wake()
         return JSONResponse(taken, 202)
 
     @router.get(

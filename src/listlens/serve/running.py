@@ -5,13 +5,12 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
-from listlens.core.errors import ConfigError, ListlensError, MissingExtraError
+from listlens.core.errors import ConfigError, MissingExtraError
 from listlens.pipeline.inference import Inference
 from listlens.stream.relay import delivering
-from listlens.stream.running import WorkerThread
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 
 DRAIN_S = 30
 """How long calls that were accepted may take after the server was told to stop."""
+
+Beside = Callable[[Inference], AbstractContextManager[Any]]
+"""What runs beside the server on the same queue, such as the worker."""
 
 
 def require_server() -> None:
@@ -51,7 +53,7 @@ def serve(
     host: str = "",
     port: int | None = None,
     open_inference: bool = False,
-    worker: bool = True,
+    beside: Beside = lambda _: nullcontext(),
     say: Callable[[str], None] = print,
 ) -> None:
     """Serve a project until the process is told to stop.
@@ -61,7 +63,7 @@ def serve(
         host: address to listen on; by default that of the settings.
         port: likewise; 0 takes a free one.
         open_inference: predict calls from this machine need no token.
-        worker: work on the project's events too, on the same queue to the network.
+        beside: what else runs on the same queue for as long as the server does.
         say: told what a person should know, such as the first token.
 
     Raises:
@@ -89,21 +91,21 @@ def serve(
             say(text)
         inference = Inference(project.backbone, project.limits)
         stack.callback(inference.close)
+        stack.enter_context(beside(inference))
         stack.enter_context(delivering(project))
         fetcher = stack.enter_context(fetching(project))
-        wake = stack.enter_context(working(project, inference, say)) if worker else lambda: None
         made = app(
             project,
             inference,
             open_inference=open_inference,
             fetch=lambda url: fetcher.fetch(url).data,
-            wake=wake,
         )
         server = uvicorn.Server(
             uvicorn.Config(
                 made,
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=DRAIN_S,
                 timeout_keep_alive=30,
@@ -112,32 +114,6 @@ def serve(
         say(f"listlens serves {project.root} on {address(listening)}; stop it with Control-C.")
         with signals_stop(server):
             server.run(sockets=[listening])
-
-
-@contextmanager
-def working(
-    project: Project, inference: Inference, say: Callable[[str], None]
-) -> Iterator[Callable[[], None]]:
-    """Work on the project's events in a thread; yields what wakes it.
-
-    A worker that cannot start, since a model is damaged, keeps nobody from being answered: the
-    events wait, and `listlens work` says the same.
-    """
-    from listlens.sources.fetching import Fetcher, FetchRules
-
-    rules = FetchRules.of(project.config.fetch, project.limits.max_bytes)
-    with Fetcher(rules) as fetcher:
-        try:
-            thread = WorkerThread(project, inference, fetcher)
-        except ListlensError as error:
-            say(f"No worker runs, events wait: {error}")
-            yield lambda: None
-            return
-        thread.start()
-        try:
-            yield thread.wake
-        finally:
-            thread.stop()
 
 
 @contextmanager
