@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from listlens.pipeline.label_report import LabelReport
     from listlens.pipeline.models import LiveModel
     from listlens.pipeline.pairs import AnyLabelFile
-    from listlens.pipeline.reading import PhotoText
     from listlens.pipeline.tagging import TagReport
     from listlens.pipeline.tree_proposal import TreeProposal
 
@@ -78,7 +77,11 @@ class Project(Finding, Changing):
             raise
 
     def close(self) -> None:
-        """Release the store."""
+        """Release the store, and connections to photos' hosts."""
+        if "limits" in self.__dict__:
+            from listlens.pipeline.remote import release
+
+            release(self.limits)
         self.store.close()
 
     def __enter__(self) -> Project:
@@ -101,19 +104,12 @@ class Project(Finding, Changing):
 
         return Backbones(self.backbone)
 
-    @property
-    def limits(self) -> Limits:
-        """Bounds for what comes in, from the settings."""
-        from listlens.images.files import Limits
-
-        return replace(Limits(), **self.config.limits.model_dump())
-
     @cached_property
-    def text(self) -> PhotoText:
-        """The text in the photos: `text.read()`, `text.search(words)`, `text.page(path)`."""
-        from listlens.pipeline.reading import PhotoText
+    def limits(self) -> Limits:
+        """Bounds for what comes in, and the way to photos behind URLs, from the settings."""
+        from listlens.pipeline.remote import limits_of
 
-        return PhotoText(self.store, self.limits)
+        return limits_of(self.config)
 
     # -- photos -----------------------------------------------------------------------------
 
@@ -124,6 +120,7 @@ class Project(Finding, Changing):
         table: str | Path | None = None,
         mapping: Mapping[str, str] | None = None,
         pattern: str | None = None,
+        fetch: bool = False,
         progress: Callable[[int, int], None] = lambda done, failed: None,
     ) -> IngestReport:
         """Bring photos in from a folder or a table; see `listlens ingest --help`.
@@ -133,17 +130,18 @@ class Project(Finding, Changing):
             table: a table with a row a photo, paths relative to `photos`.
             mapping: our column name to the table's.
             pattern: regular expression on the relative path with a group ``listing``.
+            fetch: fetch the URLs that the table names, as `[fetch] enabled` would.
             progress: called with the photos done and failed.
         """
+        from listlens.pipeline.remote import reaching
         from listlens.sources.detect import open_source
 
+        if fetch:
+            self.limits = reaching(self.limits, self.config)
         source = open_source(
-            Path(photos),
-            Path(table) if table is not None else None,
-            mapping,
-            pattern,
-            skip=[self.root],
-        )
+            Path(photos), Path(table) if table is not None else None, mapping, pattern,
+            skip=[self.root], fetch=fetch or self.config.fetch.enabled,
+        )  # fmt: skip
         return self.ingest_source(source, progress)
 
     def ingest_source(

@@ -57,6 +57,10 @@ def ingest(
             "(?P<position>...). Default: the folder is the listing."
         ),
     ] = None,
+    fetch: Annotated[
+        bool,
+        typer.Option("--fetch", help="Fetch photos that the table names by URL; see [fetch]."),
+    ] = False,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -76,6 +80,7 @@ def ingest(
             table=table_path,
             mapping=pairs(mapping),
             pattern=pattern,
+            fetch=fetch,
             progress=lambda done, failed: update(done, None, f"{failed} failed"),
         )
     lines = [
@@ -83,6 +88,9 @@ def ingest(
         f"in {report.seconds:.1f} s; {report.embedded} embedded.",
         f"{report.gone} gone from the source ({report.moved} of them moved)."
         if report.gone
+        else "",
+        f"{report.stale} of the unchanged could not be asked for again; they stay as they were."
+        if report.stale
         else "",
         f"{report.failed} cannot be used, {report.rejected} rows rejected: "
         + ", ".join(f"{n} {reason}" for reason, n in report.reasons.items())

@@ -89,6 +89,8 @@ class Access:
         known = self._remembered.get(text)
         if known is not None and now - known[0] < REMEMBERED_S:
             return known[1]
+        if known is not None:  # one caller looks, the others go on with what was known
+            self._remembered[text] = (now, known[1])
         token = await to_thread.run_sync(self._tokens.find, text)
         self._remembered[text] = (now, token)
         self._remembered.move_to_end(text)

@@ -136,6 +136,7 @@ def _lifespan(serving: Serving, close_inference: bool) -> Any:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await to_thread.run_sync(serving.inference.warm_up)
         await to_thread.run_sync(serving.models.refresh)
+        await to_thread.run_sync(serving.predicting.answering.seen.refresh)
         async with AsyncExitStack() as stack:
             if close_inference:
                 stack.push_async_callback(_close, serving.inference)
@@ -158,8 +159,9 @@ async def _watch(serving: Serving) -> None:
         before = serving.models.trouble
         try:
             changed = await to_thread.run_sync(serving.models.refresh)
+            await to_thread.run_sync(serving.predicting.answering.seen.refresh)
         except Exception:
-            serving.log.exception("models could not be looked up")
+            serving.log.exception("the store could not be looked at")
             continue
         if changed:
             _say_models(serving)

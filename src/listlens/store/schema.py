@@ -125,6 +125,8 @@ photo = Table(
     Column("detail", Text, nullable=False),
     Column("at", Text, nullable=False),
     Column("row_hash", String(16), nullable=False),  # of what else the source's row said
+    Column("etag", Text),  # of a photo behind a URL, to ask whether it is still the same
+    Column("modified", Text),
     ref("last_ingest_id", "ingest"),
     moment("created_at"),
     moment("updated_at"),

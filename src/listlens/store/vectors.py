@@ -186,6 +186,10 @@ class FileVectors:
         orphans = [path for path in candidates if self._name(path) not in known]
         return freed + sum(remove_file(path) for path in orphans)
 
+    def n_small(self) -> int:
+        """Return how many shards `compact` would merge for being small; cheap."""
+        return sum(item.n_rows * item.dim * 2 <= TARGET_BYTES // 2 for item in self._shards())
+
     def drop_damaged(self) -> int:
         """Forget embeddings whose shard is lost or damaged, so that they are computed again.
 
