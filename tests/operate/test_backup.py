@@ -188,6 +188,30 @@ def on_postgres(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 
 @pytest.mark.postgres
+def test_a_project_moves_from_sqlite_to_postgresql(
+    cli: Callable[..., Any], project: Path, on_postgres: tuple[Path, str], shop: Any, tmp_path: Path
+) -> None:
+    url = "postgresql+psycopg://postgres@127.0.0.1:5432/test?schema=backup_test"
+    with listlens.open(project) as opened:
+        opened.tag()
+        opened.store.tokens.create(["read"])
+        first = opened.store.photos.source("late", "Folder", "/late")
+    assert cli("backup", tmp_path / "shop.tar", "-p", project).code == 0
+    moved = tmp_path / "moved"
+    done = cli("restore", tmp_path / "shop.tar", moved, "--store", url)
+    assert done.code == 0, done.err
+    assert answers(moved, shop) == answers(project, shop)
+    assert not list(moved.glob("*.sqlite")) + list(moved.glob("*.db"))
+    with listlens.open(moved) as opened:
+        assert not opened.store.snapshot.is_sqlite
+        assert opened.store.photos.source("later", "Folder", "/later") == first + 1
+        assert len(opened.store.tokens.list()) == 1
+    again = cli("restore", tmp_path / "shop.tar", tmp_path / "twice", "--store", url)
+    assert again.code == 2 and "holds rows already" in again.err
+    assert not (tmp_path / "twice").exists()
+
+
+@pytest.mark.postgres
 def test_on_postgresql_the_dump_is_named_and_the_files_are_taken(
     cli: Callable[..., Any], on_postgres: tuple[Path, str], shop: Any, tmp_path: Path
 ) -> None:

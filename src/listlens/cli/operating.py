@@ -49,19 +49,24 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(help="Archive that `listlens backup` wrote.")],
     folder: Annotated[Path, typer.Argument(help="Project to make; absent or empty.")],
+    store: Annotated[
+        str, typer.Option(help="Put the rows into another database, such as PostgreSQL; its URL.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Make a project from a backup; each file is checked by its hash first.
 
     What was forgotten on request after the backup comes back with it: forget it again. Exit code 4:
-    rows name files that the archive lacks.
+    rows name files that the archive lacks. With --store a project moves from SQLite to PostgreSQL.
 
     Example: listlens restore shop.tar shop-again
     """
     from listlens.pipeline.backup import restore as read
 
     with progress("restoring", quiet=as_json) as bar:
-        report = read(file, folder, lambda done, total: bar(done, total or None, ""))
+        report = read(
+            file, folder, lambda done, total: bar(done, total or None, ""), store_url=store
+        )
     if report.database:
         note(f"The database is not in the archive; restore its dump: {report.database}")
     for name in report.absent:

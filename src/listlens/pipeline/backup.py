@@ -6,10 +6,10 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tarfile
 import tempfile
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,9 +18,10 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import sqlalchemy as sa
 
 from listlens._version import __version__
-from listlens.core.config import CONFIG_NAME, Config, parse_config
+from listlens.core.config import CONFIG_NAME, Config, load_config
 from listlens.core.errors import ConfigError, InputError, NotFoundError, StoreError
 from listlens.core.files import whole
+from listlens.store.open import open_store
 from listlens.store.snapshot import check_database, named_files
 from listlens.store.troubles import disk_error
 
@@ -211,13 +212,20 @@ class _Hashing:
         return data
 
 
-def restore(archive: Path, to: Path, progress: Progress = lambda done, total: None) -> BackupReport:
+def restore(
+    archive: Path,
+    to: Path,
+    progress: Progress = lambda done, total: None,
+    *,
+    store_url: str = "",
+) -> BackupReport:
     """Make a project from a backup. Everything is checked by its hash before the folder is there.
 
     Args:
         archive: as `backup` wrote it.
         to: folder of the project; must be absent or empty.
         progress: called now and then.
+        store_url: another database to put the rows into, such as one on PostgreSQL.
 
     Raises:
         NotFoundError: no such file.
@@ -235,10 +243,14 @@ def restore(archive: Path, to: Path, progress: Progress = lambda done, total: No
             made = Path(folder) / "project"
             manifest = _unpack(archive, made, progress)
             n_bytes = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
-            absent = _place_database(made, manifest)
+            absent = _checked_database(made, manifest, store_url)
+            if not store_url and manifest["sqlite"]:
+                (made / DATABASE).rename(made / _database_name(made))
             if to.exists():
                 to.rmdir()
             made.rename(to)
+        if store_url:
+            _fill(to, store_url)
     except (tarfile.TarError, EOFError) as error:
         raise InputError(f"{archive} is no whole backup: {error}") from None
     except OSError as error:
@@ -293,19 +305,36 @@ def _inside(archive: Path, name: str) -> PurePosixPath:
     return path
 
 
-def _place_database(made: Path, manifest: dict[str, Any]) -> list[str]:
-    """Put the database where the settings look for it; return what its rows name in vain."""
+def _checked_database(made: Path, manifest: dict[str, Any], store_url: str) -> list[str]:
+    """Check the database of the archive; return what its rows name in vain."""
     if not manifest["sqlite"]:
+        if store_url:
+            raise InputError("the archive holds no database: restore its dump by pg_restore.")
         return []
-    copied = made / DATABASE
-    check_database(copied)
-    absent = [name for name in named_files(copied) if not (made / name).exists()]
-    copied.rename(made / _database_name(made))
-    return absent
+    check_database(made / DATABASE)
+    return [name for name in named_files(made / DATABASE) if not (made / name).exists()]
+
+
+def _fill(to: Path, store_url: str) -> None:
+    """Put the rows into another database, and name it in the settings; or take the folder away."""
+    try:
+        with open_store(store_url, to) as store:
+            store.snapshot.fill(to / DATABASE)
+        (to / DATABASE).unlink()
+        settings = to / CONFIG_NAME
+        text = settings.read_text(encoding="utf-8")
+        url = f"url = {json.dumps(store_url)}"
+        new, n = re.subn(r"(?m)^url\s*=.*$", lambda _: url, text, count=1)
+        settings.write_text(new if n else f"{text}\n[store]\n{url}\n", encoding="utf-8")
+        if load_config(settings).store.url != store_url:
+            raise ConfigError(f"the settings of the backup are odd: set [store] {url} by hand.")
+    except BaseException:
+        shutil.rmtree(to, ignore_errors=True)
+        raise
 
 
 def _database_name(made: Path) -> PurePosixPath:
-    config = parse_config(tomllib.loads((made / CONFIG_NAME).read_text(encoding="utf-8")))
+    config = load_config(made / CONFIG_NAME)
     name = sa.make_url(config.store.url).database or ""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:

@@ -7,11 +7,17 @@ from contextlib import closing
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
-from listlens.core.errors import StoreError
-from listlens.store.database import Database
-from listlens.store.schema import model, shard
+from listlens.core.errors import InputError, StoreError
+from listlens.store.database import Database, connect
+from listlens.store.migrate import migrate
+from listlens.store.schema import metadata, model, photo, shard, task
+from listlens.store.stream_tables import event
 from listlens.store.troubles import disk_error
+
+ROWS = 2000
+"""Moved at once from one database to another."""
 
 VECTORS = "vectors"
 """Folder of the vector files, in the project's."""
@@ -69,6 +75,60 @@ class Snapshot:
             named = [f"{VECTORS}/{file}" for file in shards]
             folders = connection.execute(sa.select(model.c.folder).order_by(model.c.id)).scalars()
             return named + [folder for folder in folders if folder]
+
+    def fill(self, copied: Path) -> int:
+        """Put every row of a copy into this database, which must be new; return how many.
+
+        All of them, or none. Ids stay as they are, and none is ever given twice.
+
+        Args:
+            copied: a SQLite database of this version.
+
+        Raises:
+            InputError: there are photos, events or tasks in it already.
+        """
+        source = connect(f"sqlite:///{copied.name}", copied.parent, clock=self._db.clock)
+        n_rows = 0
+        try:
+            migrate(source)
+            with source.read() as reading, self._db.write() as writing:
+                _require_new(writing)
+                for table in reversed(metadata.sorted_tables):
+                    writing.execute(sa.delete(table))
+                for table in metadata.sorted_tables:
+                    rows = reading.execution_options(yield_per=ROWS).execute(sa.select(table))
+                    for part in rows.mappings().partitions(ROWS):
+                        self._db.bulk(writing, sa.insert(table), [dict(row) for row in part])
+                        n_rows += len(part)
+                if not self._db.is_sqlite:
+                    _continue_numbers(reading, writing)
+        finally:
+            source.close()
+        return n_rows
+
+
+def _require_new(connection: Connection) -> None:
+    for table in (photo, event, task):
+        if connection.execute(sa.select(table.c.id).limit(1)).first() is not None:
+            raise InputError(
+                f"the database holds rows already (table {table.name}). Name another one, or "
+                "another schema: ?schema=NAME"
+            )
+
+
+def _continue_numbers(reading: Connection, writing: Connection) -> None:
+    """Let PostgreSQL's numbers go on where SQLite's were, those of deleted rows passed over."""
+    given = reading.execute(sa.text("SELECT name, seq FROM sqlite_sequence")).all()
+    last = {row.name: int(row.seq) for row in given}
+    for table in metadata.sorted_tables:
+        number = table.c.get("id")
+        if number is None or not number.autoincrement:
+            continue
+        highest = writing.execute(sa.select(sa.func.max(number))).scalar() or 0
+        upto = max(highest, last.get(table.name, 0))
+        if upto:
+            name = sa.func.pg_get_serial_sequence(f'"{table.name}"', "id")
+            writing.execute(sa.select(sa.func.setval(name, upto)))
 
 
 def named_files(copied: Path) -> list[str]:
