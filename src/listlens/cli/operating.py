@@ -1,7 +1,8 @@
-"""Commands that operate a project: back it up and restore it."""
+"""Commands that operate a project: back it up, restore it, and say what work will cost."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +12,14 @@ from listlens.cli.output import ExitCode, JsonOption, ProjectOption, note, progr
 
 if TYPE_CHECKING:
     from listlens.pipeline.backup import BackupReport
+    from listlens.stream.forecast import Forecast
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command()(backup)
     app.command()(restore)
+    app.command()(forecast)
 
 
 def backup(
@@ -74,6 +77,47 @@ def restore(
     show(report.as_dict(), f"{_size(report)} in {report.path}", as_json=as_json)
     if report.absent:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def forecast(
+    sample: Annotated[
+        int, typer.Option(help="Photos to fetch and look at for it.", min=1, max=1000)
+    ] = 48,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Say what the waiting events will take, before a back-fill begins.
+
+    Some of them, drawn by chance, are brought and looked at on this machine; nothing is stored.
+
+    Example: listlens forecast
+    """
+    import listlens.project
+
+    with listlens.project.open(project) as opened, ExitStack() as stack:
+        from listlens.pipeline.inference import Inference
+        from listlens.sources.fetching import Fetcher, FetchRules
+        from listlens.stream.forecast import forecast as measure
+
+        rules = FetchRules.of(opened.config.fetch, opened.limits.max_bytes)
+        fetcher = stack.enter_context(Fetcher(rules))
+        inference = Inference(opened.backbone, opened.limits)
+        stack.callback(inference.close)
+        said = measure(opened, inference, fetcher, sample)
+    show(said.as_dict(), _expected(said), as_json=as_json)
+
+
+def _expected(said: Forecast) -> str:
+    if not said.waiting:
+        return "No event that brings a photo waits."
+    cost = "" if said.cost is None else f", {said.cost:,.2f} {said.currency}"
+    lines = [
+        f"{said.waiting:,} photos wait. Of {said.sampled} tried {said.usable} are usable, "
+        f"{said.known} known already; {said.bytes_a_photo / 1024:,.0f} KiB a photo.",
+        f"{1000 * said.core_s_a_photo:.1f} ms of a core a photo: {said.core_hours:,.2f} hours of a "
+        f"core, {said.hours:,.2f} on this machine{cost}. Storing and announcing come on top.",
+    ]
+    return "\n".join(lines)
 
 
 def _size(report: BackupReport) -> str:

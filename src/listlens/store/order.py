@@ -9,11 +9,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from listlens.store.database import Database, chunks
-from listlens.store.event_rows import EventRecord, EventState
+from listlens.store.event_rows import EventRecord, EventState, EventView, to_view
 from listlens.store.stream_tables import event, latest
 
 Subject = tuple[str, str, str]
 """(listing_id, photo_id, source); an empty photo_id is the listing itself."""
+
+BRING = ("photo.added", "photo.changed")
+"""Kinds of event that bring a photo to look at."""
 
 
 class Order:
@@ -99,6 +102,15 @@ class Order:
         query = sa.select(sa.func.count()).where(event.c.listing_id == listing_id, _on_its_way())
         with self._db.read() as connection:
             return int(connection.execute(query).scalar_one())
+
+    def photos_ahead(self, n_sample: int) -> tuple[int, list[EventView]]:
+        """Return how many events that bring photos wait, and some of them, drawn by chance."""
+        which = (event.c.state == EventState.WAITING.value, event.c.kind.in_(BRING))
+        count = sa.select(sa.func.count()).where(*which)
+        some = sa.select(event).where(*which).order_by(sa.func.random()).limit(n_sample)
+        with self._db.read() as connection:
+            n = int(connection.execute(count).scalar_one())
+            return n, [to_view(row) for row in connection.execute(some)]
 
     def _known(self, records: Iterable[EventRecord]) -> dict[Subject, tuple[datetime, int, int]]:
         found: dict[Subject, tuple[datetime, int, int]] = {}
