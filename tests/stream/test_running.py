@@ -160,3 +160,23 @@ def test_new_events_are_answered_within_two_seconds_of_their_coming_in(
     thread.join(30)
     assert sorted(waits)[2] < 2.0 * 4  # four times the target, for a busy machine
     assert worker.report.outcomes == {"predicted": 5}
+
+
+def test_a_project_does_in_python_what_the_commands_do(
+    line: Any, draw_file: Draw, said: Said
+) -> None:
+    draw_file("a.jpg")
+    project = line.project
+    let = project.put_events([said("a.jpg"), said("late.jpg"), {"kind": "?"}], backfill=True)
+    assert (let.new, let.duplicates, let.dead) == (2, 0, 1)
+    line.drain()
+    assert [one["reason"] for one in project.dead_letters()] == ["missing", "bad_event"]
+    (missing,) = project.dead_letters("missing")
+    with pytest.raises(listlens.ListlensError, match="not among the dead letters"):
+        project.replay(["photo.added-a.jpg-None"])
+    draw_file("late.jpg", seed=2)
+    assert project.replay([missing["id"]]).again == 1
+    line.drain()
+    ledger = project.ledger()
+    assert (ledger["done"], ledger["dead"], ledger["adds_up"]) == (2, 1, True)
+    assert project.replay().left == 1
