@@ -30,7 +30,7 @@ PREDICT = ("/v1/predict", "/v1/models", "/try", "/v2", "/openapi.json")
 """Whatever begins with these needs scope `predict`; elsewhere reading needs `read`, the rest
 `write`."""
 
-ADMIN = ("/v1/tokens", "/v1/webhooks", "/v1/dead")
+ADMIN = ("/v1/tokens", "/v1/webhooks", "/v1/dead", "/v1/registry")
 
 OPEN_INFERENCE = ("/v1/predict", "/v1/models", "/v2/")
 
