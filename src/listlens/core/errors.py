@@ -96,12 +96,12 @@ class BusyError(ListlensError, RuntimeError, Retryable):
 
     Args:
         why: what is full.
-        retry_after_s: seconds until there is room, estimated.
+        retry_after_s: seconds until there is room, estimated; taken as 1 to 60.
     """
 
     def __init__(self, why: str, retry_after_s: float) -> None:
-        super().__init__(f"{why}. Try again in {retry_after_s:.0f} s.")
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = min(max(retry_after_s, 1.0), 60.0)
+        super().__init__(f"{why}. Try again in {self.retry_after_s:.0f} s.")
 
 
 class DiskFullError(ListlensError, OSError, Retryable):

@@ -60,6 +60,10 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"  # not there in its time; may pass
     BUSY = "busy"  # 429, or asked to wait; may pass
     HOST_FAILED = "host_failed"  # 5xx, or no proper HTTP; may pass
+    BAD_EVENT = "bad_event"  # not JSON, or fields that are wrong or absent
+    ID_REUSED = "id_reused"  # another event came under the same id before
+    UNEXPECTED = "unexpected"  # an error of ours; the detail has it
+    WORKER_DIED = "worker_died"  # several workers ended while they had it
     FORGOTTEN = "forgotten"  # deleted on request; a tombstone keeps it out
 
 

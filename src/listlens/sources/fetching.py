@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 REDIRECTS = {301, 302, 303, 307, 308}
 AGENT = f"listlens/{__version__}"
 
+_ANSWER_BYTES = 2000
+
 _MAX_VALIDATOR_CHARS = 1000
 """A longer ETag or date is not kept: the photo is then fetched whole again."""
 
@@ -42,7 +44,7 @@ class FetchRules:
     Args:
         allow: where given, only these hosts (and those in `private`).
         private: hosts that may lie in private networks or on this machine.
-        ports: allowed ones, besides those that `allow` and `private` name.
+        ports: allowed ones, besides those that `allow` and `private` name; any where empty.
         max_bytes: of one body.
         max_redirects: followed for one URL.
         connect_s: seconds to resolve and connect, TLS included.
@@ -99,7 +101,11 @@ class FetchRules:
             raise PhotoError(
                 Reason.NOT_ALLOWED, f"{host}:{port} is not among the hosts of [fetch] allow"
             )
-        if port not in self.ports and not any(pattern.port == port for pattern in named):
+        if (
+            self.ports
+            and port not in self.ports
+            and not any(pattern.port == port for pattern in named)
+        ):
             raise PhotoError(
                 Reason.NOT_ALLOWED, f"{host}: port {port} is not among those of [fetch] ports"
             )
@@ -122,6 +128,21 @@ class Fetched:
     modified: str | None
     not_modified: bool
     final_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What a URL answered to what was sent to it.
+
+    Args:
+        status: of HTTP.
+        start: up to 2,000 bytes of the body, as text.
+        retry_after_s: how long its host asks to wait, or None.
+    """
+
+    status: int
+    start: str
+    retry_after_s: float | None
 
 
 class Fetcher:
@@ -186,26 +207,32 @@ those that [fetch] private names
 
     def post(
         self, url: str, body: bytes, headers: Mapping[str, str], *, total_s: float | None = None
-    ) -> tuple[int, bytes]:
+    ) -> Posted:
         """Send bytes to a URL under the same rules; redirects are not followed.
-
-        Returns:
-            The status, and up to 2,000 bytes of the answer.
 
         Raises:
             PhotoError: the URL may not be asked.
             FetchError: no answer.
         """
-        target = parse_url(url)
-        self.rules.check(target)
+        target = self.checked(url)
         timing = Timing(self.rules.connect_s, total_s or self.rules.total_s)
         sent = {"User-Agent": self.rules.agent, "Accept-Encoding": "identity", **headers}
         with self._hosts.turn(target.host):
             answer = self._connections.send("POST", target, sent, timing, body)
             try:
-                return answer.status, answer.start(2000)
+                wait_s = retry_after_s(answer.headers.get("retry-after"), self.rules.max_wait_s)
+                start = answer.start(_ANSWER_BYTES).decode("utf-8", "replace")
+                return Posted(answer.status, start, wait_s)
             finally:
                 answer.close()
+
+    def checked(self, url: str) -> Target:
+        """Return a URL in parts if it may be asked, as far as that shows before its name is
+        resolved; raises PhotoError.
+        """
+        target = parse_url(url)
+        self.rules.check(target)
+        return target
 
     def _settle(self, target: Target, answer: Answer, *, conditional: bool) -> Fetched | Target:
         """Return the photo or where to look instead; raises what the answer means otherwise."""
