@@ -151,4 +151,6 @@ def test_the_containers_ask_an_address_that_answers(served: Any, cli: Callable[.
     assert python == "python"
     here = code.replace("http://127.0.0.1:8000", served.url)
     assert here != code
+    with served.client() as client:
+        client.health()  # until it has warmed up, whoever asks waits
     subprocess.run([sys.executable, "-c", here], check=True, timeout=60)

@@ -93,7 +93,7 @@ class Admin:
             except httpx.TransportError:
                 assert time.monotonic() < until, "Django does not start"
                 time.sleep(0.2)
-        page = self.post("/admin/login/", {"username": "ann", "password": "secret"})
+        page = self.post("/admin/login/?next=/admin/", {"username": "ann", "password": "secret"})
         assert "Log out" in page
 
     def page(self, path: str) -> str:
