@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import os
 import sys
@@ -28,6 +29,7 @@ from build_quality import DATA, TEST_SEED, aesthetic_set, out_of_fold
 from quality_originals import photos
 from quality_samples import encoded, measured, prepared
 
+import listlens.quality.signals
 from listlens.images.distortions import DISTORTIONS, N_LEVELS, apply, distort
 from listlens.metrics.intervals import Bootstrap
 from listlens.metrics.ordinal import srcc, srcc_estimate
@@ -67,6 +69,7 @@ KADID_SIZE = (512, 384)
 UNSEEN = (("houses", 80), ("cars", 60), ("flipkart", 60))
 KADID_MORE = (("houses", 16), ("cars", 16))
 """Beside the eight of the demo, so that no photo's content weighs much; drawn after `UNSEEN`'s."""
+SIGNALS = (Path(listlens.quality.signals.__file__)).read_bytes()
 MONOTONE = ("gaussian_blur", "motion_blur", "noise", "jpeg", "jpeg2000", "under_exposure")
 NOTHING = (1, 1)
 """Type and level of KADID-10k that changes nothing: a blur of 0.1 px."""
@@ -109,8 +112,26 @@ def counted() -> dict[str, list[int]]:
 
 def scores(pictures: list[np.ndarray]) -> np.ndarray:
     model = technical_model()
-    rows = measured([prepared(encoded(one, None)) for one in pictures])
-    return np.array([score(model.penalties(row)) for row in rows])
+    return np.array([score(model.penalties(row)) for row in kept(pictures)])
+
+
+def kept(pictures: list[np.ndarray]) -> np.ndarray:
+    """Features of pictures, from the folder LISTLENS_QUALITY_CACHE where that names one.
+
+    Measuring takes all the time; another model of the same features is then judged in seconds.
+    """
+    folder = os.environ.get("LISTLENS_QUALITY_CACHE")
+    if not folder:
+        return measured([prepared(encoded(one, None)) for one in pictures])
+    digest = hashlib.sha256(SIGNALS)
+    for one in pictures:
+        digest.update(f"{one.shape}".encode() + one.tobytes())
+    path = Path(folder) / f"{digest.hexdigest()[:24]}.npy"
+    if not path.exists():
+        part = path.with_suffix(f".{os.getpid()}.npy")
+        np.save(part, measured([prepared(encoded(one, None)) for one in pictures]))
+        part.rename(path)
+    return np.load(path)
 
 
 def kadid(n_photos: int, n_workers: int) -> dict[str, object]:

@@ -30,6 +30,14 @@ N_VIEWS = {
 }
 STUDIO = {"demo": 2, "grocery": 5}
 """One photo in so many has a view more, cut out before a white wall as shops show goods."""
+WORN_SHARE = 0.35
+"""Of the views, whose original is itself a little spoilt, as sellers' photos are: noise added to
+a noisy photo must lower its score too."""
+WEAR = (
+    *("gaussian_blur", "noise", "colour_noise", "blotchy_noise", "jpeg", "jpeg", "webp"),
+    *("oversharpening", "over_exposure", "under_exposure", "low_contrast", "harsh_contrast"),
+    *("colour_cast", "desaturation", "oversaturation", "upscaling"),
+)
 N_TYPES = 16
 """Distortions a view, drawn; each at a mild and at a strong amount."""
 
@@ -131,7 +139,8 @@ def samples(
 
     Returns:
         features `(n, d)` float32, and of each row: `view` (rows of one view have one original),
-        `photo`, `kind` (index of the distortion, -1 for the original), `amount`, `psnr`, `score`.
+        `photo`, `kind` (index of the distortion, -1 for the original), `amount`, `psnr`, `worn`
+        (see `WORN_SHARE`), `score` (where the original is not worn).
     """
     jobs = [(photo, place) for photo in found for place in range(N_VIEWS[photo.source])]
     for source, one_in in STUDIO.items():
@@ -149,6 +158,7 @@ def samples(
     place = {photo.name: i for i, photo in enumerate(found)}
     rows["photo"] = np.repeat([place[photo.name] for photo, _ in jobs], sizes)
     detailed = np.array([found[i].source == "scikit-image" for i in rows["photo"]])
+    detailed &= ~rows["worn"]
     severity.calibrate(*(rows[key][detailed] for key in ("kind", "amount", "psnr")))
     kinds = list(DISTORTIONS)
     rows["score"] = np.array(
@@ -177,6 +187,9 @@ def spoilt_view(photo: Photo, studio: bool, rng: np.random.Generator) -> dict[st
     original = drawn_view(photo, rng)
     if studio:
         original = before_a_wall(original, rng)
+    worn = rng.random() < WORN_SHARE
+    if worn:
+        original = worn_down(original, rng)
     quality = int(rng.integers(88, 98)) if rng.random() < 0.5 else None
     encode = partial(encoded, quality=quality)
     first = prepared(encode(original))
@@ -194,7 +207,17 @@ def spoilt_view(photo: Photo, studio: bool, rng: np.random.Generator) -> dict[st
         "kind": np.array([row[1] for row in rows]),
         "amount": np.array([row[2] for row in rows]),
         "psnr": np.array([row[3] for row in rows]),
+        "worn": np.full(len(rows), worn),
     }
+
+
+def worn_down(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Spoil a little, in one or two ways, around level 1."""
+    for name in rng.choice(WEAR, int(rng.integers(1, 3)), replace=False):
+        amount = DISTORTIONS[name].levels[0] * rng.uniform(0.4, 1.3) * scale_of_px(name, pixels)
+        least = 1.0 if name == "upscaling" else 0.0
+        pixels = apply(pixels, str(name), max(amount, least), int(rng.integers(2**31)))
+    return pixels
 
 
 def drawn_view(photo: Photo, rng: np.random.Generator) -> np.ndarray:

@@ -25,6 +25,8 @@ _ANGLES_DEG = (1.0, 2.5, 5.0, 9.0, 15.0, 24.0)
 _N_BANDS = 8
 _WALL_LEVELS = 12
 """Grey levels either side of the most common tone that still count as the wall."""
+_GAUSS = np.exp(-0.5 * (np.arange(4) / (7 / 6)) ** 2).astype(np.float32)
+_GAUSS /= 2 * _GAUSS.sum() - _GAUSS[0]
 _SHADED = (16.0, 240.0)
 """Tones at which noise is not cut off by black or white."""
 
@@ -96,13 +98,11 @@ def _halved(plane: Floats) -> Floats:
 
 def _naturalness(grey: Floats) -> list[float]:
     """Shape and spread of locally normalised luminance and of products of neighbours (20)."""
-    from scipy.ndimage import gaussian_filter
-
-    mean = gaussian_filter(grey, 7 / 6, truncate=2.2)
-    square = gaussian_filter(grey * grey, 7 / 6, truncate=2.2)
-    normal = (grey - mean) / (np.sqrt(np.maximum(square - mean * mean, 0)) + np.float32(1))
+    mean, square = _weighted(grey), _weighted(grey * grey)
+    spread = np.sqrt(np.maximum(square - mean * mean, 0)) + np.float32(1)
+    normal = np.asarray((grey - mean) / spread, np.float32)
     found = [float(normal.std()), _peakedness(normal), float(np.abs(normal).mean())]
-    found.append(float((normal**3).mean()))
+    found.append(float((normal * normal * normal).mean()))
     shifted = (
         normal[:, :-1] * normal[:, 1:],
         normal[:-1] * normal[1:],
@@ -118,6 +118,18 @@ def _naturalness(grey: Floats) -> list[float]:
             float(np.sqrt(np.square(high).mean())),
         ]
     return found
+
+
+def _weighted(plane: Floats) -> Floats:
+    """Mean of 7 x 7 neighbours, weighted with a Gaussian of 7/6 px."""
+    for _ in range(2):
+        wide = np.pad(plane, ((0, 0), (3, 3)), mode="symmetric")
+        n = plane.shape[1]
+        total: Floats = wide[:, 3 : 3 + n] * _GAUSS[0]
+        for k in (1, 2, 3):
+            total += (wide[:, 3 - k : 3 - k + n] + wide[:, 3 + k : 3 + k + n]) * _GAUSS[k]
+        plane = total.T
+    return plane
 
 
 def _peakedness(values: Floats) -> float:
@@ -284,9 +296,8 @@ def _edge_widths(grey: Floats) -> list[float]:
     """How much of the steepest edges lies within 1, 3 and 7 pixels, at two scales (12)."""
     found: list[float] = []
     for plane in (grey, _halved(grey)):
-        for lines in (plane, plane.T):
-            if min(lines.shape) < 9:
-                lines = np.pad(lines, 5, mode="edge")
+        large = np.pad(plane, 5, mode="edge") if min(plane.shape) < 9 else plane
+        for lines in (large, large.T):
             near, mid, far = (
                 np.abs(lines[:, 3 + k : lines.shape[1] - 4 + k] - lines[:, 3 - j : -4 - j])
                 for k, j in ((1, 0), (2, 1), (4, 3))
@@ -326,7 +337,7 @@ def _wall(grey: Floats, blue: Floats, red: Floats) -> list[float]:
     A white wall behind goods, a sky, a floor: what is there shows grain, light and colour best.
     """
     counts = np.bincount(np.clip(grey + 0.5, 0, 255).astype(np.uint8).ravel(), minlength=256)
-    tone = int(np.convolve(counts, np.ones(5), "same").argmax())
+    tone = int(np.convolve(counts, (1, 2, 3, 2, 1), "same").argmax())
     away = np.abs(grey - np.float32(tone))
     near = away <= _WALL_LEVELS
     found = [tone / 255, float((away <= 1.5).mean()), float(near.mean())]
@@ -338,7 +349,8 @@ def _wall(grey: Floats, blue: Floats, red: Floats) -> list[float]:
 def _band_of(height: int, width: int) -> NDArray[np.intp]:
     """Band of each frequency of a real transform; the last takes all above Nyquist's circle."""
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
-    return np.minimum((radius * 2 * _N_BANDS).astype(np.intp), _N_BANDS)
+    bands: NDArray[np.intp] = np.minimum((radius * 2 * _N_BANDS).astype(np.intp), _N_BANDS)
+    return bands
 
 
 def _spectrum(grey: Floats) -> list[float]:
