@@ -226,7 +226,7 @@ def unseen(share: float, levels: tuple[int, ...], n_workers: int) -> dict[str, o
 def summed(lower: dict[tuple[str, int], np.ndarray], source: np.ndarray) -> dict[str, object]:
     """How many of the distortions, over their levels and at each, lower 95 % of the photos."""
     names = list(dict.fromkeys(name for name, _ in lower))
-    pooled = {n: np.mean([v for (name, _), v in lower.items() if name == n]) for n in names}
+    pooled = {n: float(np.mean([v for (name, _), v in lower.items() if name == n])) for n in names}
     levels = sorted({k for _, k in lower})
     shares = {k: [v.mean() for (_, level), v in lower.items() if level == k] for k in levels}
     every = np.stack(list(lower.values()))
@@ -237,7 +237,7 @@ def summed(lower: dict[tuple[str, int], np.ndarray], source: np.ndarray) -> dict
         },
         "share of cases, by level": {k: float(np.mean(v)) for k, v in shares.items()},
         "distortions": len(names),
-        "of them lower 95 %, levels together": sum(v >= 0.95 for v in pooled.values()),
+        "of them lower 95 %, levels together": int(sum(v >= 0.95 for v in pooled.values())),
         "of them lower 95 %, by level": {
             k: f"{sum(share >= 0.95 for share in v)} of {len(v)}" for k, v in shares.items()
         },

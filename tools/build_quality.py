@@ -4,12 +4,12 @@
     LISTLENS_DATA=folder python tools/build_quality.py technical --downloads folder --cache folder
     LISTLENS_DATA=folder python tools/build_quality.py aesthetic
 
-Technical: photos that may be redistributed, spoilt in known ways (`quality_samples.py`). The
-network learns how much each family of distortions costs, from differences between views of one
-photo: a spoilt photo against its original, a strong distortion against a mild one. Aesthetic: our
-score head on embeddings of the CC0 photos of aesthetic_thumbs. Same seeds and inputs, same weights,
-up to the arithmetic of the processor. `--check` trains on four fifths of the photos and judges on
-the rest.
+Technical: photos that may be redistributed (`quality_originals.py`), spoilt in known ways
+(`quality_samples.py`). The network (`quality_training.py`) learns how much each family of
+distortions costs, from differences between views of one photo: a spoilt photo against its
+original, a strong distortion against a mild one. Aesthetic: our score head on embeddings of the CC0
+photos of aesthetic_thumbs. Same seeds and inputs, same weights, up to the arithmetic of the
+processor. `--check` trains on four fifths of the photos and judges on the rest.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def build_technical(downloads: Path, cache: Path, n_workers: int, check: bool) -
     print(results)
     if check:
         return
-    model = with_thresholds(averaged(rows, ~test, options), rows["features"][~test][:, 0])
+    clean = ~test & ~rows["worn"][:, 0]
+    model = with_thresholds(averaged(rows, ~test, options), rows["features"][clean][:, 0])
     n_photos = {
         source: sum(one.source == source for one in found) for source in (*PACKAGES, "grocery")
     }
@@ -147,6 +148,7 @@ def technical_card(options: Options, n_photos: dict, results: dict, rows: dict) 
             "photos": n_photos,
             "views": int((rows["kind"][:, 0] < 0).sum()),
             "pictures": int(rows["kind"].size),
+            "views of an original that was a little spoilt before": int(rows["worn"][:, 0].sum()),
             "distortions": list(KINDS),
             "licences": {
                 **{
@@ -156,6 +158,7 @@ def technical_card(options: Options, n_photos: dict, results: dict, rows: dict) 
                 "grocery": GROCERY_LICENCE,
             },
         },
+        "results_are_on": "a fifth of the photos, a third of them a little spoilt before",
         "severities": "mean scores of TID2013 by type and level; of KADID-10k nothing",
         "options": vars(options),
         "results_of_one_network_on_held_out_photos": results,

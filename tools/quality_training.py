@@ -23,21 +23,29 @@ LAYERS = ("project", "hidden", "hidden_bias", "output", "output_bias")
 class Options:
     """Of the training; chosen on held-out photos, see the card."""
 
-    n_projected: int = 16
+    n_components: int = 96
+    """Of the embedding, before a network chooses among them."""
+    n_projected: int = 8
     n_hidden: int = 96
-    dropout: float = 0.25
-    epochs: int = 70
-    n_networks: int = 3
+    dropout: float = 0.02
+    epochs: int = 30
+    n_networks: int = 4
     """Of other seeds, averaged."""
     rate: float = 2e-3
-    decay: float = 1e-3
+    decay: float = 2e-2
     views: int = 12
     """A step."""
     sharp: float = 0.03
     """Penalty over which a wrong order turns into a right one."""
-    below: float = 2.0
+    apart: float = 8.0
+    """Weight of the published cost, as a difference from the original."""
+    absolute: float = 4.0
+    """Weight of the published score itself."""
+    named: float = 4.0
+    """Weight of the cost's being in its own family."""
+    below: float = 20.0
     """Weight of the order original, spoilt."""
-    chain: float = 0.5
+    chain: float = 2.0
     """Weight of the order mild, strong."""
 
 
@@ -56,7 +64,11 @@ def train(rows: dict[str, np.ndarray], keep: np.ndarray, options: Options, seed:
     )
     scale[scale < 1e-4] = 1
     most = technical.MOST_DEVIATIONS
-    inputs = torch.from_numpy(np.clip((x - mean) / scale, -most, most).astype(np.float32))
+    raw = np.clip((x - mean) / scale, -most, most).astype(np.float32)
+    whiten = whitening(raw[..., :N_EMBEDDING], options.n_components)
+    seen_first = raw[..., :N_EMBEDDING] @ whiten.T
+    inputs = torch.from_numpy(np.concatenate([seen_first, raw[..., N_EMBEDDING:]], -1))
+    n_first = options.n_components
     cost = torch.from_numpy(-np.log(rows["score"][keep] / REFERENCE_SCORE)).float()
     family = torch.from_numpy(family_of(rows["kind"][keep]))
     fresh = torch.from_numpy(~rows["worn"][keep][:, 0])
@@ -64,7 +76,7 @@ def train(rows: dict[str, np.ndarray], keep: np.ndarray, options: Options, seed:
     wanted = torch.zeros(*cost.shape, len(FAMILIES))
     wanted.scatter_(2, family.clamp(min=0)[..., None], (cost * spoilt)[..., None])
 
-    project = nn.Linear(N_EMBEDDING, options.n_projected, bias=False)
+    project = nn.Linear(n_first, options.n_projected, bias=False)
     hidden = nn.Linear(x.shape[-1] - N_EMBEDDING + options.n_projected, options.n_hidden)
     output = nn.Linear(options.n_hidden, len(FAMILIES))
     nn.init.constant_(output.bias, -3.0)
@@ -73,8 +85,8 @@ def train(rows: dict[str, np.ndarray], keep: np.ndarray, options: Options, seed:
     layers = nn.ModuleList([project, hidden, output])
 
     def penalties(batch: torch.Tensor) -> torch.Tensor:
-        seen = project(F.dropout(batch[..., :N_EMBEDDING], 0.5))
-        rest = F.dropout(torch.cat([seen, batch[..., N_EMBEDDING:]], -1), options.dropout)
+        seen = project(F.dropout(batch[..., :n_first], 0.5))
+        rest = F.dropout(torch.cat([seen, batch[..., n_first:]], -1), options.dropout)
         return F.softplus(output(F.dropout(F.relu(hidden(rest)), options.dropout)))
 
     optimiser = torch.optim.AdamW(layers.parameters(), options.rate, weight_decay=options.decay)
@@ -94,16 +106,22 @@ def train(rows: dict[str, np.ndarray], keep: np.ndarray, options: Options, seed:
     def array(tensor: torch.Tensor) -> np.ndarray:
         return tensor.detach().numpy().astype(np.float16).astype(np.float32)
 
+    chosen = project.weight @ torch.from_numpy(whiten)
     return technical.TechnicalModel(
         tuple(FAMILIES),
         mean.astype(np.float32),
         scale.astype(np.float32),
-        *(
-            array(t)[None]
-            for t in (project.weight, hidden.weight, hidden.bias, output.weight, output.bias)
-        ),
+        *(array(t)[None] for t in (chosen, hidden.weight, hidden.bias, output.weight, output.bias)),
         noticed=np.full(len(FAMILIES), np.inf, np.float32),
     )
+
+
+def whitening(embeddings: np.ndarray, n_components: int) -> np.ndarray:
+    """Return `(n_components, d)`: the directions in which embeddings vary most, made equal."""
+    flat = embeddings.reshape(-1, embeddings.shape[-1])
+    size, directions = np.linalg.eigh(flat.T.astype(np.float64) @ flat / len(flat))
+    best = slice(-1, -1 - n_components, -1)
+    return (directions[:, best] / np.sqrt(size[best])).T.astype(np.float32)
 
 
 def averaged(rows: dict[str, np.ndarray], keep: np.ndarray, options: Options):
@@ -134,15 +152,16 @@ def disagreement(found, cost, wanted, spoilt, fresh, options: Options):
     total = found.sum(-1)
     more = total - total[:, :1]
     apart = F.smooth_l1_loss(more, cost, beta=0.1)
-    known = F.smooth_l1_loss(torch.exp(-total), torch.exp(-cost), beta=0.1, reduction="none")
-    absolute = (known * fresh[:, None]).mean()
+    scores = F.smooth_l1_loss(torch.exp(-total), torch.exp(-cost), beta=0.1, reduction="none")
+    absolute = (scores * fresh[:, None]).mean()
     named = F.smooth_l1_loss(found - found[:, :1], wanted, beta=0.1) * len(FAMILIES)
     margin = 0.02 + 0.3 * cost.clamp(max=0.2)
     below = F.softplus((margin - more) / sharp)[spoilt].mean() * sharp
     gap = (total[:, 2::2] - total[:, 1::2])[spoilt[:, 2::2]]
     stronger = F.softplus((0.02 - gap) / sharp).mean() * sharp
     orders = options.below * below + options.chain * stronger
-    return 2 * apart + 0.5 * absolute + 0.25 * named + orders
+    known = options.apart * apart + options.absolute * absolute + options.named * named
+    return known + orders
 
 
 def family_of(kinds: np.ndarray) -> np.ndarray:
