@@ -37,11 +37,11 @@ class Options:
     """A step."""
     sharp: float = 0.03
     """Penalty over which a wrong order turns into a right one."""
-    apart: float = 8.0
+    apart: float = 4.0
     """Weight of the published cost, as a difference from the original."""
-    absolute: float = 4.0
+    absolute: float = 2.0
     """Weight of the published score itself."""
-    named: float = 4.0
+    named: float = 2.0
     """Weight of the cost's being in its own family."""
     below: float = 20.0
     """Weight of the order original, spoilt."""
