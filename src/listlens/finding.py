@@ -1,15 +1,20 @@
-"""What a project finds without being told: photos by a tag, groups of photos, labels to correct."""
+"""What a project finds: photos by a tag or an example, groups of photos, labels to correct."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import os
+
     from listlens.core.ports import Backbone
+    from listlens.images.files import Limits
     from listlens.pipeline.models import LiveModel
     from listlens.pipeline.notebook import PhotoList
+    from listlens.pipeline.reading import PhotoText
     from listlens.store.open import Store
 
 
@@ -23,7 +28,17 @@ class Finding:
         @property
         def backbone(self) -> Backbone: ...
 
+        @property
+        def limits(self) -> Limits: ...
+
         def models(self, tasks: Sequence[str] | None = None) -> list[LiveModel]: ...
+
+    @cached_property
+    def text(self) -> PhotoText:
+        """The text in the photos: `text.read()`, `text.search(words)`, `text.page(path)`."""
+        from listlens.pipeline.reading import PhotoText
+
+        return PhotoText(self.store, self.limits)
 
     def search(self, query: str, limit: int = 20) -> PhotoList[dict[str, Any]]:
         """Find photos by a tag; see `listlens.pipeline.search.search`."""
@@ -31,6 +46,15 @@ class Finding:
         from listlens.pipeline.search import search
 
         return hits(search(self.store, self.models(), query, limit))
+
+    def search_like(
+        self, photo: str | os.PathLike[str], limit: int = 20
+    ) -> PhotoList[dict[str, Any]]:
+        """Find photos that look like an example; see `listlens.pipeline.like.search_like`."""
+        from listlens.pipeline.like import search_like
+        from listlens.pipeline.notebook import hits
+
+        return hits(search_like(self.store, self.backbone, self.limits, photo, limit))
 
     def clusters(
         self, n_clusters: int | None = None, *, n_examples: int = 3, seed: int = 0

@@ -11,7 +11,7 @@ from listlens import project
 from listlens.core.config import CONFIG_NAME, parse_config, render_config
 from listlens.core.errors import ConfigError, DiskFullError, suggest
 from listlens.pipeline.table_files import whole_file
-from listlens.store.database import disk_error
+from listlens.store.troubles import disk_error
 
 TEMPLATES = ("homes", "hotels", "cars", "goods")
 

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from listlens.core import errors
 from listlens.core.errors import (
+    BusyError,
     DiskFullError,
     DownloadError,
+    FetchError,
     InputError,
     ListlensError,
     MissingExtraError,
@@ -19,6 +21,7 @@ from listlens.core.errors import (
     PhotoError,
     Retryable,
     StoreBusyError,
+    StoreUnreachableError,
     Terminal,
     suggest,
 )
@@ -40,7 +43,14 @@ def test_every_error_says_whether_trying_again_helps(kind: type[ListlensError]) 
 
 
 def test_only_busy_full_and_unreachable_are_worth_another_try() -> None:
-    again = {StoreBusyError, DiskFullError, DownloadError}
+    again = {
+        StoreBusyError,
+        StoreUnreachableError,
+        BusyError,
+        DiskFullError,
+        DownloadError,
+        FetchError,
+    }
     assert {k for k in LEAVES if issubclass(k, Retryable)} == again
 
 

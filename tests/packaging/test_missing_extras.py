@@ -90,6 +90,12 @@ def use():
     convert_keras(Path('weights.hdf5'), Path('out.onnx'))
 """
 
+READ_OBJECTS = """
+def use():
+    from listlens.sources.fetching import Fetcher, FetchRules
+    Fetcher(FetchRules(buckets=('s3://photos',)))
+"""
+
 FINE_TUNE = """
 def use():
     from listlens.pipeline.finetuning import require_torch
@@ -100,6 +106,12 @@ EXPORT_TIMM = """
 def use():
     from listlens.backbones.timm_export import export_timm
     export_timm('resnet18')
+"""
+
+SERVE = """
+def use():
+    from listlens.serve.running import require_server
+    require_server()
 """
 
 
@@ -127,8 +139,11 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         (["rapidocr_onnxruntime"], READ_TEXT, "text"),
         (["yaml"], READ_YAML, "imageatm"),
         (["h5py"], IMPORT_KERAS, "keras"),
+        (["obstore"], READ_OBJECTS, "objects"),
         (["torch"], EXPORT_TIMM, "timm"),
         (["timm"], EXPORT_TIMM, "timm"),
+        (["fastapi"], SERVE, "serve"),
+        (["structlog"], SERVE, "serve"),
     ],
     ids=[
         "parquet",
@@ -141,8 +156,11 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         "text",
         "imageatm",
         "keras",
+        "objects",
         "timm-without-pytorch",
         "timm",
+        "server",
+        "server-log",
     ],
 )  # fmt: skip
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, absent, use, extra):
@@ -209,6 +227,7 @@ def test_everything_imported_is_declared_as_a_dependency():
         "sklearn": "scikit-learn",
         "pillow_heif": "pillow-heif",
         "rapidocr_onnxruntime": "rapidocr-onnxruntime",
+        "prometheus_client": "prometheus-client",
         "yaml": "pyyaml",
         "huggingface_hub": "huggingface-hub",
     }

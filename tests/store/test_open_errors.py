@@ -19,10 +19,12 @@ from listlens.core.errors import (
     MissingExtraError,
     StoreBusyError,
     StoreError,
+    StoreUnreachableError,
 )
-from listlens.store.database import connect, default_schema, disk_error
+from listlens.store.database import connect, default_schema
 from listlens.store.migrate import HEAD
 from listlens.store.open import open_store
+from listlens.store.troubles import disk_error
 
 SQLITE = "sqlite:///listlens.db"
 
@@ -37,7 +39,7 @@ def test_a_url_that_cannot_be_used_names_those_that_can(url: str, tmp_path: Path
 
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
     url = "postgresql+psycopg://ann:s3cret@127.0.0.1:1/shop"
-    with pytest.raises(StoreError, match="Check that the server runs") as caught:
+    with pytest.raises(StoreUnreachableError, match="Check that the server runs") as caught:
         open_store(url, tmp_path)
     assert "s3cret" not in str(caught.value)
     assert "127.0.0.1:1" in str(caught.value)

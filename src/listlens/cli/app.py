@@ -13,14 +13,21 @@ import typer
 from listlens._version import __version__
 from listlens.cli import (
     backbone,
+    classes,
     explaining,
     finding,
     image_atm,
     learning,
+    models,
     photos,
+    policy,
     quality,
+    serving,
+    stream,
     text,
+    token,
     using,
+    webhooks,
 )
 from listlens.cli.output import ExitCode, carry_any_text, exit_code, note
 from listlens.core.errors import DiskFullError, ListlensError, StoreError
@@ -38,13 +45,20 @@ app = typer.Typer(
 for module in (
     photos,
     learning,
+    classes,
+    models,
+    policy,
     explaining,
     using,
     quality,
+    stream,
     text,
     finding,
     image_atm,
     backbone,
+    token,
+    serving,
+    webhooks,
 ):
     module.register(app)
 

@@ -173,23 +173,36 @@ def search(
     words: Annotated[
         str, typer.Option(help="Words on the photo instead of a tag; first: listlens text.")
     ] = "",
+    like: Annotated[
+        str,
+        typer.Option(
+            metavar="PHOTO",
+            help="An example photo instead of a tag: a file, or a photo's id in this project.",
+        ),
+    ] = "",
     limit: Annotated[int, typer.Option(help="How many photos at most.", min=1)] = 20,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Find the photos that carry a tag, or that show some words, the surest first.
+    """Find the photos that carry a tag, show some words or look like an example, the surest first.
 
-    A tag is looked for in every task's answers and the starter tags.
+    A tag is looked for in every task's answers and the starter tags. With --like each picture is
+    shown once, however many photos show it.
 
     Example: listlens search sofa
     """
     import listlens.project
 
-    if bool(query) == bool(words):
-        raise InputError("say what to search for: a tag, or --words TEXT, and not both.")
+    if sum(map(bool, (query, words, like))) != 1:
+        raise InputError(
+            "say what to search for, one of them: a tag, --words TEXT or --like PHOTO."
+        )
     with listlens.project.open(project) as opened:
         if words:
             _show_words(words, opened.text.search(words, limit), as_json=as_json)
+            return
+        if like:
+            _show_like(like, opened.search_like(like, limit), as_json=as_json)
             return
         hits = opened.search(query, limit=limit)
     rows = [
@@ -204,3 +217,9 @@ def _show_words(words: str, hits: list[dict[str, Any]], *, as_json: bool) -> Non
     rows = [(h["listing_id"], h["image"], h["text"], round(h["confidence"], 3)) for h in hits]
     text = table(rows, ("listing", "image", "text", "confidence")) if rows else "No photo found."
     show({"words": words, "photos": hits}, text, as_json=as_json)
+
+
+def _show_like(photo: str, hits: list[dict[str, Any]], *, as_json: bool) -> None:
+    rows = [(h["listing_id"], h["image"], round(h["similarity"], 3), h["n_photos"]) for h in hits]
+    text = table(rows, ("listing", "image", "similarity", "photos"))
+    show({"like": photo, "photos": hits}, text, as_json=as_json)

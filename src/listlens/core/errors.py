@@ -9,9 +9,12 @@ ListlensError
 ├── PhotoError (ValueError)            one photo that cannot be used; carries a Reason
 ├── ModelError (ValueError)            a model folder that is damaged or does not fit
 ├── StoreError (RuntimeError)          the database or its files
-│   └── StoreBusyError (Retryable)     another process holds the lock; try again
+├── StoreBusyError (Retryable)         another process holds the lock; try again
+├── StoreUnreachableError (Retryable)  no answer from the database server
+├── BusyError (RuntimeError, Retryable) a bounded queue is full; says when to come again
 ├── DiskFullError (OSError, Retryable) free some room, then repeat the command
 ├── DownloadError (OSError, Retryable) something on the internet cannot be reached
+│   └── FetchError                     a URL that may answer later; carries a Reason
 └── MissingExtraError (ImportError)    an optional package; carries the line that installs it
 
 `Retryable` and `Terminal` are mix-ins: whoever retries asks the error, and need not guess.
@@ -84,12 +87,45 @@ class StoreBusyError(ListlensError, RuntimeError, Retryable):
     """Another process holds the store; the same command may succeed later."""
 
 
+class StoreUnreachableError(ListlensError, RuntimeError, Retryable):
+    """The database server does not answer, or the connection was lost."""
+
+
+class BusyError(ListlensError, RuntimeError, Retryable):
+    """A bounded queue is full: nothing was taken in.
+
+    Args:
+        why: what is full.
+        retry_after_s: seconds until there is room, estimated; taken as 1 to 60.
+    """
+
+    def __init__(self, why: str, retry_after_s: float) -> None:
+        self.retry_after_s = min(max(retry_after_s, 1.0), 60.0)
+        super().__init__(f"{why}. Try again in {self.retry_after_s:.0f} s.")
+
+
 class DiskFullError(ListlensError, OSError, Retryable):
     """The disk is full. What was committed is kept; free room and repeat the command."""
 
 
 class DownloadError(ListlensError, OSError, Retryable):
     """Something on the internet cannot be reached; says what, and how to do without."""
+
+
+class FetchError(DownloadError):
+    """A URL gave nothing now and may later; what never will is a PhotoError.
+
+    Args:
+        reason: machine-readable code, stored where the last attempt fails too.
+        detail: one sentence for a person.
+        retry_after_s: how long its host asks to wait, or None.
+    """
+
+    def __init__(self, reason: Reason, detail: str, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.retry_after_s = retry_after_s
 
 
 class MissingExtraError(ListlensError, ImportError, Terminal):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from listlens.core.errors import ModelError, PhotoError
-from listlens.core.types import Reason, Status
+from listlens.core.types import Status
 from listlens.explain.asked import Asked, Explanation, check_method, explain
 from listlens.explain.heatmaps import overlay
 from listlens.explain.pictures import seen_part, with_regions
@@ -20,9 +19,12 @@ from listlens.pipeline.apply import require_same_backbone
 from listlens.pipeline.contents import THUMBNAIL_PX, batched, prepare_bytes, read_file
 from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.labelling import LabelledPhoto, label_in_words, labelled_photos
+from listlens.pipeline.named_photos import location_of
 from listlens.sources.paths import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from listlens.core.ports import Backbone
@@ -165,16 +167,11 @@ def _read(
     store: Store, photo: str | os.PathLike[str], backbone: Backbone, limits: Limits
 ) -> _Ready:
     """Read a file, or the original of a photo of the project."""
-    name = location = printable(os.fspath(photo))
-    if not _is_there(photo):
-        known = store.photos.by_photo_id([name]).get(name, [])
-        usable = [view for view in known if view.status is Status.OK]
-        if not usable:
-            reason = PhotoError(
-                Reason.MISSING, f"there is no file {name}, nor a usable photo of this project"
-            )
-            return _Ready(name, "", reason)
-        location = usable[0].location
+    name = printable(os.fspath(photo))
+    try:
+        location = location_of(store, photo)
+    except PhotoError as error:
+        return _Ready(name, "", error)
     read = read_file(location, limits)
     if read.error is not None:
         return _Ready(name, "", read.error)
@@ -182,14 +179,6 @@ def _read(
         read.data, backbone.preprocessing, limits, thumbnail_px=THUMBNAIL_PX, measure=False
     )
     return _Ready(name, read.sha256, prepared)
-
-
-def _is_there(photo: str | os.PathLike[str]) -> bool:
-    """Whether this is a path; an id may be longer than a system lets paths be."""
-    try:
-        return Path(photo).exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _learnt_from(store: Store, root: Path, task: Task, live: LiveModel) -> list[LabelledPhoto]:

@@ -57,7 +57,10 @@ def hits(found: list[dict[str, Any]]) -> PhotoList[dict[str, Any]]:
     """What a search found, as a list that shows itself."""
 
     def cell(hit: dict[str, Any]) -> tuple[str, str]:
-        what = hit.get("text") or f"{hit['class']} {hit['probability']:.2f}"
+        if "similarity" in hit:
+            what = f"similarity {hit['similarity']:.2f}"
+        else:
+            what = hit.get("text") or f"{hit['class']} {hit['probability']:.2f}"
         return hit["location"], f"{hit['image']}: {what}"
 
     return PhotoList(found, cell)

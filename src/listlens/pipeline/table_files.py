@@ -14,7 +14,7 @@ from typing import Any
 from listlens.core.errors import InputError, ListlensError, MissingExtraError
 from listlens.core.files import whole
 from listlens.pipeline.contents import batched
-from listlens.store.database import disk_error
+from listlens.store.troubles import disk_error
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 PARQUET_ROWS = 10_000

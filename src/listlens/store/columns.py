@@ -1,12 +1,29 @@
-"""Columns that occur in many tables, in types that mean the same on SQLite and PostgreSQL."""
+"""What tables share: names, kinds of table, and columns of types that mean the same on SQLite and
+PostgreSQL."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, DateTime, Dialect, ForeignKey, Integer
+from sqlalchemy import JSON, BigInteger, Column, DateTime, Dialect, ForeignKey, Integer, MetaData
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+# An id is never given twice, not even after its row was forgotten: exports and models name ids.
+NEVER_REUSED: dict[str, Any] = {"sqlite_autoincrement": True}
+# Small rows found by their whole key: without a rowid they are stored once, in key order.
+BY_KEY: dict[str, Any] = {"sqlite_with_rowid": False}
 
 
 class UtcTime(TypeDecorator[datetime]):

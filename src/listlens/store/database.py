@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import re
-import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,26 +20,20 @@ from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 from listlens.core.errors import (
     ConfigError,
-    DiskFullError,
     InputError,
     ListlensError,
     MissingExtraError,
-    StoreBusyError,
-    StoreError,
 )
 from listlens.store.columns import UtcTime
 from listlens.store.schema import metadata
+from listlens.store.troubles import BUSY_TIMEOUT_S, disk_error, from_postgres, from_sqlite
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]
-
-BUSY_TIMEOUT_S = 30.0
-"""How long a writer waits for another process. Our longest transaction, a batch of some thousand
-rows, commits in well under a second, so whoever waits this long has met a stuck process."""
 
 CHUNK = 500
 """Keys per `IN (...)`: SQLite allowed 999 variables before 3.32, and pairs take two each."""
@@ -123,6 +116,7 @@ class Database:
         self.clock = clock
         self.schema = schema
         self._writer = engine.execution_options(listlens_write=True)
+        self._open = threading.local()
 
     @property
     def is_sqlite(self) -> bool:
@@ -132,6 +126,9 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection that sees one consistent state and changes nothing."""
+        if (joined := self._joined()) is not None:
+            yield joined
+            return
         with self._our_errors(), self.engine.connect() as connection:
             yield connection
 
@@ -142,8 +139,31 @@ class Database:
         On SQLite it begins with `BEGIN IMMEDIATE`: a deferred transaction that reads, then writes,
         fails at once when another process wrote in between, however long it is ready to wait.
         """
+        if (joined := self._joined()) is not None:
+            yield joined
+            return
         with self._our_errors(), self._writer.begin() as connection:
             yield connection
+
+    @contextmanager
+    def together(self) -> Iterator[Connection]:
+        """Make one transaction of all that this thread reads and writes inside: all, or nothing.
+
+        What `read` and `write` give inside is this connection, so every repository takes part.
+        """
+        if (joined := self._joined()) is not None:
+            yield joined
+            return
+        with self.write() as connection:
+            self._open.connection = connection
+            try:
+                yield connection
+            finally:
+                self._open.connection = None
+
+    def _joined(self) -> Connection | None:
+        """The transaction that this thread is in, if `together` opened one."""
+        return getattr(self._open, "connection", None)
 
     def drop_traces(self) -> bool:
         """Remove deleted rows from the files: empty SQLite's log, vacuum PostgreSQL's tables.
@@ -220,62 +240,9 @@ class Database:
         original = error.orig
         code = getattr(original, "sqlite_errorcode", None)
         if code is not None:
-            return _from_sqlite(int(code) & 0xFF, str(self.url.database), str(original))
-        return _from_postgres(getattr(original, "sqlstate", None), shown, str(original))
-
-
-def _from_sqlite(code: int, path: str, message: str) -> Exception:
-    """Map a primary result code of SQLite (https://sqlite.org/rescode.html)."""
-    if code in (5, 6):  # BUSY, LOCKED
-        return StoreBusyError(
-            f"another process has been writing to {path} for over {BUSY_TIMEOUT_S:.0f} s. "
-            "Wait for it to finish (or stop it), then repeat the command."
-        )
-    if code == 13:  # FULL
-        return DiskFullError(
-            errno.ENOSPC,
-            f"the disk is full while writing {path}. What was committed is kept: free some room "
-            "and repeat the command",
-        )
-    if code in (11, 26):  # CORRUPT, NOTADB
-        return StoreError(
-            f"{path} is not a working SQLite database ({message}). Restore it from a backup, or "
-            "move it away and ingest again; the photos themselves are not touched."
-        )
-    if code == 10 and shutil.disk_usage(Path(path).parent).free < 2**20:  # IOERR
-        return _from_sqlite(13, path, message)  # the shared memory file could not grow
-    if code in (8, 14, 23):  # READONLY, CANTOPEN, AUTH
-        return StoreError(
-            f"cannot open {path} for writing ({message}). Check that its folder exists and that "
-            "you may write in it."
-        )
-    return StoreError(f"SQLite refused a statement on {path}: {message}")
-
-
-def _from_postgres(state: str | None, url: str, message: str) -> Exception:
-    """Map an SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
-    first = message.strip().splitlines()[0] if message.strip() else "no message"
-    if state == "53100":
-        return DiskFullError(errno.ENOSPC, f"the disk of {url} is full: {first}")
-    if state in ("55P03", "40P01", "40001", "57P01", "57P03", "53300"):
-        return StoreBusyError(f"{url} is busy or restarting ({first}). Repeat the command.")
-    if state is None or state.startswith("08"):
-        return StoreError(
-            f"cannot talk to {url} ({first}). Check that the server runs and that host, port, "
-            "user, password and database in the URL are right."
-        )
-    return StoreError(f"PostgreSQL refused a statement on {url}: {first}")
-
-
-def disk_error(error: OSError) -> Exception:
-    """Return DiskFullError for a full disk or quota, StoreError for other troubles with files."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFullError(
-            errno.ENOSPC,
-            f"the disk is full ({error}). What was committed is kept: free some room and repeat "
-            "the command",
-        )
-    return StoreError(f"a file of the store cannot be used: {error}. Check that you may write it.")
+            return from_sqlite(int(code) & 0xFF, str(self.url.database), str(original))
+        lost = isinstance(error, OperationalError | InterfaceError)
+        return from_postgres(getattr(original, "sqlstate", None), shown, str(original), lost=lost)
 
 
 def connect(url: str, root: Path, *, clock: Clock = utc_now) -> Database:

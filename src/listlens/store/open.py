@@ -7,17 +7,25 @@ from types import TracebackType
 
 from listlens.core.errors import StoreError
 from listlens.store.contents import Contents
-from listlens.store.database import Clock, connect, disk_error, utc_now
+from listlens.store.database import Clock, connect, utc_now
+from listlens.store.events import Events
 from listlens.store.forgetting import Forgetting
 from listlens.store.labels import Labels
 from listlens.store.migrate import migrate
 from listlens.store.models import Models
+from listlens.store.order import Order
+from listlens.store.outbox import Outbox
 from listlens.store.photos import Photos
 from listlens.store.predictions import Predictions
 from listlens.store.readings import Readings
+from listlens.store.stages import Stages
+from listlens.store.sweeping import Sweeping
 from listlens.store.thumbnails import Thumbnails
+from listlens.store.tokens import Tokens
 from listlens.store.tombstones import create_key
+from listlens.store.troubles import disk_error
 from listlens.store.vectors import GRACE_S, FileVectors
+from listlens.store.webhooks import Webhooks
 
 
 class Store:
@@ -30,26 +38,43 @@ class Store:
         vectors: embeddings by content.
         labels: tasks, classes, annotations.
         models: models, policies, runs.
+        stages: which of a task's models answers, and which did.
         predictions: probabilities by content and model.
         readings: text by content.
+        sweeping: removal of what only retired models need.
+        tokens: who may call the API.
         forgetting: deletion on request.
+        events: the inbox of the stream.
+        order: the newest event of each photo.
+        outbox: what was announced.
+        webhooks: who is told of it.
+        together: `with store.together():` makes one transaction of all that this thread does.
         url: of the database, without its password.
         root: the project's folder.
+        clock: returns the current moment, aware.
     """
 
     def __init__(self, url: str, root: Path, clock: Clock) -> None:
         self._db = connect(url, root, clock=clock)
         self.url = self._db.url.render_as_string(hide_password=True)
-        self.root = root
+        self.root, self.clock = root, clock
         self.photos = Photos(self._db)
         self.contents = Contents(self._db)
         self.thumbnails = Thumbnails(root / "thumbnails")
         self.vectors = FileVectors(self._db, root / "vectors")
         self.labels = Labels(self._db)
         self.models = Models(self._db)
+        self.stages = Stages(self._db)
         self.predictions = Predictions(self._db)
         self.readings = Readings(self._db)
+        self.sweeping = Sweeping(self._db, self.vectors)
+        self.tokens = Tokens(self._db)
         self.forgetting = Forgetting(self._db, self.vectors, self.thumbnails)
+        self.events = Events(self._db)
+        self.order = Order(self._db)
+        self.outbox = Outbox(self._db)
+        self.webhooks = Webhooks(self._db)
+        self.together = self._db.together
         try:
             migrate(self._db)
             create_key(self._db)

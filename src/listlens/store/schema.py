@@ -7,41 +7,35 @@ hangs on the content.
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     String,
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
-from listlens.store.columns import ID, JSON_TEXT, id_column, moment, ref
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
+from listlens.store.columns import (
+    BY_KEY,
+    ID,
+    JSON_TEXT,
+    NEVER_REUSED,
+    id_column,
+    metadata,
+    moment,
+    ref,
 )
 
-
-# An id is never given twice, not even after its row was forgotten: exports and models name ids.
-_NEVER_REUSED: dict[str, Any] = {"sqlite_autoincrement": True}
-# Small rows found by their whole key: without a rowid they are stored once, in key order.
-_BY_KEY: dict[str, Any] = {"sqlite_with_rowid": False}
+__all__ = ["metadata"]
 
 meta = Table(
     "meta",
@@ -58,7 +52,7 @@ source = Table(
     Column("kind", Text, nullable=False),
     Column("location", Text, nullable=False),
     moment("created_at"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 ingest = Table(
@@ -70,7 +64,7 @@ ingest = Table(
     moment("finished_at", nullable=True),
     Column("n_gone", Integer),
     Index(None, "source_id"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 rejected_row = Table(
@@ -93,7 +87,7 @@ listing = Table(
     Column("attributes", JSON_TEXT),
     moment("created_at"),
     moment("updated_at"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 content = Table(
@@ -111,7 +105,7 @@ content = Table(
     Column("reason", Text),
     Column("detail", Text, nullable=False),
     moment("created_at"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 photo = Table(
@@ -131,13 +125,15 @@ photo = Table(
     Column("detail", Text, nullable=False),
     Column("at", Text, nullable=False),
     Column("row_hash", String(16), nullable=False),  # of what else the source's row said
+    Column("etag", Text),  # of a photo behind a URL, to ask whether it is still the same
+    Column("modified", Text),
     ref("last_ingest_id", "ingest"),
     moment("created_at"),
     moment("updated_at"),
     UniqueConstraint("source_id", "listing_id", "photo_key"),
     Index(None, "listing_id"),
     Index(None, "content_id"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 # What a photo showed before its file changed: forgetting the photo must reach those bytes too.
@@ -148,7 +144,7 @@ former_content = Table(
     ref("content_id", "content"),
     PrimaryKeyConstraint("photo_id", "content_id"),
     Index(None, "content_id"),
-    **_BY_KEY,
+    **BY_KEY,
 )
 
 space = Table(
@@ -162,7 +158,7 @@ space = Table(
     Column("engine", Text, nullable=False),
     Column("precision", Text, nullable=False),
     Column("dim", Integer, nullable=False),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 shard = Table(
@@ -174,7 +170,7 @@ shard = Table(
     Column("n_rows", Integer, nullable=False),
     moment("created_at"),
     Index(None, "space_id"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 vector = Table(
@@ -187,7 +183,7 @@ vector = Table(
     PrimaryKeyConstraint("space_id", "content_id"),
     Index(None, "content_id"),
     Index(None, "shard_id"),
-    **_BY_KEY,
+    **BY_KEY,
 )
 
 task = Table(
@@ -197,7 +193,7 @@ task = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),
     moment("created_at"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 taxonomy = Table(
@@ -223,7 +219,7 @@ class_ = Table(
     Column("since_version", Integer, nullable=False),
     Column("until_version", Integer),
     Index(None, "task_id"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 class_map = Table(
@@ -246,7 +242,7 @@ annotator = Table(
     id_column(),
     Column("name", Text, nullable=False, unique=True),
     moment("created_at"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 # Append-only. `about` names what an answer of the same annotator replaces: the photo, or the
@@ -273,7 +269,7 @@ annotation = Table(
     Index(None, "photo_id"),
     Index(None, "subject_id"),
     Index(None, "other_subject_id"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 run = Table(
@@ -289,7 +285,7 @@ run = Table(
     moment("finished_at", nullable=True),
     Column("result", JSON_TEXT),
     Index(None, "task_id"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 model = Table(
@@ -306,8 +302,33 @@ model = Table(
     Column("stage", Text, nullable=False),
     Column("card", JSON_TEXT, nullable=False),
     moment("created_at"),
+    Column("share", Float),  # of the contents that a candidate answers, above 0; NULL: none
     UniqueConstraint("task_id", "version"),
-    **_NEVER_REUSED,
+    # Whatever the code does, a task never has two models that answer.
+    Index(
+        "uq_model_live",
+        "task_id",
+        unique=True,
+        sqlite_where=text("stage = 'live'"),
+        postgresql_where=text("stage = 'live'"),
+    ),
+    **NEVER_REUSED,
+)
+
+# Every change of a model's stage, only ever added to; rollback reads its way back in it.
+stage_change = Table(
+    "stage_change",
+    metadata,
+    id_column(),
+    ref("model_id", "model"),
+    Column("action", Text, nullable=False),
+    Column("from_stage", Text),
+    Column("to_stage", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    moment("created_at"),
+    Index(None, "model_id"),
+    **NEVER_REUSED,
 )
 
 policy = Table(
@@ -319,7 +340,7 @@ policy = Table(
     Column("body", JSON_TEXT, nullable=False),
     moment("created_at"),
     UniqueConstraint("model_id", "version"),
-    **_NEVER_REUSED,
+    **NEVER_REUSED,
 )
 
 prediction = Table(
@@ -329,9 +350,10 @@ prediction = Table(
     ref("content_id", "content"),
     Column("probs", LargeBinary, nullable=False),
     moment("created_at"),
+    Column("policy_version", Integer),  # of the model's policy in force then; NULL: it had none
     PrimaryKeyConstraint("model_id", "content_id"),
     Index(None, "content_id"),
-    **_BY_KEY,
+    **BY_KEY,
 )
 
 # The text of a content. `words` is what is searched: all lines, in lower case.
@@ -353,7 +375,7 @@ tombstone = Table(
     Column("keyed_hash", LargeBinary(32), nullable=False),
     moment("created_at"),
     PrimaryKeyConstraint("kind", "keyed_hash"),
-    **_BY_KEY,
+    **BY_KEY,
 )
 
 # Files (and log pages) still to be removed after their rows were: a kill in between is finished
@@ -367,3 +389,6 @@ pending_deletion = Table(
     moment("created_at"),
     CheckConstraint("kind IN ('thumbnail', 'shard', 'file', 'log')", name="kind"),
 )
+
+import listlens.store.stream_tables  # noqa: E402  the tables of the stream, registered
+import listlens.store.webhook_tables  # noqa: E402, F401  and those of the webhooks

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from listlens.core.errors import StoreError
-from listlens.store.database import disk_error
+from listlens.store.troubles import disk_error
 
 REPAIR = (
     "Call `Store.vectors.drop_damaged()`: it forgets what the file held, and the next run embeds "

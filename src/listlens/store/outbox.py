@@ -1,0 +1,139 @@
+"""What was announced: written with the results, read in the order of commits by any number."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from listlens.store.database import Database, chunks
+from listlens.store.event_rows import Announcement
+from listlens.store.stream_tables import outbox
+
+_LOCK = 0x6F757462  # "outb": on PostgreSQL writers take turns from the first number to the commit
+
+_SCAN = 1000
+
+
+class Outbox:
+    """Outgoing events with ever growing positions.
+
+    A reader keeps the position of the last one it handled, and asks for what is after it. Nothing
+    ever appears before a position that was read: a number is given and its row committed before
+    the next is given.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def append(self, announcements: Sequence[Announcement]) -> int:
+        """Add outgoing events, each key once; return how many were new.
+
+        To be called last in the transaction (`Database.together`) of the results.
+        """
+        now = self._db.clock()
+        new = {one.event_key: one for one in announcements}
+        with self._db.write() as connection:
+            if not self._db.is_sqlite:
+                project = sa.func.hashtext(sa.func.current_schema())
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK, project)))
+            query = sa.select(outbox.c.event_key)
+            for block in chunks(list(new)):
+                for key in connection.execute(query.where(outbox.c.event_key.in_(block))).scalars():
+                    del new[key]
+            rows = [_values(one, now) for one in new.values()]
+            self._db.bulk(connection, sa.insert(outbox), rows)
+        return len(rows)
+
+    def read(
+        self,
+        after: int = 0,
+        *,
+        limit: int = 100,
+        kinds: Collection[str] = (),
+        tasks: Collection[str] = (),
+    ) -> tuple[list[Announcement], int]:
+        """Return what was announced after a position.
+
+        Args:
+            after: position of the last one handled; 0 for the beginning.
+            limit: how many at most.
+            kinds: only these; all where none is named.
+            tasks: only what answers one of these; all where none is named.
+
+        Returns:
+            The announcements in order, and the position to go on from, which has passed those
+            that the filters left out.
+        """
+        found: list[Announcement] = []
+        query = sa.select(outbox).order_by(outbox.c.id)
+        wanted = set(tasks)
+        while len(found) < limit:
+            size = _SCAN if wanted or kinds else limit - len(found)
+            with self._db.read() as connection:
+                page = connection.execute(query.where(outbox.c.id > after).limit(size)).all()
+            for row in page:
+                if len(found) == limit:
+                    break
+                after = row.id
+                if (not kinds or row.kind in kinds) and (not wanted or wanted & set(row.tasks)):
+                    found.append(_view(row))
+            if len(page) < size:
+                break
+        return found, after
+
+    def at(self, positions: Collection[int]) -> dict[int, Announcement]:
+        """Return what was announced at some positions, without what is not there any more."""
+        found: dict[int, Announcement] = {}
+        with self._db.read() as connection:
+            for block in chunks(positions):
+                query = sa.select(outbox).where(outbox.c.id.in_(block))
+                found |= {row.id: _view(row) for row in connection.execute(query)}
+        return found
+
+    def last(self) -> int:
+        """Return the position of the newest one; 0 where nothing was announced."""
+        with self._db.read() as connection:
+            return connection.execute(sa.select(sa.func.max(outbox.c.id))).scalar() or 0
+
+    def count(self, after: int = 0) -> int:
+        """Return how many there are after a position."""
+        query = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.id > after)
+        with self._db.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def prune(self, before: datetime, upto: int, limit: int = 10_000) -> int:
+        """Remove up to `limit` announcements that are older than a moment; return how many.
+
+        Args:
+            before: the moment.
+            upto: position that every reader has passed; later ones stay.
+            limit: how many at most.
+        """
+        old = sa.select(outbox.c.id).where(outbox.c.created_at < before, outbox.c.id <= upto)
+        with self._db.write() as connection:
+            ids = list(connection.execute(old.order_by(outbox.c.id).limit(limit)).scalars())
+            for block in chunks(ids):
+                connection.execute(sa.delete(outbox).where(outbox.c.id.in_(block)))
+        return len(ids)
+
+
+def _values(one: Announcement, now: datetime) -> dict[str, Any]:
+    return {
+        "event_key": one.event_key,
+        "kind": one.kind,
+        "tasks": list(one.tasks),
+        "listing_id": one.listing_id,
+        "photo_id": one.photo_id,
+        "body": dict(one.body),
+        "created_at": now,
+    }
+
+
+def _view(row: Any) -> Announcement:
+    return Announcement(
+        row.event_key, row.kind, row.listing_id, row.photo_id, row.body, tuple(row.tasks), row.id,
+        row.created_at,
+    )  # fmt: skip

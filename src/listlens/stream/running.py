@@ -1,0 +1,196 @@
+"""A project's worker put together, for a process of its own or a thread of the server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import socket
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from listlens.core.errors import ListlensError
+from listlens.pipeline.live import LiveModels
+from listlens.stream.answering import Answerer, answerers
+from listlens.stream.bringing import Bringing, Fetches
+from listlens.stream.relay import delivering
+from listlens.stream.report import WorkReport
+from listlens.stream.worker import Until, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from listlens.pipeline.inference import Inference
+    from listlens.project import Project
+    from listlens.store.open import Store
+
+log = logging.getLogger("listlens.stream")
+
+MODELS_S = 2.0
+"""How often the registry is asked whether other models are in force."""
+
+TIDY_S = 60.0
+
+MANY_SHARDS = 512
+"""Every commit writes a file of embeddings. So many are merged at once, some 20,000 photos: looking
+for them reads the whole table of embeddings, seconds for millions."""
+
+
+class InForce:
+    """The models in force, loaded again when the registry says that others are.
+
+    A broken one leaves those before it in force, and is named in the log.
+
+    Args:
+        project: whose models.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, project: Project, clock: Callable[[], float] = time.monotonic) -> None:
+        self._project = project
+        self._live = LiveModels(project.store, project.root, check_s=MODELS_S, clock=clock)
+        self._now = self._live.current()
+        self._problem = ""
+        self._models = self._with_backbones()
+
+    def __call__(self) -> list[Answerer]:
+        """Return them; quick."""
+        now, problem = self._live.current(), self._live.problem
+        if now is not self._now:
+            self._now = now
+            try:
+                self._models = self._with_backbones()
+            except ListlensError as error:
+                problem = str(error)
+        if problem and problem != self._problem:
+            log.error("the models in force stay as they are: %s", problem)
+        self._problem = problem
+        return self._models
+
+    def _with_backbones(self) -> list[Answerer]:
+        project = self._project
+        return answerers(project.store, self._now, project.backbone, project.backbone_for)
+
+
+class Tidying:
+    """What has to be done now and then, in a thread of its own: old rows and noted files go, and
+    small files of embeddings become large ones.
+
+    Args:
+        store: of the project.
+        keep: how long done events and announcements are kept.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self, store: Store, keep: timedelta, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store, self._keep, self._clock = store, keep, clock
+        self._done_s = clock()
+        self._thread: threading.Thread | None = None
+
+    def __call__(self) -> None:
+        """Begin to tidy, if it is time and the last time has ended."""
+        running = self._thread is not None and self._thread.is_alive()
+        if not running and self._clock() - self._done_s >= TIDY_S:
+            self._done_s = self._clock()
+            self._thread = threading.Thread(target=self.tidy, name="tidy", daemon=True)
+            self._thread.start()
+
+    def tidy(self) -> None:
+        """Do it now; what goes wrong is logged, and tried again the next time."""
+        before = self._store.clock() - self._keep
+        try:
+            self._store.events.prune(before)
+            self._store.outbox.prune(before, self._store.outbox.last())
+            self._store.order.prune(before)
+            self._store.forgetting.resume()
+            if self._store.vectors.n_small() >= MANY_SHARDS:
+                self._store.compact()
+        except Exception as error:
+            log.warning("tidying: %s", error)
+
+    def close(self) -> None:
+        """Wait for the thread, so that the store may be closed."""
+        if self._thread is not None:
+            self._thread.join()
+
+
+def make_worker(
+    project: Project, inference: Inference, fetcher: Fetches, owner: str = ""
+) -> Worker:
+    """Return a worker for a project.
+
+    Args:
+        project: opened.
+        inference: the queue to the network, shared with whoever else asks.
+        fetcher: what asks URLs.
+        owner: its name; by default of host, process and chance.
+
+    Raises:
+        ModelError: a model in force cannot be used.
+    """
+    config = project.config
+    folder = project.root / config.events.photos if config.events.photos else None
+    return Worker(
+        project.store,
+        inference,
+        Bringing(fetcher, folder, project.limits),
+        InForce(project),
+        config.worker,
+        owner=owner or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+        keep_thumbnails=config.store.keep == "thumbnails",
+        per_host=config.fetch.per_host,
+        random=random.random,
+        tidy=Tidying(project.store, timedelta(days=config.worker.keep_days)),
+    )
+
+
+def work(project: Project, stop: threading.Event, until: Until = "stopped") -> WorkReport:
+    """Run a worker in this thread, with a queue to the network of its own.
+
+    Args:
+        project: opened.
+        stop: set from elsewhere, such as a signal's handler.
+        until: see `Worker.run`.
+    """
+    from listlens.pipeline.inference import Inference
+    from listlens.sources.fetching import Fetcher, FetchRules
+
+    with ExitStack() as stack:
+        stack.enter_context(delivering(project, drain=until != "stopped"))
+        rules = FetchRules.of(project.config.fetch, project.limits.max_bytes)
+        fetcher = stack.enter_context(Fetcher(rules))
+        inference = Inference(project.backbone, project.limits)
+        stack.callback(inference.close, drain=False)
+        return make_worker(project, inference, fetcher).run(stop, until)
+
+
+@contextmanager
+def working(project: Project, inference: Inference) -> Iterator[Worker]:
+    """Run a worker in a thread for as long as the context lasts, such as the server's.
+
+    Args:
+        project: opened; its store is used by other threads meanwhile.
+        inference: shared with whoever else asks.
+
+    Yields:
+        The worker: `wake` is set to tell it of new events, `report` says what it did.
+    """
+    from listlens.sources.fetching import Fetcher, FetchRules
+
+    stop = threading.Event()
+    with Fetcher(FetchRules.of(project.config.fetch, project.limits.max_bytes)) as fetcher:
+        worker = make_worker(project, inference, fetcher)
+        thread = threading.Thread(target=worker.run, args=(stop,), name="worker")
+        thread.start()
+        try:
+            yield worker
+        finally:
+            stop.set()
+            worker.wake.set()
+            thread.join()
