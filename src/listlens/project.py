@@ -272,13 +272,15 @@ class Project(Finding):
         pdf: bool = False,
         finetune: bool | float = False,
         budget_s: float | None = None,
+        few: bool = False,
         progress: StepProgress = lambda step, done, total: None,
     ) -> TrainResult:
         """Learn a task from its labels; writes a model and a report.
 
         Equal labels, photos and options give back the model that is there, unless `force`.
         `finetune` tries to train the network too, for 240 s or for the seconds given; `budget_s`
-        searches so long for something better than the default.
+        searches so long for something better than the default; `few` learns classes of one or two
+        photos too.
 
         Raises:
             TrainingError: not enough labels; says what is needed.
@@ -290,7 +292,7 @@ class Project(Finding):
         reports = self.root / "reports" / folder_name(found)
         return train_task(
             self.store, self.root, found, self.backbone, reports=reports, target=target, seed=seed,
-            force=force, pdf=pdf, finetune=finetune, budget_s=budget_s, limits=self.limits,
+            force=force, pdf=pdf, finetune=finetune, budget_s=budget_s, few=few, limits=self.limits,
             progress=progress,
         )  # fmt: skip
 

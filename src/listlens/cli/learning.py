@@ -298,6 +298,14 @@ def train(
             "may look at photos more than once, so that tagging takes longer."
         ),
     ] = None,
+    few: Annotated[
+        bool,
+        typer.Option(
+            "--few",
+            help="Learn classes of one or two labelled photos too. Answers that are a class of one "
+            "listing are for a person to look at.",
+        ),
+    ] = False,
     finetune: Annotated[
         bool,
         typer.Option(
@@ -326,7 +334,6 @@ def train(
     from listlens.learn.budget import parse_budget
 
     budget_s = None if budget is None else parse_budget(budget)
-
     with (
         listlens.project.open(project) as opened,
         progress(f"train {task}", quiet=as_json) as update,
@@ -339,6 +346,7 @@ def train(
             pdf=pdf,
             finetune=finetune if finetune_seconds is None else finetune_seconds,
             budget_s=budget_s,
+            few=few,
             progress=lambda step, done, total: update(done, total, step),
         )
     show(result.as_dict(), result.text(), as_json=as_json)
