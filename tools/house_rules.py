@@ -46,8 +46,12 @@ LAYERS: dict[str, float] = {
 """What may import what: only downward. Modules at 3.5 stand beside the folders, as facades."""
 
 FACADES = 3.5
-SIDEWAYS = {("learn", "labels"), ("learn", "duplicates")}
-"""Learning reads labels and duplicate groups; no other folder imports its neighbour."""
+SIDEWAYS = {
+    *(("learn", "labels"), ("learn", "duplicates")),
+    *(("cli", "serve"), ("cli", "stream"), ("serve", "stream")),
+}
+"""Learning reads labels and duplicate groups, commands start servers and workers, and the server
+runs a worker; no other folder imports its neighbour."""
 
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 60

@@ -40,7 +40,8 @@ def test_a_store_of_the_first_version_is_upgraded_and_keeps_what_it_holds(
         task = store.labels.add_task("room", "single", ["a"])
     database = connect(store_url, tmp_path)
     with database.write() as connection:
-        for name in ("reading", "event", "latest", "outbox", "tally", "token"):
+        webhooks = ("webhook_parked", "webhook_delivery", "webhook")
+        for name in ("reading", "event", "latest", "outbox", "tally", "token", *webhooks):
             connection.execute(sa.text(f"DROP TABLE {name}"))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
     database.close()
@@ -48,7 +49,7 @@ def test_a_store_of_the_first_version_is_upgraded_and_keeps_what_it_holds(
         assert store.labels.task("room") == task
         assert store.readings.counts() == (0, 0)
         assert store.events.ledger().received == 0
-        assert store.tokens.list() == ()
+        assert store.tokens.list() == store.webhooks.list() == ()
 
 
 def test_a_store_of_a_newer_version_says_to_upgrade(store_url: str, tmp_path: Path) -> None:

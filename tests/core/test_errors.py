@@ -13,6 +13,7 @@ from listlens.core.errors import (
     BusyError,
     DiskFullError,
     DownloadError,
+    FetchError,
     InputError,
     ListlensError,
     MissingExtraError,
@@ -48,6 +49,7 @@ def test_only_busy_full_and_unreachable_are_worth_another_try() -> None:
         BusyError,
         DiskFullError,
         DownloadError,
+        FetchError,
     }
     assert {k for k in LEAVES if issubclass(k, Retryable)} == again
 

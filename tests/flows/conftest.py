@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import onnx
 import pytest
@@ -90,3 +97,105 @@ def home(shop: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mapless(shop: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of one kind whose network shows no feature map; a module may change it."""
     return make_home(tmp_path_factory.mktemp("explain") / "mapless", shop, feature_map=False)
+
+
+@dataclass
+class Server:
+    """A server on a real socket, in a thread of this process."""
+
+    project: Any
+    inference: Any
+    address: tuple[str, int]
+    token: str
+    stop: Callable[[], None]
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    def client(self, token: str | None = None, **how: Any) -> httpx.Client:
+        """A client that sends a token; '' for none."""
+        token = self.token if token is None else token
+        headers = how.pop("headers", {}) | ({"Authorization": f"Bearer {token}"} if token else {})
+        url = "http://{}:{}".format(*self.address)
+        return httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False, **how)
+
+    def predict(self, records: list[dict[str, Any]], **asked: Any) -> dict[str, Any]:
+        """Answer records, which must be taken."""
+        with self.client() as client:
+            response = client.post("/v1/predict", json={"records": records, **asked})
+        assert response.status_code == 200, response.text
+        return dict(response.json())
+
+    def counters(self) -> Any:
+        """What the queue has done."""
+        return self.inference.counters()
+
+
+def record(data: bytes, record_id: Any = None) -> dict[str, Any]:
+    """A record with its bytes, as JSON."""
+    return {"id": record_id, "base64": base64.b64encode(data).decode()}
+
+
+@pytest.fixture(scope="session")
+def as_record() -> Callable[..., dict[str, Any]]:
+    """Return `record(data, id)`."""
+    return record
+
+
+class _Log:
+    """A structlog logger's methods, kept as rows."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self._rows = rows
+
+    def _add(self, event: str, **fields: Any) -> None:
+        self._rows.append({"event": event, **fields})
+
+    info = warning = error = exception = _add
+
+
+@contextmanager
+def running(root: Path, queue: dict[str, Any] | None = None, **how: Any) -> Iterator[Server]:
+    """Serve a project until the end of the block."""
+    import uvicorn
+
+    from listlens.pipeline.inference import Inference
+    from listlens.serve.app import app
+    from listlens.serve.running import fetching, listen
+
+    rows: list[dict[str, Any]] = []
+    with (
+        listlens.open(root) as project,
+        listen("127.0.0.1", 0) as listening,
+        fetching(project) as fetcher,
+    ):
+        token, _ = project.store.tokens.create(["admin"])
+        inference = Inference(project.backbone, project.limits, **(queue or {}))
+        how.setdefault("fetch", lambda url: fetcher.fetch(url).data)
+        made = app(project, inference, log=_Log(rows), **how)
+        server = uvicorn.Server(uvicorn.Config(made, log_config=None, server_header=False))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+
+        def stop() -> None:
+            server.should_exit = True
+            thread.join(60)
+            inference.close()
+
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            yield Server(project, inference, listening.getsockname()[:2], token, stop, rows)
+        finally:
+            stop()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """Return `running(root, queue, **how)`, a context."""
+    return running
+
+
+@pytest.fixture(scope="session")
+def home_server(home: Path) -> Iterator[Server]:
+    """The project with a model of every kind, served; no test changes it."""
+    with running(home) as server:
+        yield server

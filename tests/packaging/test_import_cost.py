@@ -29,17 +29,23 @@ NEVER_BY_HELP = {
     "alembic",
     "duckdb",
     "fastapi",
+    "httpx",
+    "limits",
     "numpy",
     "onnx",
     "onnxruntime",
     "openvino",
     "pandas",
     "polars",
+    "prometheus_client",
     "psycopg",
     "scipy",
     "sklearn",
     "sqlalchemy",
+    "starlette",
+    "structlog",
     "torch",
+    "uvicorn",
 }
 NEVER_BY_IMPORT = NEVER_BY_HELP | {"jinja2", "pillow_heif", "pydantic", "rich", "typer"}
 
@@ -87,7 +93,9 @@ def test_the_measure_of_import_cost_would_notice():
     assert "numpy" in loaded_by("import listlens, numpy")
 
 
-@pytest.mark.parametrize("command", ["", "auto", "ingest", "train", "search", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["", "auto", "ingest", "train", "search", "doctor", "serve", "token create"]
+)
 def test_help_loads_none_of_the_heavy_packages(command):
     assert loaded_by(HELP, *command.split(), "--help").isdisjoint(NEVER_BY_HELP)
 

@@ -102,6 +102,12 @@ def use():
     export_timm('resnet18')
 """
 
+SERVE = """
+def use():
+    from listlens.serve.running import require_server
+    require_server()
+"""
+
 
 def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -129,6 +135,8 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         (["h5py"], IMPORT_KERAS, "keras"),
         (["torch"], EXPORT_TIMM, "timm"),
         (["timm"], EXPORT_TIMM, "timm"),
+        (["fastapi"], SERVE, "serve"),
+        (["structlog"], SERVE, "serve"),
     ],
     ids=[
         "parquet",
@@ -143,6 +151,8 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         "keras",
         "timm-without-pytorch",
         "timm",
+        "server",
+        "server-log",
     ],
 )  # fmt: skip
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, absent, use, extra):
@@ -209,6 +219,7 @@ def test_everything_imported_is_declared_as_a_dependency():
         "sklearn": "scikit-learn",
         "pillow_heif": "pillow-heif",
         "rapidocr_onnxruntime": "rapidocr-onnxruntime",
+        "prometheus_client": "prometheus-client",
         "yaml": "pyyaml",
         "huggingface_hub": "huggingface-hub",
     }

@@ -207,11 +207,15 @@ def test_thumbnails_of_unknown_contents_and_torn_ones_are_swept(tmp_path: Path) 
         old, young = folder / "old.tmp", folder / "young.tmp"
         for path in (old, young):
             path.write_bytes(b"torn")
-        os.utime(old, (1, 1))
+        for path in (old, store.thumbnails.path(unknown), store.thumbnails.path(known)):
+            os.utime(path, (1, 1))
+        fresh = hashlib.sha256(b"about to be saved").hexdigest()
+        store.thumbnails.put(fresh, b"of a transaction that has not ended")
         (folder / "README.jpg").write_bytes(b"not ours")
         assert store.compact() >= len(b"left by a kill before its content was saved") + 4
         assert store.thumbnails.get(unknown) is None
         assert store.thumbnails.get(known) == b"a"
+        assert store.thumbnails.get(fresh) is not None
         assert {path.name for path in folder.iterdir()} >= {"young.tmp", "README.jpg"}
         assert not old.exists()
         assert store.compact() == 0

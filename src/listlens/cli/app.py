@@ -19,9 +19,12 @@ from listlens.cli import (
     learning,
     photos,
     quality,
+    serving,
+    stream,
     text,
     token,
     using,
+    webhooks,
 )
 from listlens.cli.output import ExitCode, carry_any_text, exit_code, note
 from listlens.core.errors import DiskFullError, ListlensError, StoreError
@@ -42,11 +45,14 @@ for module in (
     explaining,
     using,
     quality,
+    stream,
     text,
     finding,
     image_atm,
     backbone,
     token,
+    serving,
+    webhooks,
 ):
     module.register(app)
 

@@ -19,6 +19,16 @@ from listlens.core.types import Kind
 
 CONFIG_NAME = "listlens.toml"
 
+EVENT_FIELDS = frozenset(
+    (
+        *("id", "kind", "listing_id", "photo_id", "url", "path", "position", "seller_id"),
+        *("attributes", "at", "sequence", "source", "priority"),
+    )
+)
+"""What an event may say; see `listlens.pipeline.events`."""
+
+EVENT_KINDS = frozenset({"photo.added", "photo.changed", "photo.deleted", "listing.changed"})
+
 
 class _Section(BaseModel):
     """A table of the file: frozen, and no key that is not declared."""
@@ -68,6 +78,138 @@ class LimitsConfig(_Section):
     )
 
 
+class FetchConfig(_Section):
+    enabled: bool = Field(
+        False,
+        description="Whether photos are fetched from the URLs that tables and events name. Not "
+        "needed for the HTTP API and the worker, which fetch when asked to.",
+    )
+    allow: tuple[str, ...] = Field(
+        (),
+        description="Where given, only these hosts: 'shop.example', '*.shop.example' (names "
+        "below it), 'shop.example:8080'. Empty: any host on the open internet.",
+    )
+    private: tuple[str, ...] = Field(
+        (),
+        description="Hosts that may lie in a private network or on this machine, such as "
+        "'images.internal' or '127.0.0.1:8080'. No other private address is ever asked.",
+    )
+    ports: tuple[int, ...] = Field(
+        (80, 443),
+        description="Allowed ports, besides those that allow and private name. Empty: any.",
+    )
+    connect_s: float = Field(
+        5.0, gt=0, description="Seconds to resolve a name and to connect, TLS included."
+    )
+    total_s: float = Field(30.0, gt=0, description="Seconds for a whole photo, redirects included.")
+    per_host: int = Field(8, gt=0, description="Requests at once to one host.")
+    max_wait_s: float = Field(
+        60.0,
+        gt=0,
+        description="Longest wait that a host may ask for (Retry-After), in seconds.",
+    )
+    agent: str = Field("", description="User-Agent header; empty: listlens and its version.")
+    ca_file: str = Field(
+        "",
+        description="Certificate authorities for https, as a PEM file; empty: the system's.",
+    )
+
+
+class ServeConfig(_Section):
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on; the default takes calls from this machine only.",
+    )
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    max_body_bytes: int = Field(
+        64 * 2**20, ge=1024, description="A larger request is cut and answered by 413."
+    )
+    max_held_bytes: int = Field(
+        512 * 2**20,
+        ge=2**20,
+        description="All requests in memory together; beyond it, calls are answered by 429.",
+    )
+    max_records: int = Field(64, ge=1, le=10_000, description="Photos one call may hold.")
+    max_queue_ms: int = Field(
+        350,
+        ge=1,
+        le=60_000,
+        description="A call whose photos would wait longer to be looked at is answered by 429.",
+    )
+    cache_bytes: int = Field(
+        64 * 2**20,
+        ge=2**22,
+        description="Memory for results of contents that come again.",
+    )
+
+
+class EventsConfig(_Section):
+    mapping: dict[str, str] = Field(
+        default_factory=dict,
+        description="Our name to the path in a shop's own event, such as url = "
+        "'data.image.href'; '=text' is a fixed value (docs/stream.md). Empty: events come in our "
+        "own form.",
+    )
+    kinds: dict[str, str] = Field(
+        default_factory=dict,
+        description="A shop's own names of what happened to ours, such as "
+        "'image.created' = 'photo.added'.",
+    )
+    each: str = Field(
+        "",
+        description="Path of a list in a shop's event that names several photos, each of which is "
+        "an event; paths that begin with '@.' look into its items.",
+    )
+    photos: str = Field(
+        "",
+        description="Folder, relative to this file, in which the files lie that events name by "
+        "path. Empty: events name URLs only.",
+    )
+
+    @model_validator(mode="after")
+    def _known_names(self) -> EventsConfig:
+        wrong = sorted(set(self.mapping) - EVENT_FIELDS)
+        if wrong:
+            raise ValueError(f"no such field of an event: {wrong[0]!r}. "
+                             f"{suggest(wrong[0], EVENT_FIELDS)}")  # fmt: skip
+        wrong = sorted(set(self.kinds.values()) - EVENT_KINDS)
+        if wrong:
+            raise ValueError(f"no such kind: {wrong[0]!r}. {suggest(wrong[0], EVENT_KINDS)}")
+        if any(path.startswith("@.") for path in self.mapping.values()) and not self.each:
+            raise ValueError("paths that begin with '@.' need 'each', the path of a list")
+        return self
+
+
+class WorkerConfig(_Section):
+    in_flight: int = Field(
+        128, ge=1, le=10_000, description="Events worked on at once: what bounds its memory."
+    )
+    fetchers: int = Field(
+        16, ge=1, le=256, description="Photos fetched or read at once, of all hosts together."
+    )
+    lease_s: float = Field(
+        60.0,
+        gt=0,
+        description="Seconds after which another worker takes over the events of one that died.",
+    )
+    attempts: int = Field(
+        12, ge=1, description="Tries of what may pass, before an event goes to the dead letters."
+    )
+    backoff_s: float = Field(
+        5.0, gt=0, description="Seconds before the second try; each next one waits twice as long."
+    )
+    backoff_max_s: float = Field(3600.0, gt=0, description="Longest wait between two tries.")
+    keep_days: float = Field(
+        30.0,
+        gt=0,
+        description="Days that done events, announcements and marks of deleted photos are kept. "
+        "The counts of the ledger stay; dead letters stay until they are replayed.",
+    )
+    top: int = Field(
+        10, ge=0, description="Likeliest classes whose probabilities an announcement carries."
+    )
+
+
 class TaskConfig(_Section):
     kind: Kind = Field(
         description="single: exactly one class a photo; multi: any number of classes; tree: a node "
@@ -108,6 +250,10 @@ class Config(_Section):
     store: StoreConfig = Field(StoreConfig(), description="Where results are kept.")
     backbone: BackboneConfig = Field(BackboneConfig(), description="What looks at the photos.")
     limits: LimitsConfig = Field(LimitsConfig(), description="Bounds for what comes in.")
+    fetch: FetchConfig = Field(FetchConfig(), description="Fetching photos from URLs.")
+    serve: ServeConfig = Field(ServeConfig(), description="The server: listlens serve.")
+    events: EventsConfig = Field(EventsConfig(), description="What a shop's events look like.")
+    worker: WorkerConfig = Field(WorkerConfig(), description="The worker: listlens work.")
     tasks: dict[str, TaskConfig] = Field(
         default_factory=dict, description="The questions asked of each photo, one table each."
     )
@@ -186,6 +332,9 @@ def render_task(name: str, task: TaskConfig) -> list[str]:
 
 
 def _toml(value: Any) -> str:
-    """A value as TOML: strings, integers and lists of strings, which JSON writes nearly alike."""
+    """A value as TOML: strings, numbers and lists of strings, which JSON writes nearly alike."""
+    if isinstance(value, dict):
+        inside = ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
     text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
     return text.replace("\x7f", "\\u007f")  # the one character that only JSON takes as it is

@@ -14,6 +14,7 @@ ListlensError
 ├── BusyError (RuntimeError, Retryable) a bounded queue is full; says when to come again
 ├── DiskFullError (OSError, Retryable) free some room, then repeat the command
 ├── DownloadError (OSError, Retryable) something on the internet cannot be reached
+│   └── FetchError                     a URL that may answer later; carries a Reason
 └── MissingExtraError (ImportError)    an optional package; carries the line that installs it
 
 `Retryable` and `Terminal` are mix-ins: whoever retries asks the error, and need not guess.
@@ -95,12 +96,12 @@ class BusyError(ListlensError, RuntimeError, Retryable):
 
     Args:
         why: what is full.
-        retry_after_s: seconds until there is room, estimated.
+        retry_after_s: seconds until there is room, estimated; taken as 1 to 60.
     """
 
     def __init__(self, why: str, retry_after_s: float) -> None:
-        super().__init__(f"{why}. Try again in {retry_after_s:.0f} s.")
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = min(max(retry_after_s, 1.0), 60.0)
+        super().__init__(f"{why}. Try again in {self.retry_after_s:.0f} s.")
 
 
 class DiskFullError(ListlensError, OSError, Retryable):
@@ -109,6 +110,22 @@ class DiskFullError(ListlensError, OSError, Retryable):
 
 class DownloadError(ListlensError, OSError, Retryable):
     """Something on the internet cannot be reached; says what, and how to do without."""
+
+
+class FetchError(DownloadError):
+    """A URL gave nothing now and may later; what never will is a PhotoError.
+
+    Args:
+        reason: machine-readable code, stored where the last attempt fails too.
+        detail: one sentence for a person.
+        retry_after_s: how long its host asks to wait, or None.
+    """
+
+    def __init__(self, reason: Reason, detail: str, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.retry_after_s = retry_after_s
 
 
 class MissingExtraError(ListlensError, ImportError, Terminal):

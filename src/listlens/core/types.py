@@ -33,7 +33,7 @@ class Status(StrEnum):
 class Reason(StrEnum):
     """Why a photo or a row cannot be used."""
 
-    MISSING = "missing"  # no such file
+    MISSING = "missing"  # no such file; 404 or 410 at its URL
     UNREADABLE = "unreadable"  # permission, I/O error, symlink loop, not a regular file
     EMPTY = "empty"  # zero bytes
     TOO_MANY_BYTES = "too_many_bytes"
@@ -46,6 +46,24 @@ class Reason(StrEnum):
     DUPLICATE_ROW = "duplicate_row"  # same listing and photo as an earlier row
     OUTSIDE = "outside"  # path leads out of the photos' folder
     REMOTE = "remote"  # a URL, where only local files can be read
+    BAD_URL = "bad_url"  # not http or https, a password in it, or no URL
+    UNSAFE_ADDRESS = "unsafe_address"  # its host is not on the open internet
+    UNSAFE_REDIRECT = "unsafe_redirect"  # from https to http
+    NOT_ALLOWED = "not_allowed"  # host or port that the settings leave out
+    TOO_MANY_REDIRECTS = "too_many_redirects"
+    BAD_CERTIFICATE = "bad_certificate"  # of a TLS host
+    FORBIDDEN = "forbidden"  # 401 or 403
+    REFUSED = "refused"  # another answer that is neither the photo nor a passing failure
+    ENCODED = "encoded"  # compressed, although it was asked for as it is
+    UNKNOWN_HOST = "unknown_host"  # its name does not resolve; may pass
+    UNREACHABLE = "unreachable"  # no connection, or broken off; may pass
+    TIMEOUT = "timeout"  # not there in its time; may pass
+    BUSY = "busy"  # 429, or asked to wait; may pass
+    HOST_FAILED = "host_failed"  # 5xx, or no proper HTTP; may pass
+    BAD_EVENT = "bad_event"  # not JSON, or fields that are wrong or absent
+    ID_REUSED = "id_reused"  # another event came under the same id before
+    UNEXPECTED = "unexpected"  # an error of ours; the detail has it
+    WORKER_DIED = "worker_died"  # several workers ended while they had it
     FORGOTTEN = "forgotten"  # deleted on request; a tombstone keeps it out
 
 

@@ -12,7 +12,7 @@ import hashlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from listlens.backbones.registry import usable_cores
 from listlens.core.errors import BusyError, PhotoError
 from listlens.images.files import Limits
 from listlens.images.prepare import Prepared, prepare
+from listlens.pipeline.looked import Cost, Counters, Looked
 from listlens.pipeline.waiting import Priority, Waiting
 
 if TYPE_CHECKING:
@@ -38,61 +39,9 @@ CAPACITY = 256
 CAPACITY_BYTES = 256 * 2**20
 """Bytes of photos that may wait a priority."""
 
-MAX_WAIT_S = 0.010
-"""A decoded photo waits at most so long for others to fill its block while other photos are being
-decoded; where none are, it does not wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """What looking at a photo gave.
-
-    Args:
-        prepared: pixels, and the measures and thumbnail where asked for.
-        vectors: `EmbeddingSpace.id` to embedding `(dim,)` float16, for each backbone asked for.
-        sha256: of the bytes, 64 hex digits.
-    """
-
-    prepared: Prepared
-    vectors: Mapping[str, NDArray[np.float16]]
-    sha256: str
-
-    @property
-    def vector(self) -> NDArray[np.float16]:
-        """The embedding `(dim,)` by the first backbone asked for."""
-        return next(iter(self.vectors.values()))
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """What the queue has done since it was made, for metrics.
-
-    Args:
-        accepted: photos taken into the queue.
-        refused: photos not taken because it was full.
-        decoded: photos decoded.
-        failed: photos that are none.
-        embedded: embeddings computed.
-        batches: runs of a network.
-        decode_s: seconds of threads spent on decoding.
-        embed_s: seconds of threads spent on networks.
-        waiting: priority (lower case) to photos that wait now.
-    """
-
-    accepted: int = 0
-    refused: int = 0
-    decoded: int = 0
-    failed: int = 0
-    embedded: int = 0
-    batches: int = 0
-    decode_s: float = 0.0
-    embed_s: float = 0.0
-    waiting: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def queued(self) -> int:
-        """Photos that wait now."""
-        return sum(self.waiting.values())
+MAX_WAIT_S = 0.050
+"""A decoded photo waits at most so long for others to fill its block, and only where enough others
+are there to fill it. Decoding three more on two cores takes 10 to 20 ms."""
 
 
 @dataclass(slots=True)
@@ -162,7 +111,7 @@ class Inference:
         self._n_decoding = 0
         self._closing = False
         self._counters = Counters()
-        self._rate = _Rate()
+        self._cost = Cost()
         self._threads = [
             threading.Thread(target=self._work, name=f"inference-{i}", daemon=True)
             for i in range(n_threads or usable_cores())
@@ -206,10 +155,27 @@ class Inference:
             if not self._waiting.put(job, priority):
                 self._count(refused=1)
                 n = self._waiting.count(priority)
-                raise BusyError(f"{n} photos wait already", self._seconds_to_clear(n))
+                raise BusyError(f"{n} photos wait already", self._wait_s(n))
             self._count(accepted=1)
             self._changed.notify()
         return job.future
+
+    def require_room(self, priority: Priority, within_s: float) -> None:
+        """Refuse a call before its photos are queued, where they would wait for too long.
+
+        Args:
+            priority: of the photos.
+            within_s: longest wait that makes sense for the caller.
+
+        Raises:
+            BusyError: those ahead take longer, or the queue is closing.
+        """
+        with self._changed:
+            n = sum(self._waiting.count(level) for level in Priority if level <= priority)
+            wait_s = self._wait_s(n)
+            if wait_s > within_s and not self._closing:
+                self._count(refused=1)
+                raise BusyError(f"{n} photos wait already, about {wait_s:.1f} s", wait_s)
 
     def warm_up(self, backbones: Sequence[Backbone] = ()) -> None:
         """Run each network once in each size that is used, so that no caller waits for it."""
@@ -269,8 +235,9 @@ class Inference:
         if whole or not there:
             return min(whole, key=_Ready.since, default=None)
         first = min(there, key=_Ready.since)
-        more_to_come = len(self._waiting) or self._n_decoding
-        return first if not more_to_come or now - first.since() >= self.max_wait_s else None
+        coming = len(self._waiting) + self._n_decoding
+        hopeless = len(first.photos) + coming < first.block
+        return first if hopeless or now - first.since() >= self.max_wait_s else None
 
     def _decode(self, job: _Job) -> None:
         begun = time.monotonic()
@@ -283,6 +250,7 @@ class Inference:
         with self._changed:
             self._n_decoding -= 1
             self._count(decoded=int(pixels is not None), decode_s=took_s)
+            self._cost.decoded(took_s)
             for backbone, image in zip(job.backbones, pixels or (), strict=False):
                 self._queue_of(backbone).photos.append((job, image, time.monotonic()))
             self._changed.notify_all()
@@ -327,6 +295,7 @@ class Inference:
         took_s = time.monotonic() - begun
         with self._changed:
             self._count(embedded=len(vectors), batches=n_batches, embed_s=took_s)
+            self._cost.embedded(took_s, len(taken))
             done = [
                 job
                 for (job, _, _), vector in zip(taken, vectors, strict=False)
@@ -342,7 +311,6 @@ class Inference:
 
     def _answer(self, job: _Job, error: BaseException | None = None, *, failed: int = 0) -> None:
         with self._changed:
-            self._rate.add(time.monotonic())
             self._count(failed=failed)
         try:
             if error is not None:
@@ -359,24 +327,11 @@ class Inference:
         now = {name: getattr(self._counters, name) + value for name, value in more.items()}
         self._counters = replace(self._counters, **now)
 
-    def _seconds_to_clear(self, n: int) -> float:
-        """How long so many photos take at today's rate, in seconds, 1 to 60."""
-        return min(max(n / max(self._rate.per_s(time.monotonic()), 1.0), 1.0), 60.0)
+    def _wait_s(self, n: int) -> float:
+        """How long so many photos take at today's cost, in seconds."""
+        return n * self._cost.seconds / len(self._threads)
 
 
 def block_of(backbone: Backbone) -> int:
     """Return how many photos a backbone embeds in one run; 1 where it does not say."""
     return int(getattr(backbone, "block", 1))
-
-
-class _Rate:
-    """Answers a second, over the last few hundred."""
-
-    def __init__(self) -> None:
-        self._times: deque[float] = deque(maxlen=256)
-
-    def add(self, now: float) -> None:
-        self._times.append(now)
-
-    def per_s(self, now: float) -> float:
-        return len(self._times) / max(now - self._times[0], 0.001) if self._times else 0.0

@@ -101,6 +101,21 @@ class Contents:
                     found[bytes(row.sha256).hex()] = known
         return found
 
+    def hold(self, content_ids: Iterable[int]) -> set[int]:
+        """Return those that are still there, and keep them there until the transaction ends.
+
+        To be called in the transaction (`Database.together`) that refers to them.
+        """
+        query = sa.select(content.c.id).order_by(content.c.id)
+        with self._db.write() as connection:
+            return {
+                pk
+                for block in chunks(sorted(set(content_ids)))
+                for pk in connection.execute(
+                    query.where(content.c.id.in_(block)).with_for_update(read=True, key_share=True)
+                ).scalars()
+            }
+
     def save(self, records: Sequence[ContentRecord]) -> list[int]:
         """Insert or update by sha256; return one content_id per record, in order."""
         if not records:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from listlens.store.database import checked_id, clean_text, to_json
+from listlens.store.database import checked_id, clean_text
 
 
 class EventState(StrEnum):
@@ -97,50 +98,6 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
-    """Every event that ever came in, by where it stands; see `adds_up`.
-
-    Args:
-        received: different events that came in, ever.
-        duplicates: events that came in once more, and were not taken again.
-        states: state to events that are there now.
-        outcomes: outcome of done ones to their number, the pruned ones included.
-        reasons: reason to dead ones.
-        pruned: done ones whose rows were removed because of their age.
-        forgotten: ones whose rows were removed with the photo, listing or seller on request.
-        replayed: times that a dead one was put back.
-    """
-
-    received: int
-    duplicates: int
-    states: Mapping[str, int]
-    outcomes: Mapping[str, int]
-    reasons: Mapping[str, int]
-    pruned: int = 0
-    forgotten: int = 0
-    replayed: int = 0
-
-    @property
-    def adds_up(self) -> bool:
-        """Whether every event that came in is where the counts say."""
-        return self.received == sum(self.states.values()) + self.pruned + self.forgotten
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return {
-            "received": self.received,
-            **self.states,
-            "pruned": self.pruned,
-            "forgotten": self.forgotten,
-            "adds_up": self.adds_up,
-            "duplicates": self.duplicates,
-            "replayed": self.replayed,
-            "outcomes": dict(self.outcomes),
-            "reasons": dict(self.reasons),
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class Finished:
     """How an event ended.
 
@@ -161,12 +118,21 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class PutOff:
-    """An event to be tried again, not before a moment."""
+    """An event to be tried again.
+
+    Args:
+        event_id: of its row.
+        next_at: not before this moment.
+        reason: why.
+        detail: one sentence for a person.
+        uncounted: whether what was done does not count as a try.
+    """
 
     event_id: int
     next_at: datetime
     reason: str
     detail: str = ""
+    uncounted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +163,8 @@ class Announcement:
 def digest(record: EventRecord) -> str:
     """Return 32 hex digits of what an event says, its key apart."""
     said = [record.kind, *record.subject, record.sequence, record.body]
-    return hashlib.sha256(to_json(said).encode()).hexdigest()[:32]
+    text = json.dumps(said, sort_keys=True)  # whoever sends it again may order its keys anew
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def to_values(record: EventRecord, now: datetime) -> dict[str, Any]:

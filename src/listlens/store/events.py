@@ -14,21 +14,22 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from listlens.core.errors import NotFoundError
+from listlens.core.types import Reason
 from listlens.store.database import Database, chunks, clean_text
 from listlens.store.event_rows import (
     EventRecord,
     EventState,
     EventView,
     Finished,
-    Ledger,
     Put,
     PutOff,
     dead_values,
     to_values,
     to_view,
 )
+from listlens.store.ledger import Ledger, count_events
 from listlens.store.stream_tables import event
-from listlens.store.tallies import add_to, read_all
+from listlens.store.tallies import add_to
 
 PRIORITIES = (0, 1, 2)
 """Lower goes first; see `EventRecord`."""
@@ -36,7 +37,7 @@ PRIORITIES = (0, 1, 2)
 ALONE_AFTER = 3
 """An event whose worker died so often with it is taken alone: if it is what kills, it shows."""
 
-ID_REUSED = "id_reused"
+ID_REUSED = Reason.ID_REUSED.value
 
 Dead = tuple[EventRecord, str, str]
 """An event that is dead when it comes in, with its reason and detail."""
@@ -98,6 +99,8 @@ class Events:
             The events, of which each counts one more attempt.
         """
         now = self._db.clock()
+        if not self._any_due(now):  # a look costs less than a lock
+            return []
         with self._db.write() as connection:
             self._take_back(connection, now)
             found: list[Any] = []
@@ -125,10 +128,19 @@ class Events:
         order = {pk: at for at, pk in enumerate(ids)}
         return sorted(map(to_view, rows), key=lambda view: order[view.event_id])
 
+    def _any_due(self, now: datetime) -> bool:
+        due = sa.select(event.c.id).where(
+            event.c.state.in_((_WAITING, _LEASED)),
+            event.c.priority.in_(PRIORITIES),
+            event.c.next_at <= now,
+        )
+        with self._db.read() as connection:
+            return connection.execute(due.limit(1)).first() is not None
+
     def _take_back(self, connection: Connection, now: datetime) -> None:
         """Let events whose lease ran out wait again: their worker died, or was too slow."""
         lost = sa.select(event.c.id).where(
-            event.c.state == _LEASED, event.c.priority.in_(PRIORITIES), event.c.next_at < now
+            event.c.state == _LEASED, event.c.priority.in_(PRIORITIES), event.c.next_at <= now
         )
         ids = list(connection.execute(lost.with_for_update(skip_locked=True)).scalars())
         back = sa.update(event).values(
@@ -205,6 +217,7 @@ class Events:
                 "then": one.next_at,
                 "why": one.reason,
                 "said": clean_text(one.detail),
+                "less": int(one.uncounted),
             }
             for one in later
         ]
@@ -216,6 +229,7 @@ class Events:
             next_at=sa.bindparam("then"),
             reason=sa.bindparam("why"),
             detail=sa.bindparam("said"),
+            attempts=event.c.attempts - sa.bindparam("less", type_=sa.Integer),
         )
         if rows:
             with self._db.write() as connection:
@@ -294,36 +308,7 @@ class Events:
 
     def ledger(self) -> Ledger:
         """Count every event that ever came in by where it stands, in one consistent look."""
-        number = sa.func.count()
-        query = sa.select(event.c.state, event.c.outcome, event.c.reason, number).group_by(
-            event.c.state, event.c.outcome, event.c.reason
-        )
-        with self._db.read() as connection:
-            if not self._db.is_sqlite:  # one snapshot for both queries
-                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            counts = read_all(connection)
-            rows = connection.execute(query).all()
-        states = {state.value: 0 for state in EventState}
-        outcomes = {
-            name.partition(":")[2]: n for name, n in counts.items() if name.startswith("pruned:")
-        }
-        pruned, reasons = sum(outcomes.values()), dict[str, int]()
-        for state, outcome, reason, n in rows:
-            states[state] += n
-            if state == _DONE:
-                outcomes[outcome or ""] = outcomes.get(outcome or "", 0) + n
-            if state == _DEAD:
-                reasons[reason or ""] = reasons.get(reason or "", 0) + n
-        return Ledger(
-            received=counts.get("received", 0),
-            duplicates=counts.get("duplicates", 0),
-            states=states,
-            outcomes=outcomes,
-            reasons=reasons,
-            pruned=pruned,
-            forgotten=counts.get("forgotten", 0),
-            replayed=counts.get("replayed", 0),
-        )
+        return count_events(self._db)
 
     def waiting(self) -> tuple[int, datetime | None]:
         """Return how many events are due now, and when the oldest of them became so."""

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from listlens.core.errors import InputError, NotFoundError
 from listlens.store.database import Database, chunks
-from listlens.store.mentions import Mentions
+from listlens.store.erasing import (
+    What,
+    contents_of,
+    delete_about_listings,
+    delete_where,
+    forget_events,
+    forget_rejected,
+    listings_named,
+    photos_named,
+    unused_contents,
+)
 from listlens.store.schema import (
     annotation,
     annotator,
@@ -22,15 +32,10 @@ from listlens.store.schema import (
     photo,
     prediction,
     reading,
-    rejected_row,
 )
-from listlens.store.stream_tables import event, latest, outbox
-from listlens.store.tallies import add_to
 from listlens.store.thumbnails import Thumbnails
 from listlens.store.tombstones import Tombstones
 from listlens.store.vectors import FileVectors
-
-What = Literal["listing", "photo", "seller", "annotator"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,38 +141,86 @@ class Forgetting:
             noted = connection.execute(sa.select(pending_deletion)).all()
         if not noted:
             return
-        for row in noted:
-            if row.kind == "thumbnail":
-                self._thumbnails.delete(row.name)
-        self._done([row.id for row in noted if row.kind == "thumbnail"])
+        self._delete_thumbnails([row for row in noted if row.kind == "thumbnail"])
         self._vectors.finish()
-        if self._db.drop_traces():
-            self._done([row.id for row in noted if row.kind == "log"])
+        log = [row.id for row in noted if row.kind == "log"]
+        if log and self._db.drop_traces():
+            self._done(log)
+
+    def _delete_thumbnails(self, noted: Sequence[Any]) -> None:
+        """Remove noted files, save those whose content has come in again meanwhile."""
+        for block in chunks(noted):
+            there = sa.select(content.c.sha256).where(
+                content.c.sha256.in_([bytes.fromhex(row.name) for row in block])
+            )
+            with self._db.read() as connection:
+                known = {bytes(sha).hex() for sha in connection.execute(there).scalars()}
+            for row in block:
+                if row.name not in known:
+                    self._thumbnails.delete(row.name)
+            self._done([row.id for row in block])
+
+    def remove(self, source_id: int, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Delete photos that their shop deleted, with the contents that no other photo shows.
+
+        No tombstone is put: the shop may add the same photo again. Takes part in the caller's
+        transaction (`Database.together`); the files go with the next `resume`.
+
+        Args:
+            source_id: whose photos they are.
+            keys: (listing_id, photo_id).
+
+        Returns:
+            The keys whose photo was there.
+        """
+        query = sa.select(photo.c.id, listing.c.external_id, photo.c.photo_key).join(
+            listing, photo.c.listing_id == listing.c.id
+        )
+        key = sa.tuple_(listing.c.external_id, photo.c.photo_key)
+        with self._db.together() as connection:
+            found = [
+                row
+                for block in chunks(dict.fromkeys(keys), 300)
+                for row in connection.execute(
+                    query.where(photo.c.source_id == source_id, key.in_(block))
+                )
+            ]
+            photo_pks = [row.id for row in found]
+            delete_where(connection, annotation, annotation.c.photo_id, photo_pks)
+            _, orphans = self._erase_photos(connection, photo_pks)
+            self._erase_contents(connection, orphans, bury=False)
+        return {(row.external_id, row.photo_key) for row in found}
+
+    def _erase_photos(
+        self, connection: Connection, photo_pks: Sequence[int]
+    ) -> tuple[list[int], list[int]]:
+        """Delete photos; return the contents that they showed, and those nobody shows now."""
+        candidates = contents_of(connection, photo_pks)
+        delete_where(connection, former_content, former_content.c.photo_id, photo_pks)
+        delete_where(connection, photo, photo.c.id, photo_pks)
+        return candidates, unused_contents(connection, candidates)
 
     def _erase(
         self, connection: Connection, what: What, name: str, in_listing: str | None
     ) -> ForgetPlan:
         if what == "annotator":
             return self._rename_annotator(connection, name)
-        listings = _listings(connection, what, name)
-        photos = _photos(connection, what, name, in_listing, listings)
+        listings = listings_named(connection, what, name)
+        photos = photos_named(connection, what, name, in_listing, listings)
         if not photos and not listings:
             raise NotFoundError(
                 f"no {what} {name!r} in the store. What was forgotten before is not found again."
             )
         photo_pks = [pk for pk, _, _ in photos]
-        n_annotations = _delete(connection, annotation, annotation.c.photo_id, photo_pks)
-        n_annotations += _delete_about_listings(connection, list(listings))
-        candidates = _contents_of(connection, photo_pks)
-        _delete(connection, former_content, former_content.c.photo_id, photo_pks)
-        _delete(connection, photo, photo.c.id, photo_pks)
-        _delete(connection, listing, listing.c.id, list(listings))
+        n_annotations = delete_where(connection, annotation, annotation.c.photo_id, photo_pks)
+        n_annotations += delete_about_listings(connection, list(listings))
+        candidates, orphans = self._erase_photos(connection, photo_pks)
+        delete_where(connection, listing, listing.c.id, list(listings))
         keys = tuple((owner, key) for _, owner, key in photos)
-        _forget_events(self._db, connection, list(listings.values()), keys)
+        forget_events(self._db, connection, list(listings.values()), keys)
         self._bury(connection, what, name, tuple(listings.values()), keys)
-        _forget_rejected(connection, name, listings.values(), keys)
-        orphans = _unused(connection, candidates)
-        counts = self._erase_contents(connection, orphans)
+        forget_rejected(connection, name, listings.values(), keys)
+        counts = self._erase_contents(connection, orphans, bury=True)
         return ForgetPlan(
             what=what,
             name=name,
@@ -180,7 +233,9 @@ class Forgetting:
             **counts,
         )
 
-    def _erase_contents(self, connection: Connection, pks: Sequence[int]) -> dict[str, int]:
+    def _erase_contents(
+        self, connection: Connection, pks: Sequence[int], *, bury: bool
+    ) -> dict[str, int]:
         """Delete contents with all that hangs on them; note the files, and bar the bytes."""
         shas = [
             bytes(sha).hex()
@@ -191,17 +246,20 @@ class Forgetting:
         ]
         thumbnails = [sha for sha in shas if self._thumbnails.path(sha).exists()]
         self._note(connection, "thumbnail", shas)
-        self._tombstones.mark(connection, "content", [(sha,) for sha in shas])
+        if bury:
+            self._tombstones.mark(connection, "content", [(sha,) for sha in shas])
         about = annotation.c.subject_kind != "listing"
         counts = {
             "n_vectors": self._vectors.unmap(connection, pks),
-            "n_texts": _delete(connection, reading, reading.c.content_id, pks),
-            "n_predictions": _delete(connection, prediction, prediction.c.content_id, pks),
-            "n_annotations": _delete(connection, annotation, annotation.c.subject_id, pks, about)
-            + _delete(connection, annotation, annotation.c.other_subject_id, pks, about),
+            "n_texts": delete_where(connection, reading, reading.c.content_id, pks),
+            "n_predictions": delete_where(connection, prediction, prediction.c.content_id, pks),
+            "n_annotations": delete_where(
+                connection, annotation, annotation.c.subject_id, pks, about
+            )
+            + delete_where(connection, annotation, annotation.c.other_subject_id, pks, about),
             "n_thumbnails": len(thumbnails),
         }
-        _delete(connection, content, content.c.id, pks)
+        delete_where(connection, content, content.c.id, pks)
         return counts
 
     def _bury(
@@ -242,7 +300,7 @@ class Forgetting:
 
     def _done(self, noted: Sequence[int]) -> None:
         with self._db.write() as connection:
-            _delete(connection, pending_deletion, pending_deletion.c.id, noted)
+            delete_where(connection, pending_deletion, pending_deletion.c.id, noted)
 
 
 def _one_thing(
@@ -261,104 +319,3 @@ def _one_thing(
         raise InputError("name exactly one of listing, photo (with or without listing), seller, "
                          f"annotator to forget; got {len(given)}")  # fmt: skip
     return given[0]
-
-
-def _listings(connection: Connection, what: What, name: str) -> dict[int, str]:
-    """Return the listings that go, external id by row id."""
-    if what == "photo":
-        return {}
-    column = listing.c.external_id if what == "listing" else listing.c.seller_id
-    query = sa.select(listing.c.id, listing.c.external_id).where(column == name)
-    return {row.id: row.external_id for row in connection.execute(query)}
-
-
-def _photos(
-    connection: Connection,
-    what: What,
-    name: str,
-    in_listing: str | None,
-    listings: dict[int, str],
-) -> list[tuple[int, str, str]]:
-    """Return the photos that go: (photo_pk, listing_id, photo_id), of every source."""
-    query = sa.select(photo.c.id, listing.c.external_id, photo.c.photo_key).join(
-        listing, photo.c.listing_id == listing.c.id
-    )
-    if what == "photo":
-        query = query.where(photo.c.photo_key == name)
-        if in_listing is not None:
-            query = query.where(listing.c.external_id == in_listing)
-        return [(row[0], row[1], row[2]) for row in connection.execute(query)]
-    return [
-        (row[0], row[1], row[2])
-        for block in chunks(listings)
-        for row in connection.execute(query.where(photo.c.listing_id.in_(block)))
-    ]
-
-
-def _contents_of(connection: Connection, photo_pks: Sequence[int]) -> list[int]:
-    """Return the contents that photos show or showed."""
-    found: set[int] = set()
-    for block in chunks(photo_pks):
-        now = sa.select(photo.c.content_id).where(photo.c.id.in_(block))
-        then = sa.select(former_content.c.content_id).where(former_content.c.photo_id.in_(block))
-        found.update(connection.execute(now.where(photo.c.content_id.is_not(None))).scalars())
-        found.update(connection.execute(then).scalars())
-    return sorted(found)
-
-
-def _unused(connection: Connection, contents: Sequence[int]) -> list[int]:
-    """Return those contents that no photo shows or showed any more."""
-    found: list[int] = []
-    shown = sa.exists().where(photo.c.content_id == content.c.id)
-    showed = sa.exists().where(former_content.c.content_id == content.c.id)
-    for block in chunks(contents):
-        query = sa.select(content.c.id).where(content.c.id.in_(block), ~shown, ~showed)
-        found.extend(connection.execute(query).scalars())
-    return sorted(found)
-
-
-def _delete(
-    connection: Connection, table: sa.Table, column: Any, values: Sequence[Any], *also: Any
-) -> int:
-    """Delete rows whose column is one of the values; return how many."""
-    return sum(
-        connection.execute(sa.delete(table).where(column.in_(block), *also)).rowcount
-        for block in chunks(values)
-    )
-
-
-def _delete_about_listings(connection: Connection, listing_pks: Sequence[int]) -> int:
-    about = annotation.c.subject_kind == "listing"
-    return _delete(connection, annotation, annotation.c.subject_id, listing_pks, about)
-
-
-def _forget_events(
-    database: Database,
-    connection: Connection,
-    listings: Sequence[str],
-    photos: Sequence[tuple[str, str]],
-) -> None:
-    """Delete what came in or was announced of listings and of single photos; count it on."""
-    n_events = 0
-    for table in (event, outbox, latest):
-        n = _delete(connection, table, table.c.listing_id, listings)
-        key = sa.tuple_(table.c.listing_id, table.c.photo_id)
-        for block in chunks(photos, 300):
-            n += connection.execute(sa.delete(table).where(key.in_(block))).rowcount
-        n_events += n if table is event else 0
-    if n_events:
-        add_to(database, connection, {"forgotten": n_events})
-
-
-def _forget_rejected(
-    connection: Connection, name: str, listings: Iterable[str], photos: Iterable[tuple[str, str]]
-) -> None:
-    """Delete rejected rows that name what is forgotten; the next run notes them anew."""
-    mentions = Mentions({name, *listings, *(key for _, key in photos)})
-    query = sa.select(rejected_row.c.id, rejected_row.c.at, rejected_row.c.detail)
-    named = [
-        row.id
-        for row in connection.execute(query)
-        if mentions.within(row.at) or mentions.within(row.detail)
-    ]
-    _delete(connection, rejected_row, rejected_row.c.id, named)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from listlens.core.errors import InputError, NotFoundError
 from listlens.core.types import EmbeddingSpace, Policy
 from listlens.store.database import Database
-from listlens.store.schema import model, policy, run, space
+from listlens.store.schema import model, policy, run, space, task, taxonomy
 from listlens.store.spaces import save_space, to_space
 
 
@@ -158,6 +158,22 @@ class Models:
             }
             insert = sa.insert(policy).values(row).returning(policy.c.id)
             return int(connection.execute(insert).scalar_one())
+
+    def state(self) -> tuple[Any, ...]:
+        """Return what changes whenever other models, stages, policies or class names are in force.
+
+        Cheap enough to be asked every second; only good for being compared.
+        """
+        queries = (
+            sa.select(model.c.id, model.c.stage).order_by(model.c.id),
+            sa.select(sa.func.max(policy.c.id)),
+            sa.select(task.c.id, task.c.name).order_by(task.c.id),
+            sa.select(taxonomy.c.task_id, sa.func.max(taxonomy.c.version))
+            .group_by(taxonomy.c.task_id)
+            .order_by(taxonomy.c.task_id),
+        )
+        with self._db.read() as connection:
+            return tuple(tuple(map(tuple, connection.execute(q))) for q in queries)
 
     def policy(self, model_id: int) -> tuple[int, Policy]:
         """Return (policy_id, policy): the current default. Raises NotFoundError without one."""

@@ -23,6 +23,7 @@ from listlens.store.tokens import Tokens
 from listlens.store.tombstones import create_key
 from listlens.store.troubles import disk_error
 from listlens.store.vectors import GRACE_S, FileVectors
+from listlens.store.webhooks import Webhooks
 
 
 class Store:
@@ -42,15 +43,17 @@ class Store:
         events: the inbox of the stream.
         order: the newest event of each photo.
         outbox: what was announced.
+        webhooks: who is told of it.
         together: `with store.together():` makes one transaction of all that this thread does.
         url: of the database, without its password.
         root: the project's folder.
+        clock: returns the current moment, aware.
     """
 
     def __init__(self, url: str, root: Path, clock: Clock) -> None:
         self._db = connect(url, root, clock=clock)
         self.url = self._db.url.render_as_string(hide_password=True)
-        self.root = root
+        self.root, self.clock = root, clock
         self.photos = Photos(self._db)
         self.contents = Contents(self._db)
         self.thumbnails = Thumbnails(root / "thumbnails")
@@ -64,6 +67,7 @@ class Store:
         self.events = Events(self._db)
         self.order = Order(self._db)
         self.outbox = Outbox(self._db)
+        self.webhooks = Webhooks(self._db)
         self.together = self._db.together
         try:
             migrate(self._db)

@@ -84,6 +84,15 @@ class Outbox:
                 break
         return found, after
 
+    def at(self, positions: Collection[int]) -> dict[int, Announcement]:
+        """Return what was announced at some positions, without what is not there any more."""
+        found: dict[int, Announcement] = {}
+        with self._db.read() as connection:
+            for block in chunks(positions):
+                query = sa.select(outbox).where(outbox.c.id.in_(block))
+                found |= {row.id: _view(row) for row in connection.execute(query)}
+        return found
+
     def last(self) -> int:
         """Return the position of the newest one; 0 where nothing was announced."""
         with self._db.read() as connection:

@@ -62,6 +62,15 @@ class Photos:
             found = connection.execute(sa.insert(ingest).values(row).returning(ingest.c.id))
             return int(found.scalar_one())
 
+    def open_ingest(self, source_id: int) -> int:
+        """Return the run over a source that was not finished, or begin one: a stream never ends."""
+        query = sa.select(sa.func.max(ingest.c.id)).where(
+            ingest.c.source_id == source_id, ingest.c.finished_at.is_(None)
+        )
+        with self._db.read() as connection:
+            found = connection.execute(query).scalar()
+        return self.begin_ingest(source_id) if found is None else int(found)
+
     def known(self, source_id: int, keys: Sequence[Key]) -> dict[Key, KnownPhoto]:
         """Return what is stored of these photos; absent keys are new."""
         query = (

@@ -61,8 +61,9 @@ class Thumbnails:
 
         Args:
             known: which of these sha256 the store holds; asked folder by folder, so that memory
-                stays flat. A thumbnail is put after its content, so an unknown one is nobody's.
-            before_s: half written files are removed if last written before (Unix seconds).
+                stays flat.
+            before_s: files are removed if last written before (Unix seconds): younger ones may
+                belong to a transaction that has not ended.
 
         Returns:
             Bytes freed.
@@ -73,7 +74,7 @@ class Thumbnails:
             held = known([path.stem for path in files if _is_thumbnail(path)])
             for path in files:
                 nobodys = _is_thumbnail(path) and path.stem not in held
-                if nobodys or (path.suffix == ".tmp" and _modified_s(path) < before_s):
+                if (nobodys or path.suffix == ".tmp") and _modified_s(path) < before_s:
                     freed += remove_file(path)
         return freed
 

@@ -1,0 +1,67 @@
+"""A receiver of listlens' webhooks: verifies each delivery, and applies each event once.
+
+Usage: WEBHOOK_SECRET=whsec_... python examples/webhook_receiver.py [PORT]
+
+Needs `pip install standardwebhooks`; libraries for other languages: https://www.standardwebhooks.com
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+MAX_BYTES = 2**20
+WEBHOOK = Webhook(os.environ["WEBHOOK_SECRET"])
+SEEN = sqlite3.connect("received.db", isolation_level=None)
+SEEN.execute("CREATE TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY)")
+SEEN.execute("CREATE TABLE IF NOT EXISTS tag (photo TEXT, task TEXT, tag TEXT)")
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Answers 204 to what it took, 400 to what was not signed by listlens."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        n_bytes = int(self.headers.get("Content-Length") or 0)
+        if not 0 < n_bytes <= MAX_BYTES:
+            self.answer(413)
+            return
+        body = self.rfile.read(n_bytes)
+        try:
+            event = WEBHOOK.verify(body, dict(self.headers))  # signature, and age at most 5 minutes
+        except WebhookVerificationError:
+            self.answer(400)
+            return
+        apply_once(self.headers["webhook-id"], event)
+        self.answer(204)
+
+    def answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        if status >= 400:
+            self.close_connection = True  # its body may be unread
+        self.end_headers()
+
+
+def apply_once(message_id: str, event: dict) -> None:
+    """Store the tags of a photo; the same delivery again changes nothing."""
+    SEEN.execute("BEGIN IMMEDIATE")
+    new = SEEN.execute("INSERT OR IGNORE INTO seen VALUES (?)", (message_id,)).rowcount
+    if new and event["type"] == "photo.predicted":
+        data = event["data"]
+        photo = f"{data['listing_id']}/{data['photo_id']}"
+        SEEN.execute("DELETE FROM tag WHERE photo = ?", (photo,))
+        for task, answer in data["results"].items():
+            SEEN.execute("INSERT INTO tag VALUES (?, ?, ?)", (photo, task, answer["prediction"]))
+    SEEN.execute("COMMIT")
+
+
+if __name__ == "__main__":
+    server = HTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8100), Receiver)
+    print(f"listening on http://127.0.0.1:{server.server_port}/", flush=True)
+    server.serve_forever()

@@ -1,0 +1,52 @@
+"""The command that serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from listlens.cli.output import ProjectOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(serve)
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Default: [serve] host, 127.0.0.1.")
+    ] = "",
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port to listen on, 0 for a free one. Default: [serve] port, 8000."),
+    ] = None,
+    open_inference: Annotated[
+        bool,
+        typer.Option("--open-inference", help="Predict calls from this machine need no token."),
+    ] = False,
+    project: ProjectOption = Path(),
+) -> None:
+    """Answer over HTTP: the API and its pages, in one process on one port.
+
+    The first start prints a token; `listlens token` makes and revokes others. It answers as soon as
+    /health does, with the models that are in force then, and takes newer ones into force by itself.
+    Control-C or SIGTERM answers what was accepted, and ends.
+
+    Example: listlens serve --port 8080
+    """
+    import listlens.project
+    from listlens.serve.running import require_server
+    from listlens.serve.running import serve as run
+
+    require_server()
+    with listlens.project.open(project) as opened:
+        run(
+            opened,
+            host=host,
+            port=port,
+            open_inference=open_inference,
+            say=lambda text: print(text, flush=True),
+        )

@@ -1,0 +1,280 @@
+"""Commands for the stream of events: work, events put, dead list|show|replay, ledger."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from listlens.cli.output import (
+    ExitCode,
+    JsonOption,
+    ProjectOption,
+    json_text,
+    note,
+    show,
+    table,
+)
+from listlens.core.errors import InputError, NotFoundError
+
+if TYPE_CHECKING:
+    from listlens.project import Project
+
+events_app = typer.Typer(no_args_is_help=True, help="Events about photos and listings.")
+dead_app = typer.Typer(no_args_is_help=True, help="Events that cannot be used, and why.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the application."""
+    app.command()(work)
+    app.add_typer(events_app, name="events")
+    app.add_typer(dead_app, name="dead")
+    app.command()(ledger)
+
+
+def work(
+    once: Annotated[bool, typer.Option("--once", help="Work on one batch, then end.")] = False,
+    drain: Annotated[bool, typer.Option("--drain", help="End when no event is due.")] = False,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Work on events: fetch each photo, look at it, answer every task, store and announce.
+
+    Runs until it is told to stop (SIGTERM, control-C): it then finishes what it has in hand. It
+    may be killed at any moment: what was not committed is done again, by it or by another worker.
+    Several may run at once.
+
+    Example: listlens work --drain
+    """
+    import listlens.project
+
+    if once and drain:
+        raise InputError("--once ends after a batch, --drain when nothing is due: say one of them.")
+    until: Literal["stopped", "drained", "once"] = (
+        "once" if once else "drained" if drain else "stopped"
+    )
+    with listlens.project.open(project) as opened, _told_to_stop() as stop:
+        from listlens.stream.running import work as run
+
+        for message in opened.notices():
+            note(message)
+        if until == "stopped":
+            note(f"working on the events of {opened.root}; control-C ends it")
+        report = run(opened, stop, until).as_dict()
+    rows = sorted(report["outcomes"].items())
+    text = "\n".join(
+        [
+            table(rows, ("outcome", "events")) if rows else "No event was due.",
+            f"{report['looked']} photos looked at, {report['recognised']} recognised, in "
+            f"{report['seconds']:.1f} s.",
+        ]
+    )
+    show(report, text, as_json=as_json)
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[Any]:
+    """Give an event that SIGTERM and control-C set; a second one ends at once."""
+    import signal
+    import threading
+
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise SystemExit(ExitCode.INTERRUPTED)
+        note("stopping: what is in hand is finished first; once more to end at once")
+        stop.set()
+
+    before = {name: signal.signal(name, on_signal) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+@events_app.command()
+def put(
+    file: Annotated[
+        str,
+        typer.Argument(help="File of JSON lines, an event each; - reads them from standard input."),
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what is understood of each; take nothing in.")
+    ] = False,
+    backfill: Annotated[
+        bool, typer.Option("--backfill", help="New uploads go before these.")
+    ] = False,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Take events in, each id once. Wrong ones go to the dead letters, with the reason.
+
+    What a shop's own events look like is said in listlens.toml, under [events]; --dry-run shows
+    what that makes of a file. Exit code 4: some events cannot be used.
+
+    Example: listlens events put events.jsonl --dry-run
+    """  # fmt: skip
+    import listlens.project
+
+    with listlens.project.open(project) as opened, _lines(file) as lines:
+        from listlens.pipeline.event_door import let_in, read_lines
+
+        found = read_lines(
+            lines,
+            opened.config.events,
+            opened.store.clock(),
+            priority="backfill" if backfill else None,
+        )
+        if dry_run:
+            _show_understood(found, as_json=as_json)
+            return
+        let = let_in(opened.store, found)
+    result = {"new": let.new, "duplicates": let.duplicates, "dead": let.dead}
+    text = f"{let.new} events taken in, {let.duplicates} had come in before"
+    text += f", {let.dead} cannot be used: listlens dead list" if let.dead else ""
+    show(result, f"{text}.", as_json=as_json)
+    if let.dead:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+@contextmanager
+def _lines(file: str) -> Iterator[IO[bytes]]:
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        with Path(file).open("rb") as lines:
+            yield lines
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFoundError(f"no file {file!r} to read events from: {error.strerror}") from None
+
+
+def _show_understood(found: Iterator[Any], *, as_json: bool) -> None:
+    """Print one line an event: what it is in our form, or why it is none."""
+    from listlens.pipeline.event_door import as_said
+    from listlens.pipeline.events import Wrong
+
+    n_wrong = 0
+    for one in found:
+        if isinstance(one, Wrong):
+            n_wrong += 1
+            line = {"wrong": one.detail, "came": one.record.body.get("raw")}
+            print(json_text(line) if as_json else f"wrong: {one.detail}")
+        else:
+            print(json_text(as_said(one)))
+    if n_wrong:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+@dead_app.command("list")
+def list_dead(
+    reason: Annotated[str | None, typer.Option(help="Only those with this reason.")] = None,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 100,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """List dead letters, the oldest first, with the reason why each cannot be used.
+
+    Example: listlens dead list --reason missing
+    """
+    import listlens.project
+
+    with listlens.project.open(project) as opened:
+        from listlens.pipeline.dead_letters import as_dict
+
+        letters = [as_dict(one) for one in opened.store.events.dead(reason=reason, limit=limit)]
+        reasons = dict(opened.store.events.ledger().reasons)
+    rows = [(d["id"], d["listing_id"], d["photo_id"], d["reason"], d["detail"]) for d in letters]
+    shown = table(rows, ("id", "listing", "photo", "reason", "detail")) if rows else "None."
+    n = sum(reasons.values())
+    text = f"{shown}\n{n} in all: " + ", ".join(f"{k} {v}" for k, v in reasons.items())
+    show({"dead": letters, "reasons": reasons}, text if rows else shown, as_json=as_json)
+
+
+@dead_app.command("show")
+def show_dead(
+    event_id: Annotated[str, typer.Argument(help="Id of the event, as `dead list` shows it.")],
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Show one event with all that is known of it, whatever its state.
+
+    Example: listlens dead show 7f3a
+    """
+    import listlens.project
+
+    with listlens.project.open(project) as opened:
+        from listlens.pipeline.dead_letters import as_dict
+
+        letter = as_dict(opened.store.events.get(event_id))
+    text = "\n".join(f"{name}: {json_text(value)}" for name, value in letter.items())
+    show(letter, text, as_json=as_json)
+
+
+@dead_app.command("replay")
+def replay_dead(
+    event_id: Annotated[list[str] | None, typer.Argument(help="Ids of dead letters.")] = None,
+    reason: Annotated[str | None, typer.Option(help="All with this reason.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All there are.")] = False,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Let dead letters wait again, as if they had just come in.
+
+    Those that were not understood are read again with the [events] of today. Exit code 4: some
+    still are not, and stay.
+
+    Example: listlens dead replay --reason missing
+    """
+    import listlens.project
+
+    if sum((bool(event_id), reason is not None, every)) != 1:
+        raise InputError("say which: ids, --reason REASON, or --all; and only one of them.")
+    with listlens.project.open(project) as opened:
+        from listlens.pipeline.dead_letters import replay
+
+        done = replay(opened.store, opened.config.events, _chosen(opened, event_id, reason))
+    text = f"{done.again} wait again" + (f", {done.left} are still wrong" if done.left else "")
+    show({"again": done.again, "left": done.left}, f"{text}.", as_json=as_json)
+    if done.left:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _chosen(opened: Project, ids: list[str] | None, reason: str | None) -> list[Any]:
+    """The letters that were named; taken out of the list before any is changed."""
+    if not ids:
+        return list(opened.store.events.dead(reason=reason))
+    found = [opened.store.events.get(one) for one in ids]
+    living = [one.event_key for one in found if one.state.value != "dead"]
+    if living:
+        raise InputError(f"{living[0]!r} is not among the dead letters.")
+    return found
+
+
+def ledger(project: ProjectOption = Path(), as_json: JsonOption = False) -> None:
+    """Count every event that ever came in, by where it stands; the counts must add up.
+
+    Exit code 6: they do not, which is a fault to report.
+    """
+    import listlens.project
+
+    with listlens.project.open(project) as opened:
+        counts = opened.store.events.ledger()
+        n_announced = opened.store.outbox.count()
+    result = {**counts.as_dict(), "announced": n_announced}
+    rows = [("received", counts.received), *counts.states.items()]
+    rows += [("pruned", counts.pruned), ("forgotten", counts.forgotten)]
+    lines = [table(rows, ("events", "number"))]
+    lines += [f"done: {n} {name}" for name, n in sorted(counts.outcomes.items())]
+    lines += [f"dead: {n} {name}" for name, n in sorted(counts.reasons.items())]
+    lines += [f"{counts.duplicates} came in more than once; {n_announced} announcements are kept."]
+    lines += ["They add up." if counts.adds_up else "They do NOT add up."]
+    show(result, "\n".join(lines), as_json=as_json)
+    if not counts.adds_up:
+        raise typer.Exit(ExitCode.CANNOT)

@@ -1,0 +1,136 @@
+"""The door: lines or objects in, events of the inbox and dead letters out. Nothing is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, TYPE_CHECKING, Any
+
+from listlens.pipeline.event_mapping import MappingFailure, mapped
+from listlens.pipeline.events import PRIORITIES, Wrong, read_event, wrong
+from listlens.store.event_rows import EventRecord, Put
+
+if TYPE_CHECKING:
+    from listlens.core.config import EventsConfig
+    from listlens.store.open import Store
+
+BATCH = 500
+MAX_LINE_BYTES = 2**20
+"""Of one event. Of a longer one the beginning is kept, among the dead letters."""
+
+_KEPT_CHARS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """What was let in: every line is in exactly one of the counts.
+
+    Args:
+        new: events that wait now.
+        duplicates: that had come in before.
+        dead: that cannot be used; see the dead letters.
+    """
+
+    new: int = 0
+    duplicates: int = 0
+    dead: int = 0
+
+    def __add__(self, other: Let) -> Let:
+        return Let(
+            self.new + other.new,
+            self.duplicates + other.duplicates,
+            self.dead + other.dead,
+        )
+
+
+def understood(
+    said: Any, config: EventsConfig, now: datetime, *, priority: str | None = None
+) -> Iterator[EventRecord | Wrong]:
+    """Yield the events that a JSON value of a shop is, each checked.
+
+    Args:
+        said: any JSON value.
+        config: `[events]`.
+        now: when it came in.
+        priority: of events that name none.
+    """
+    if not isinstance(said, dict):
+        yield wrong(said, "an event is a JSON object", now)
+        return
+    try:
+        for one in mapped(said, config):
+            if priority is not None:
+                one.setdefault("priority", priority)
+            found = read_event(one, now)
+            # A dead letter keeps what came, so that a corrected mapping can read it again.
+            yield wrong(said, found.detail, now) if isinstance(found, Wrong) else found
+    except MappingFailure as failure:
+        yield wrong(said, str(failure), now)
+
+
+def read_lines(
+    lines: IO[bytes], config: EventsConfig, now: datetime, *, priority: str | None = None
+) -> Iterator[EventRecord | Wrong]:
+    """Yield the events of JSON lines, a line at a time; empty lines are passed over."""
+    while line := lines.readline(MAX_LINE_BYTES + 1):
+        n_bytes = len(line)
+        while not line.endswith(b"\n") and n_bytes > MAX_LINE_BYTES:
+            rest = lines.readline(MAX_LINE_BYTES + 1)
+            n_bytes += len(rest)
+            if not rest or rest.endswith(b"\n"):
+                break
+        text = line.decode("utf-8", "replace").strip()
+        if n_bytes > MAX_LINE_BYTES:
+            detail = f"a line of {n_bytes:,} bytes; at most {MAX_LINE_BYTES:,} are read"
+            yield wrong(text[:_KEPT_CHARS], detail, now)
+        elif text:
+            yield from _read_line(text, config, now, priority)
+
+
+def _read_line(
+    text: str, config: EventsConfig, now: datetime, priority: str | None
+) -> Iterator[EventRecord | Wrong]:
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        yield wrong(text, f"no JSON: {error}", now)
+        return
+    yield from understood(said, config, now, priority=priority)
+
+
+def let_in(store: Store, found: Iterable[EventRecord | Wrong]) -> Let:
+    """Put events into the inbox, in batches; wrong ones go to the dead letters."""
+    total, batch = Let(), list[EventRecord | Wrong]()
+    for one in found:
+        batch.append(one)
+        if len(batch) == BATCH:
+            total += _put(store, batch)
+            batch = []
+    return total + _put(store, batch)
+
+
+def _put(store: Store, batch: list[EventRecord | Wrong]) -> Let:
+    good = [one for one in batch if isinstance(one, EventRecord)]
+    bad = [one for one in batch if isinstance(one, Wrong)]
+    put: Put = store.events.put(good)
+    dead = store.events.put([], [(one.record, one.reason, one.detail) for one in bad])
+    return Let(put.new, put.duplicates + dead.duplicates, put.clashes + dead.new + dead.clashes)
+
+
+def as_said(record: EventRecord) -> dict[str, Any]:
+    """Return an event in our form, as `--dry-run` shows it."""
+    names = {number: name for name, number in PRIORITIES.items()}
+    shown = {
+        "id": record.event_key,
+        "kind": record.kind,
+        "listing_id": record.listing_id,
+        "photo_id": record.photo_id or None,
+        **record.body,
+        "at": record.at.isoformat(),
+        "sequence": record.sequence or None,
+        "source": record.source,
+        "priority": names.get(record.priority, "new"),
+    }
+    return {name: value for name, value in shown.items() if value is not None}

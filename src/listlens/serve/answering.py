@@ -1,0 +1,193 @@
+"""Photos to answers: caches first, then the store, then the one queue to the network."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from anyio import to_thread
+
+from listlens.core.errors import ListlensError, ModelError, PhotoError
+from listlens.pipeline.inference import Priority
+from listlens.pipeline.known import Known, known_contents
+from listlens.serve.cache import Cache
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from listlens.core.ports import Backbone
+    from listlens.learn.policies import Decision
+    from listlens.pipeline.inference import Inference
+    from listlens.serve.counting import Counting
+    from listlens.serve.live import Served
+    from listlens.store.open import Store
+
+Vectors = Mapping[str, "NDArray[np.float16]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one task says of one photo: calibrated probabilities `(k,)`, and the decision."""
+
+    served: Served
+    probs: NDArray[np.float32]
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came of one photo.
+
+    Args:
+        how: how the answers came about, see `listlens.serve.counting.HOW`; empty with an error.
+        answers: one a task, in the order asked.
+        error: why there is none.
+    """
+
+    how: str = ""
+    answers: tuple[Answer, ...] = ()
+    error: ListlensError | None = None
+
+
+class Answering:
+    """Answers tasks for bytes. All of it runs in one event loop; only looking up and looking at
+    photos is done by threads.
+
+    Args:
+        store: of the project; its embeddings of known contents are used.
+        inference: the queue.
+        counting: what is counted.
+        cache_bytes: memory for results.
+        max_queue_s: a call is refused where it would have to wait for longer.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        inference: Inference,
+        counting: Counting,
+        *,
+        cache_bytes: int,
+        max_queue_s: float,
+    ) -> None:
+        self._store, self._inference, self._counting = store, inference, counting
+        self._max_queue_s = max_queue_s
+        self._probs: Cache[NDArray[np.float32]] = Cache(cache_bytes // 4, _n_bytes)
+        self._vectors: Cache[NDArray[np.float16]] = Cache(cache_bytes // 2, _n_bytes)
+        self._errors: Cache[PhotoError] = Cache(cache_bytes // 4, lambda e: len(e.detail))
+        self._running: dict[tuple[str, frozenset[str]], asyncio.Task[Vectors]] = {}
+
+    async def answer(
+        self, photos: Sequence[bytes], models: Sequence[Served], *, interactive: bool = True
+    ) -> list[Answered]:
+        """Answer every task for every photo; a broken one has its error, in its place.
+
+        Args:
+            photos: the bytes of each.
+            models: the tasks to answer.
+            interactive: somebody waits for it; otherwise it goes with the new uploads.
+
+        Raises:
+            BusyError: the photos that have to be looked at would wait too long.
+        """
+        shas = [hashlib.sha256(data).hexdigest() for data in photos]
+        known = await self._known(dict.fromkeys(shas), models)
+        new = {sha for sha in shas if known[sha].error is None and self._spaces(sha, models)}
+        if new:
+            self._inference.require_room(_priority(interactive), self._max_queue_s)
+        looks = [
+            self._one(sha, data, known[sha], models, _priority(interactive))
+            for sha, data in zip(shas, photos, strict=True)
+        ]
+        return list(await asyncio.gather(*looks))
+
+    async def _one(
+        self, sha: str, data: bytes, known: Known, models: Sequence[Served], priority: Priority
+    ) -> Answered:
+        how = "stored" if known.vectors else "cached"
+        error: ListlensError | None = known.error
+        spaces = self._spaces(sha, models)
+        if error is None and spaces:
+            how = "shared" if self._key(sha, spaces) in self._running else "computed"
+            try:
+                await self._look(sha, data, spaces, priority)
+            except PhotoError as broken:
+                error = broken
+                self._errors.put(sha, broken)
+            except ModelError as failed:
+                error = failed
+        if error is not None:
+            return Answered(error=error)
+        self._counting.photo(how)
+        return Answered(how, tuple(self._answer(sha, served) for served in models))
+
+    async def _known(self, shas: Mapping[str, None], models: Sequence[Served]) -> dict[str, Known]:
+        """What is in memory of these contents, and for the others what the store knows."""
+        found = {sha: Known(self._errors.get(sha)) for sha in shas}
+        todo = [sha for sha in shas if found[sha].error is None and self._spaces(sha, models)]
+        todo = [sha for sha in todo if not any(sha == key[0] for key in self._running)]
+        if not todo:
+            return found
+        spaces = {one.backbone.space.id: one.backbone.space for one in models}
+        stored = await to_thread.run_sync(known_contents, self._store, list(spaces.values()), todo)
+        for sha, known in stored.items():
+            if known.error is not None:
+                self._errors.put(sha, known.error)
+            for space_id, vector in known.vectors.items():
+                self._vectors.put((sha, space_id), vector)
+        return found | stored
+
+    def _spaces(self, sha: str, models: Sequence[Served]) -> dict[str, Backbone]:
+        """The backbones that still have to look at a content."""
+        return {
+            one.backbone.space.id: one.backbone
+            for one in models
+            if self._probs.get((sha, one.key)) is None
+            and self._vectors.get((sha, one.backbone.space.id)) is None
+        }
+
+    @staticmethod
+    def _key(sha: str, spaces: Mapping[str, Backbone]) -> tuple[str, frozenset[str]]:
+        return sha, frozenset(spaces)
+
+    async def _look(
+        self, sha: str, data: bytes, spaces: Mapping[str, Backbone], priority: Priority
+    ) -> None:
+        """Queue a photo, or wait with those who asked for the same content first."""
+        key = self._key(sha, spaces)
+        if key not in self._running:
+            future = self._inference.submit(
+                data, priority=priority, backbones=list(spaces.values()), sha256=sha
+            )
+
+            async def looked() -> Vectors:
+                try:
+                    return (await asyncio.wrap_future(future)).vectors
+                finally:
+                    del self._running[key]
+
+            self._running[key] = asyncio.create_task(looked())
+        vectors = await asyncio.shield(self._running[key])
+        for space_id, vector in vectors.items():
+            self._vectors.put((sha, space_id), vector)
+
+    def _answer(self, sha: str, served: Served) -> Answer:
+        probs = self._probs.get((sha, served.key))
+        if probs is None:
+            vector = self._vectors.get((sha, served.backbone.space.id))
+            assert vector is not None  # looked at just before, and nothing was awaited since
+            probs = served.live.probs(vector[None])[0]
+            self._probs.put((sha, served.key), probs)
+        return Answer(served, probs, served.live.decide(probs[None])[0])
+
+
+def _priority(interactive: bool) -> Priority:
+    return Priority.INTERACTIVE if interactive else Priority.NEW
+
+
+def _n_bytes(array: NDArray[np.floating]) -> int:
+    return array.nbytes

@@ -1,0 +1,190 @@
+"""The application: what the server is made of, and which address leads where."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from listlens._version import __version__
+from listlens.serve.access import Access
+from listlens.serve.answering import Answering
+from listlens.serve.bodies import Budget
+from listlens.serve.counting import Counting
+from listlens.serve.gate import Gate
+from listlens.serve.live import LiveModels
+from listlens.serve.log import make_log
+from listlens.serve.pages import Pages
+from listlens.serve.predicting import MOST_FETCHES, Predicting
+from listlens.serve.problems import Problem
+from listlens.serve.routes import add_routes
+
+if TYPE_CHECKING:
+    from listlens.pipeline.inference import Inference
+    from listlens.project import Project
+
+REFRESH_S = 1.0
+"""How often the store is asked whether other models are in force."""
+
+ABOUT = """Tags and scores the photos of a marketplace's listings.
+
+Send `Authorization: Bearer TOKEN` with every call but `/health`. Errors are
+`application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, `request_id`.
+Status 429 says in `Retry-After` when to come again."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What the routes share."""
+
+    project: Project
+    inference: Inference
+    models: LiveModels
+    counting: Counting
+    predicting: Predicting
+    access: Access
+    log: Any
+
+
+def app(
+    project: Project,
+    inference: Inference,
+    *,
+    open_inference: bool = False,
+    fetch: Callable[[str], bytes] | None = None,
+    log: Any = None,
+    close_inference: bool = False,
+) -> FastAPI:
+    """Build the application.
+
+    Args:
+        project: whose models, tokens and store.
+        inference: the queue, which a worker may share.
+        open_inference: predict calls from this machine need no token.
+        fetch: address of a photo to its bytes; None where addresses are not taken.
+        log: a structlog logger; by default JSON lines on standard error.
+        close_inference: answer what was accepted and close the queue in the end.
+
+    Returns:
+        A FastAPI application; it is ready once its lifespan has started.
+    """
+    serving = _serving(project, inference, open_inference, fetch, log or make_log())
+    pages = Pages(serving)
+    made = FastAPI(
+        title="listlens",
+        version=__version__,
+        description=ABOUT,
+        docs_url=None,  # both load their scripts from elsewhere
+        redoc_url=None,
+        lifespan=_lifespan(serving, close_inference),
+        exception_handlers={Problem: _problem, HTTPException: _http_problem},
+    )
+    made.state.serving = serving
+    add_routes(made, serving)
+    pages.add_routes(made)
+    made.add_middleware(
+        Gate,
+        access=serving.access,
+        counting=serving.counting,
+        log=serving.log,
+        login=pages.login_page,
+    )
+    return made
+
+
+def _serving(
+    project: Project,
+    inference: Inference,
+    open_inference: bool,
+    fetch: Callable[[str], bytes] | None,
+    log: Any,
+) -> Serving:
+    config = project.config.serve
+    models = LiveModels(project, inference)
+    counting = Counting(inference, models)
+    answering = Answering(
+        project.store,
+        inference,
+        counting,
+        cache_bytes=config.cache_bytes,
+        max_queue_s=config.max_queue_ms / 1000,
+    )
+    predicting = Predicting(
+        models,
+        answering,
+        counting,
+        config,
+        Budget(config.max_held_bytes),
+        fetch,
+        CapacityLimiter(MOST_FETCHES),
+    )
+    access = Access(project.store.tokens, open_inference=open_inference)
+    return Serving(project, inference, models, counting, predicting, access, log)
+
+
+def _lifespan(serving: Serving, close_inference: bool) -> Any:
+    """Load and warm up before the first request; keep looking for other models; stop gently."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await to_thread.run_sync(serving.inference.warm_up)
+        await to_thread.run_sync(serving.models.refresh)
+        async with AsyncExitStack() as stack:
+            if close_inference:
+                stack.push_async_callback(_close, serving.inference)
+            watching = asyncio.create_task(_watch(serving))
+            stack.callback(watching.cancel)
+            _say_models(serving)
+            yield
+
+    return lifespan
+
+
+async def _close(inference: Inference) -> None:
+    await to_thread.run_sync(inference.close)
+
+
+async def _watch(serving: Serving) -> None:
+    """Take other models into force when the store says so."""
+    while True:
+        await asyncio.sleep(REFRESH_S)
+        before = serving.models.trouble
+        try:
+            changed = await to_thread.run_sync(serving.models.refresh)
+        except Exception:
+            serving.log.exception("models could not be looked up")
+            continue
+        if changed:
+            _say_models(serving)
+        elif serving.models.trouble != before:
+            serving.log.error("models could not be loaded", detail=serving.models.trouble)
+
+
+def _say_models(serving: Serving) -> None:
+    live = sorted(one.name for one in serving.models.current.values())
+    serving.log.info("models in force", models=live)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response(request.state.request_id)
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals, in our shape."""
+    assert isinstance(error, HTTPException)
+    kinds = {404: "not-found", 405: "method-not-allowed", 400: "bad-request"}
+    details = {
+        404: f"Nothing is at {request.url.path[:200]!r}. /openapi.json lists what there is.",
+        405: f"{request.method} is not taken here.",
+    }
+    kind = kinds.get(error.status_code, "bad-request")
+    detail = details.get(error.status_code, str(error.detail))
+    return Problem(kind, detail, headers=error.headers).response(request.state.request_id)

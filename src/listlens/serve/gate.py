@@ -1,0 +1,139 @@
+"""The gate in front of every route: request ids, tokens before the body, headers, log, metrics.
+
+It is plain ASGI and sees the headers only, so the body of whoever may not come in is never read.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import HTTPConnection
+
+from listlens.core.errors import ListlensError
+from listlens.serve.problems import Problem, problem_of
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from listlens.serve.access import Access
+    from listlens.serve.counting import Counting
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data: blob:; connect-src 'self'; manifest-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
+}
+"""On every response. Pages hold no inline script or style."""
+
+_RAW_HEADERS = [(k.lower().encode(), v.encode()) for k, v in SECURITY_HEADERS.items()]
+
+
+class Gate:
+    """Let a request in, or answer it here.
+
+    Args:
+        app: what is behind.
+        access: says who may come in.
+        counting: what is counted.
+        log: called with an event and its fields.
+        login: makes the page for a browser without a token.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        access: Access,
+        counting: Counting,
+        log: Any,
+        login: Callable[[HTTPConnection, Problem], Response],
+    ) -> None:
+        self.app, self.access, self.counting, self.log = app, access, counting, log
+        self.login = login
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        await _Passage(self, scope, receive, send).run()
+
+
+class _Passage:
+    """One request on its way through the gate."""
+
+    def __init__(self, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
+        self.gate, self.scope, self.receive, self._send = gate, scope, receive, send
+        self.status = 0
+        self.connection = HTTPConnection(scope)
+        given = self.connection.headers.get("x-request-id", "")
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = self.request_id
+
+    async def run(self) -> None:
+        begun = time.perf_counter()
+        try:
+            await self._through()
+        except ListlensError as error:
+            await self._refuse(problem_of(error))
+        except Exception:
+            self.gate.log.exception("failed", request_id=self.request_id)
+            problem = Problem("internal", "It was logged under the request id. Try again later.")
+            await self._refuse(problem)
+        finally:
+            self._note(time.perf_counter() - begun)
+
+    async def _through(self) -> None:
+        try:
+            token = await self.gate.access.admit(self.connection)
+        except Problem as problem:
+            page = problem.status == 401 and self._is_browser()
+            if page:
+                await self.gate.login(self.connection, problem)(self.scope, self.receive, self.send)
+            else:
+                await self._refuse(problem)
+            return
+        self.scope["state"]["token"] = token
+        await self.gate.app(self.scope, self.receive, self.send)
+
+    def _is_browser(self) -> bool:
+        wanted = self.connection.headers.get("accept", "")
+        return self.scope["method"] == "GET" and "text/html" in wanted
+
+    async def _refuse(self, problem: Problem) -> None:
+        if not self.status:  # otherwise the answer has begun, and the connection is cut
+            await problem.response(self.request_id)(self.scope, self.receive, self.send)
+
+    async def send(self, message: Message) -> None:
+        """Add what every response carries."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            own = (b"x-request-id", self.request_id.encode())
+            message["headers"] = [*message.get("headers", []), *_RAW_HEADERS, own]
+        await self._send(message)
+
+    def _note(self, took_s: float) -> None:
+        route = getattr(self.scope.get("route"), "path", "") or "unknown"
+        token = self.scope["state"].get("token")
+        status = self.status or 500
+        self.gate.counting.request(route, status, took_s)
+        self.gate.log.info(
+            "request",
+            request_id=self.request_id,
+            method=self.scope["method"],
+            route=route,
+            status=status,
+            ms=round(1000 * took_s, 1),
+            token=None if token is None else token.token_id,
+        )

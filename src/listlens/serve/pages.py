@@ -1,0 +1,163 @@
+"""The pages: what the server does, a photo to try, and the log-in."""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from anyio import to_thread
+from fastapi import FastAPI, Request
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from listlens._version import __version__
+from listlens.core.errors import PhotoError
+from listlens.images.prepare import prepare
+from listlens.serve.access import COOKIE
+from listlens.serve.bodies import Record, parse_call, read_body
+from listlens.serve.predicting import outcome
+from listlens.serve.problems import Problem
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
+    from listlens.serve.app import Serving
+
+LOGIN_BYTES = 4096
+SHOWN = 8
+"""Likeliest classes shown a task."""
+
+PREVIEW_PX = 800
+
+STATIC_FOLDER = Path(__file__).parent / "static"
+
+
+@cache
+def environment() -> Environment:
+    """Return the templates; they hold no inline script or style, so that none can be injected."""
+    made = Environment(
+        loader=PackageLoader("listlens.serve", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["version"] = __version__
+    return made
+
+
+class Pages:
+    """The pages of one server.
+
+    Args:
+        serving: what they show.
+    """
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+
+    def add_routes(self, app: FastAPI) -> None:
+        """Add the pages to the application; they are no part of the API's description."""
+        app.mount("/static", StaticFiles(directory=STATIC_FOLDER), name="static")
+        hidden: dict[str, Any] = {"include_in_schema": False, "response_model": None}
+        app.get("/", **hidden)(self.status)
+        app.get("/try", **hidden)(self.try_page)
+        app.post("/try", **hidden)(self.tried)
+        app.get("/login", **hidden)(self.login)
+        app.post("/login", **hidden)(self.log_in)
+        app.post("/logout", **hidden)(self.log_out)
+
+    async def status(self) -> Response:
+        """Show what the server does."""
+        models = [one.as_dict() for _, one in sorted(self._serving.models.current.items())]
+        return page(
+            "status.html",
+            status=self._serving.counting.status(),
+            models=models,
+            trouble=self._serving.models.trouble,
+            project=self._serving.project.root.name,
+        )
+
+    async def try_page(self) -> Response:
+        """Show the form for a photo."""
+        return page("try.html", answer=None, preview="", name="", kinds={}, how="", shown=SHOWN)
+
+    async def tried(self, request: Request) -> Response:
+        """Answer every task for the photo of the form, and show it."""
+        serving = self._serving
+        with serving.predicting.budget.share() as share:
+            body = await read_body(request, serving.predicting.config.max_body_bytes, share)
+            call = await parse_call(body, request.headers.get("content-type", ""), 1)
+            record = call.records[0]
+            models = serving.models.chosen(call.tasks)
+            (answered,) = await serving.predicting.answer([record], models)
+            preview = await to_thread.run_sync(self._preview, record)
+        kinds = {one.live.task: one.live.kind for one in models}
+        return page(
+            "try.html",
+            answer=outcome(record, answered, SHOWN),
+            preview=preview,
+            name=str(record.record_id),
+            kinds=kinds,
+            how=answered.how,
+            shown=SHOWN,
+        )
+
+    def _preview(self, record: Record) -> str:
+        """The photo as a data address, encoded anew: a browser never sees what was uploaded."""
+        way = self._serving.inference.backbone.preprocessing
+        limits = self._serving.project.limits
+        try:
+            made = prepare(record.data, way, limits=limits, thumbnail_px=PREVIEW_PX, measure=False)
+        except PhotoError:
+            return ""
+        jpeg = made.thumbnail or b""
+        return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+
+    async def login(self, request: Request) -> Response:
+        """Show the form for a token."""
+        return self.login_page(request, None)
+
+    def login_page(self, connection: HTTPConnection, problem: Problem | None) -> Response:
+        """Return the form for a token, with the status of the problem that led here."""
+        wrong = problem is not None and "error=" in problem.headers.get("WWW-Authenticate", "")
+        response = page("login.html", wrong=wrong)
+        if problem is not None:
+            response.status_code = problem.status
+            response.headers.update(problem.headers)
+        return response
+
+    async def log_in(self, request: Request) -> Response:
+        """Take a token into the browser's cookie."""
+        with self._serving.predicting.budget.share() as share:
+            body = await read_body(request, LOGIN_BYTES, share)
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20)
+        text = fields.get("token", [""])[0].strip()
+        token = await self._serving.access.find(text) if text else None
+        if token is None:
+            response = page("login.html", wrong=True)
+            response.status_code = 401
+            response.headers["WWW-Authenticate"] = 'Bearer realm="listlens"'
+            return response
+        home = "/" if token.allows("read") else "/try"
+        answer = RedirectResponse(home, 303)
+        answer.set_cookie(
+            COOKIE, text, httponly=True, samesite="strict", secure=request.url.scheme == "https"
+        )
+        return answer
+
+    async def log_out(self) -> Response:
+        """Make the browser forget the token."""
+        answer = RedirectResponse("/login", 303)
+        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        return answer
+
+
+def page(template: str, **values: Any) -> Response:
+    """Return a page made of a template."""
+    html = environment().get_template(template).render(**values)
+    return HTMLResponse(html, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,166 @@
+"""Starting and stopping the server: one process, one port."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from listlens.core.errors import ConfigError, MissingExtraError
+from listlens.pipeline.inference import Inference
+from listlens.stream.relay import delivering
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    import uvicorn
+
+    from listlens.project import Project
+    from listlens.sources.fetching import Fetcher
+
+DRAIN_S = 30
+"""How long calls that were accepted may take after the server was told to stop."""
+
+Beside = Callable[[Inference], AbstractContextManager[Any]]
+"""What runs beside the server on the same queue, such as the worker."""
+
+
+def require_server() -> None:
+    """Raise MissingExtraError where the packages of the server are absent."""
+    try:
+        import fastapi  # noqa: F401
+        import limits  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import structlog  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("the server", "serve") from error
+
+
+def first_token(project: Project) -> str:
+    """Make a token for everything where there is none that is valid yet; else return ''."""
+    tokens = project.store.tokens
+    if tokens.list():
+        return ""
+    return tokens.create(["admin"], name="made at the first start")[0]
+
+
+def serve(
+    project: Project,
+    *,
+    host: str = "",
+    port: int | None = None,
+    open_inference: bool = False,
+    beside: Beside = lambda _: nullcontext(),
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve a project until the process is told to stop.
+
+    Args:
+        project: whose models, tokens and store.
+        host: address to listen on; by default that of the settings.
+        port: likewise; 0 takes a free one.
+        open_inference: predict calls from this machine need no token.
+        beside: what else runs on the same queue for as long as the server does.
+        say: told what a person should know, such as the first token.
+
+    Raises:
+        MissingExtraError: the extra `serve` is not installed.
+        ConfigError: the port is taken, or inference would be open to other machines.
+    """
+    require_server()
+    import uvicorn
+
+    from listlens.serve.access import is_loopback
+    from listlens.serve.app import app
+
+    config = project.config.serve
+    host, port = host or config.host, config.port if port is None else port
+    if open_inference and not is_loopback(host):
+        raise ConfigError(
+            f"--open-inference is for this machine only, and {host} is open to others. Listen on "
+            "127.0.0.1, or make tokens: listlens token create --scope predict"
+        )
+    with ExitStack() as stack:
+        listening = stack.enter_context(listen(host, port))
+        text = first_token(project)
+        if text:
+            say("There was no token yet. This one allows everything and is shown this once:")
+            say(text)
+        inference = Inference(project.backbone, project.limits)
+        stack.callback(inference.close)
+        stack.enter_context(beside(inference))
+        stack.enter_context(delivering(project))
+        fetcher = stack.enter_context(fetching(project))
+        made = app(
+            project,
+            inference,
+            open_inference=open_inference,
+            fetch=lambda url: fetcher.fetch(url).data,
+        )
+        server = uvicorn.Server(
+            uvicorn.Config(
+                made,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=DRAIN_S,
+                timeout_keep_alive=30,
+            )
+        )
+        say(f"listlens serves {project.root} on {address(listening)}; stop it with Control-C.")
+        with signals_stop(server):
+            server.run(sockets=[listening])
+
+
+@contextmanager
+def signals_stop(server: uvicorn.Server) -> Iterator[None]:
+    """Let SIGINT and SIGTERM stop the server, and nothing more.
+
+    uvicorn takes them while it runs, and raises them again once it has stopped: that would kill the
+    process before the store and the queue are closed.
+    """
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    stopping = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(one, stop) for one in stopping]
+    try:
+        yield
+    finally:
+        for one, handler in zip(stopping, before, strict=True):
+            signal.signal(one, handler)
+
+
+def fetching(project: Project) -> Fetcher:
+    """Return what fetches photos by address, no larger than a request may be."""
+    from listlens.sources.fetching import Fetcher, FetchRules
+
+    config = project.config
+    max_bytes = min(project.limits.max_bytes, config.serve.max_body_bytes)
+    return Fetcher(FetchRules.of(config.fetch, max_bytes))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        ConfigError: the address is taken, or not of this machine.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port} ({error.strerror or error}). Choose another address: "
+            "--host, --port, or [serve] in listlens.toml."
+        ) from error
+
+
+def address(listening: socket.socket) -> str:
+    """Return the address of a socket as one types it into a browser."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

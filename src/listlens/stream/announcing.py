@@ -1,0 +1,47 @@
+"""What is told to others: one outgoing event for each that changed something."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from listlens.pipeline.events import LISTING_CHANGED
+from listlens.store.event_rows import Announcement
+from listlens.stream.work import Work
+
+PHOTO_PREDICTED, PHOTO_FAILED = "photo.predicted", "photo.failed"
+
+
+def announcement(work: Work, results: dict[str, Any], now: datetime) -> Announcement:
+    """Return what to announce of an event that was applied.
+
+    Args:
+        work: the event, with what came of it.
+        results: task to answer, for a photo that is usable.
+        now: when.
+
+    Returns:
+        An outgoing event whose key is the event's with its kind, so that the same is never
+        announced twice.
+    """
+    event = work.event
+    kind = event.kind
+    body: dict[str, Any] = {"source": event.source, "event_id": event.event_key}
+    if work.shows_photo:
+        why = work.error or work.trouble
+        kind = PHOTO_FAILED if why else PHOTO_PREDICTED
+        if why:
+            body |= {"reason": why.reason.value, "detail": why.detail}
+        else:
+            body |= {"sha256": work.sha256, "results": results}
+        body["location"] = work.location
+        if "position" in event.body:
+            body["position"] = event.body["position"]
+    elif kind == LISTING_CHANGED:
+        body |= event.body
+    key = f"{event.event_key}/{kind}"
+    head = {"id": key, "kind": kind, "at": now.isoformat(), "listing_id": event.listing_id}
+    if event.photo_id:
+        head["photo_id"] = event.photo_id
+    tasks = tuple(results) if kind == PHOTO_PREDICTED else ()
+    return Announcement(key, kind, event.listing_id, event.photo_id, head | body, tasks)

@@ -1,0 +1,101 @@
+"""One event on its way through the worker, and what has been found out so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from listlens.core.types import PhotoRow, Reason
+from listlens.pipeline.events import PHOTO_ADDED, PHOTO_CHANGED, PHOTO_DELETED
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from listlens.core.errors import PhotoError
+    from listlens.store.contents import ContentRecord
+    from listlens.store.event_rows import EventView
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that may pass: the event is tried again.
+
+    Args:
+        reason: machine-readable.
+        detail: one sentence for a person.
+        retry_after_s: how long it asks to wait at least.
+        counts: whether it is one of the tries that an event has.
+    """
+
+    reason: Reason
+    detail: str
+    retry_after_s: float = 0.0
+    counts: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """An event that this worker leases.
+
+    Args:
+        event: as stored.
+        location: where the photo is: its URL, or the path of its file.
+        host: of the URL; empty for a file.
+        data: the photo's bytes, while they are needed.
+        n_bytes: of the photo.
+        sha256: of the bytes, once they are here.
+        content_id: of bytes that the store knows.
+        record: what decoding found out about bytes that it does not know.
+        thumbnail: of those, where it is kept.
+        vectors: `EmbeddingSpace.id` to embedding, where the network looked just now.
+        error: why the photo can never be used.
+        trouble: why it cannot be used now.
+        stale: whether a newer event of the photo was applied already.
+        forgotten: whether it may not come in again, on request.
+        since_s: when it was leased, by the monotonic clock.
+    """
+
+    event: EventView
+    location: str = ""
+    host: str = ""
+    data: bytes = b""
+    n_bytes: int = 0
+    sha256: str = ""
+    content_id: int | None = None
+    record: ContentRecord | None = None
+    thumbnail: bytes | None = None
+    vectors: dict[str, NDArray[np.float16]] = field(default_factory=dict)
+    error: PhotoError | None = None
+    trouble: Trouble | None = None
+    stale: bool = False
+    forgotten: bool = False
+    since_s: float = 0.0
+
+    @property
+    def shows_photo(self) -> bool:
+        """Whether it says that there is a photo to look at."""
+        return self.event.kind in (PHOTO_ADDED, PHOTO_CHANGED)
+
+    @property
+    def deletes(self) -> bool:
+        """Whether it says that a photo is gone."""
+        return self.event.kind == PHOTO_DELETED
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a photo that can be answered."""
+        return self.shows_photo and not (self.error or self.trouble or self.stale or self.forgotten)
+
+    def row(self, *, with_listing: bool = True) -> PhotoRow:
+        """The photo as a row of its source, with what it says of its listing unless that is old."""
+        body = self.event.body
+        return PhotoRow(
+            self.event.listing_id,
+            self.event.photo_id,
+            self.location or "unknown",
+            body.get("position"),
+            body.get("seller_id") if with_listing else None,
+            body.get("attributes", {}) if with_listing else {},
+            f"event {self.event.event_key}",
+        )
