@@ -106,17 +106,39 @@ def trained(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return auto(shop.photos, shop.labels, out=tmp_path_factory.mktemp("trained") / "OUT").out
 
 
+@pytest.fixture(scope="session")
+def trained_twice(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a candidate beside the live model; no test changes it."""
+    import listlens
+
+    root = copy_project(trained, tmp_path_factory.mktemp("twice") / "OUT")
+    with listlens.open(root) as opened:
+        opened.train("label", seed=1, force=True)
+    return root
+
+
 @pytest.fixture
 def project(trained: Path, tmp_path: Path) -> Path:
     """A copy of the trained project that a test may change."""
+    return copy_project(trained, tmp_path / "project")
 
-    def copy(source: str, target: str) -> str:
-        if source.endswith(".onnx"):
-            os.link(source, target)  # 18 MB that nobody writes to
-            return target
-        return str(shutil.copy2(source, target))
 
-    return Path(shutil.copytree(trained, tmp_path / "project", copy_function=copy))
+@pytest.fixture
+def two_models(trained_twice: Path, tmp_path: Path) -> Path:
+    """A copy of the project with a live model and a candidate, that a test may change."""
+    return copy_project(trained_twice, tmp_path / "project")
+
+
+def copy_project(source: Path, target: Path) -> Path:
+    """Copy a project; the ONNX graphs, 18 MB that nobody writes to, are linked."""
+
+    def copy(one: str, other: str) -> str:
+        if one.endswith(".onnx"):
+            os.link(one, other)
+            return other
+        return str(shutil.copy2(one, other))
+
+    return Path(shutil.copytree(source, target, copy_function=copy))
 
 
 @dataclass(frozen=True)

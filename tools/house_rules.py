@@ -30,6 +30,7 @@ LAYERS: dict[str, float] = {
     "insights": 3,
     "quality": 3,
     "pipeline": 3.2,
+    "changing": 3.5,
     "doctor": 3.5,
     "estimator": 3.5,
     "finding": 3.5,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from listlens.images.files import Limits
     from listlens.pipeline.models import LiveModel
     from listlens.pipeline.notebook import PhotoList
+    from listlens.pipeline.reading import PhotoText
     from listlens.store.open import Store
 
 
@@ -30,6 +32,13 @@ class Finding:
         def limits(self) -> Limits: ...
 
         def models(self, tasks: Sequence[str] | None = None) -> list[LiveModel]: ...
+
+    @cached_property
+    def text(self) -> PhotoText:
+        """The text in the photos: `text.read()`, `text.search(words)`, `text.page(path)`."""
+        from listlens.pipeline.reading import PhotoText
+
+        return PhotoText(self.store, self.limits)
 
     def search(self, query: str, limit: int = 20) -> PhotoList[dict[str, Any]]:
         """Find photos by a tag; see `listlens.pipeline.search.search`."""

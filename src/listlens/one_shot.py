@@ -104,9 +104,12 @@ def auto(
     target: str = "best-f1",
     seed: int = 0,
     pdf: bool = False,
+    promote: bool = False,
     progress: StepProgress = lambda step, done, total: None,
 ) -> AutoResult:
     """Bring photos in, check, train, evaluate, tag and report; the same `out` again goes on.
+
+    The report and predictions.csv are of the newest model, whether it answers already or not.
 
     Args:
         photos: a folder.
@@ -126,6 +129,7 @@ def auto(
         target: what thresholds aim at: ``best-f1``, ``precision>=P`` or ``error<=E``.
         seed: makes splits and training repeatable.
         pdf: write the report as PDF too.
+        promote: let a later model answer at once, unless it is worse than the one that does.
         progress: called with the step, what is done, and the total or None.
 
     Raises:
@@ -158,11 +162,14 @@ def auto(
             trained = _learn(
                 project, file, scale, target=target, seed=seed, pdf=pdf, progress=progress
             )
+            if promote:
+                trained = project.promoted(trained, progress=progress)
             project.tag(
-                [trained.task],
+                [trained.task] if trained.live else None,
                 starter=can_give_starter_tags(project.backbone.space),
                 progress=progress,
             )
+            project.registry.tag(trained.task, trained.version, progress)
             files |= trained.files
         files["predictions"] = str(out / "predictions.csv")
         task = project.store.labels.task(trained.task) if trained else None

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from listlens.changing import Changing
 from listlens.core.config import CONFIG_NAME, Config, load_config
 from listlens.core.errors import NotFoundError
 from listlens.core.types import STARTER, Task
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from listlens.pipeline.label_report import LabelReport
     from listlens.pipeline.models import LiveModel
     from listlens.pipeline.pairs import AnyLabelFile
-    from listlens.pipeline.reading import PhotoText
     from listlens.pipeline.tagging import TagReport
     from listlens.pipeline.tree_proposal import TreeProposal
 
@@ -55,7 +55,7 @@ def open(directory: str | Path = ".") -> Project:
     return Project(root, load_config(path))
 
 
-class Project(Finding):
+class Project(Finding, Changing):
     """A folder of settings, photos' rows, embeddings, labels, models and reports.
 
     Open it with `listlens.open`; use it in a `with`, or close it.
@@ -77,7 +77,11 @@ class Project(Finding):
             raise
 
     def close(self) -> None:
-        """Release the store."""
+        """Release the store, and connections to photos' hosts."""
+        if "limits" in self.__dict__:
+            from listlens.pipeline.remote import release
+
+            release(self.limits)
         self.store.close()
 
     def __enter__(self) -> Project:
@@ -100,19 +104,12 @@ class Project(Finding):
 
         return Backbones(self.backbone)
 
-    @property
-    def limits(self) -> Limits:
-        """Bounds for what comes in, from the settings."""
-        from listlens.images.files import Limits
-
-        return replace(Limits(), **self.config.limits.model_dump())
-
     @cached_property
-    def text(self) -> PhotoText:
-        """The text in the photos: `text.read()`, `text.search(words)`, `text.page(path)`."""
-        from listlens.pipeline.reading import PhotoText
+    def limits(self) -> Limits:
+        """Bounds for what comes in, and the way to photos behind URLs, from the settings."""
+        from listlens.pipeline.remote import limits_of
 
-        return PhotoText(self.store, self.limits)
+        return limits_of(self.config)
 
     # -- photos -----------------------------------------------------------------------------
 
@@ -123,6 +120,7 @@ class Project(Finding):
         table: str | Path | None = None,
         mapping: Mapping[str, str] | None = None,
         pattern: str | None = None,
+        fetch: bool = False,
         progress: Callable[[int, int], None] = lambda done, failed: None,
     ) -> IngestReport:
         """Bring photos in from a folder or a table; see `listlens ingest --help`.
@@ -132,17 +130,18 @@ class Project(Finding):
             table: a table with a row a photo, paths relative to `photos`.
             mapping: our column name to the table's.
             pattern: regular expression on the relative path with a group ``listing``.
+            fetch: fetch the URLs that the table names, as `[fetch] enabled` would.
             progress: called with the photos done and failed.
         """
+        from listlens.pipeline.remote import reaching
         from listlens.sources.detect import open_source
 
+        if fetch:
+            self.limits = reaching(self.limits, self.config)
         source = open_source(
-            Path(photos),
-            Path(table) if table is not None else None,
-            mapping,
-            pattern,
-            skip=[self.root],
-        )
+            Path(photos), Path(table) if table is not None else None, mapping, pattern,
+            skip=[self.root], fetch=fetch or self.config.fetch.enabled,
+        )  # fmt: skip
         return self.ingest_source(source, progress)
 
     def ingest_source(
@@ -273,14 +272,16 @@ class Project(Finding):
         finetune: bool | float = False,
         budget_s: float | None = None,
         few: bool = False,
+        promote: bool = False,
         progress: StepProgress = lambda step, done, total: None,
     ) -> TrainResult:
         """Learn a task from its labels; writes a model and a report.
 
         Equal labels, photos and options give back the model that is there, unless `force`.
         `finetune` tries to train the network too, for 240 s or for the seconds given; `budget_s`
-        searches so long for something better than the default; `few` learns classes of one or two
-        photos too.
+        searches so long for something better; `few` learns classes of one or two photos too. A
+        task's first model answers at once; a later one is a candidate, which `promote` lets answer
+        unless it is worse.
 
         Raises:
             TrainingError: not enough labels; says what is needed.
@@ -290,11 +291,12 @@ class Project(Finding):
 
         found = self.store.labels.task(task)
         reports = self.root / "reports" / folder_name(found)
-        return train_task(
+        result = train_task(
             self.store, self.root, found, self.backbone, reports=reports, target=target, seed=seed,
             force=force, pdf=pdf, finetune=finetune, budget_s=budget_s, few=few, limits=self.limits,
             progress=progress,
         )  # fmt: skip
+        return self.promoted(result, progress=progress) if promote else result
 
     def evaluate(self, task: str, **how: Any) -> TrainResult:
         """Judge a model by today's labels; see `listlens.pipeline.evaluating.evaluate_task`."""
@@ -318,7 +320,7 @@ class Project(Finding):
     # -- using ------------------------------------------------------------------------------
 
     def models(self, tasks: Sequence[str] | None = None) -> list[LiveModel]:
-        """The newest model of each task, the starter tags' included where they were given."""
+        """The live model of each task, the starter tags' included where they were given."""
         from listlens.pipeline.models import live_models
 
         return live_models(self.store, self.root, list(tasks) if tasks else None)
@@ -337,14 +339,15 @@ class Project(Finding):
             starter: the starter tags too.
             progress: called with the task, photos done and their number.
         """
-        from listlens.pipeline.models import starter_model
+        from listlens.pipeline.models import models_beside, starter_model
         from listlens.pipeline.tagging import tag_all
 
-        models = self.models(tasks)
+        names = list(tasks) if tasks else None
+        models, beside = self.models(names), models_beside(self.store, self.root, names)
         if starter or not models:
             known = [model for model in models if model.task != STARTER]
             models = [*known, starter_model(self.store, self.backbone.space)]
-        return tag_all(self.store, models, self.backbone_for, self.limits, progress)
+        return tag_all(self.store, models + beside, self.backbone_for, self.limits, progress)
 
     def notices(self) -> list[str]:
         """What to know of models that run on another engine than their own."""

@@ -22,7 +22,8 @@ COMMANDS = [
     ["init"], ["ingest"], ["check"], ["task", "add"], ["task", "list"], ["labels", "import"],
     ["labels", "export"], ["train"], ["evaluate"], ["tag"], ["predict"], ["export"], ["search"],
     ["forget"], ["status"], ["doctor"], ["auto"], ["quality"], ["import-keras"],
-    ["backbone", "export"],
+    ["backbone", "export"], ["work"], ["events", "put"], ["dead", "list"], ["dead", "show"],
+    ["dead", "replay"], ["ledger"],
 ]  # fmt: skip
 
 

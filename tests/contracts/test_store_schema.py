@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from listlens.core.errors import StoreError
+from listlens.store import migrate as migrations
 from listlens.store.database import connect
 from listlens.store.migrate import HEAD, stored_revision
 from listlens.store.open import open_store
@@ -33,23 +37,63 @@ def test_opening_again_keeps_everything(store_url: str, tmp_path: Path) -> None:
         assert store.labels.task("room") == task
 
 
+def make_store_of(revision: str, store_url: str, root: Path, rows: Sequence[str]) -> None:
+    """Make a database as an older version left it, and fill it."""
+    config = Config()
+    folder = Path(migrations.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder))
+    database = connect(store_url, root)
+    with database.write() as connection:
+        if database.schema is not None:
+            connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{database.schema}"')
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        for row in rows:
+            connection.execute(sa.text(row))
+    database.close()
+
+
+TASK = "INSERT INTO task (id, name, kind, created_at) VALUES ({0}, '{1}', 'single', '2026-01-01')"
+TAXONOMY = (
+    "INSERT INTO taxonomy (task_id, version, change, created_at) VALUES ({0}, 1, '', '2026-01-01')"
+)
+SPACE = (
+    "INSERT INTO space (id, key, backbone, weights_sha256, preprocessing, engine, precision, dim) "
+    "VALUES (1, 'tiny', 'tiny', '0', 'squash8', 'onnxruntime', 'f32', 4)"
+)
+MODEL = (
+    "INSERT INTO model (id, task_id, version, folder, sha256, space_id, taxonomy_version, stage, "
+    "card, created_at) VALUES ({0}, {1}, {2}, 'm', 'a', 1, 1, 'live', '{{}}', '2026-01-01')"
+)
+
+
 def test_a_store_of_the_first_version_is_upgraded_and_keeps_what_it_holds(
     store_url: str, tmp_path: Path
 ) -> None:
+    rows = [TASK.format(1, "room"), TAXONOMY.format(1)]
+    make_store_of("0001", store_url, tmp_path, rows)
     with open_store(store_url, tmp_path) as store:
-        task = store.labels.add_task("room", "single", ["a"])
-    database = connect(store_url, tmp_path)
-    with database.write() as connection:
-        webhooks = ("webhook_parked", "webhook_delivery", "webhook")
-        for name in ("reading", "event", "latest", "outbox", "tally", "token", *webhooks):
-            connection.execute(sa.text(f"DROP TABLE {name}"))
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
-    database.close()
-    with open_store(store_url, tmp_path) as store:
-        assert store.labels.task("room") == task
+        assert store.labels.task("room").taxonomy_version == 1
         assert store.readings.counts() == (0, 0)
         assert store.events.ledger().received == 0
         assert store.tokens.list() == store.webhooks.list() == ()
+
+
+def test_models_of_a_store_without_stages_answer_as_they_did(
+    store_url: str, tmp_path: Path
+) -> None:
+    tasks = [TASK.format(1, "room"), TASK.format(2, "view"), TAXONOMY.format(1), TAXONOMY.format(2)]
+    models = [MODEL.format(i, *at) for i, at in enumerate([(1, 1), (2, 1), (1, 2), (1, 3)], 10)]
+    make_store_of("0002", store_url, tmp_path, [*tasks, SPACE, *models])
+    with open_store(store_url, tmp_path) as store:
+        live = {task: store.models.live(task) for task in (1, 2)}
+        assert {task: m and m.version for task, m in live.items()} == {1: 3, 2: 1}
+        assert [m.stage for m in store.models.list(1)] == ["retired", "retired", "live"]
+        told = [(c.version, c.action) for c in store.stages.history(1)]
+        assert told == [(1, "registered"), (1, "superseded"), (2, "promoted"), (2, "superseded"),
+                        (3, "promoted")]  # fmt: skip
+        assert store.stages.rollback(1)[1].version == 2  # as if it had been promoted over
+        assert [c.version for c in store.stages.history(2)] == [1]
 
 
 def test_a_store_of_a_newer_version_says_to_upgrade(store_url: str, tmp_path: Path) -> None:

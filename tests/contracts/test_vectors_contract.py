@@ -128,3 +128,14 @@ def test_vectors_of_another_shape_or_type_are_refused(
     with pytest.raises(InputError, match="float16"):
         vectors.put(SPACE, [1], array)
     assert held(vectors, SPACE) == []
+
+
+def test_dropping_a_space_removes_all_of_it_and_nothing_else(vectors: Vectors) -> None:
+    for space in (SPACE, OTHER):
+        vectors.put(space, [1, 2, 3], numbered([1, 2, 3]))
+    assert vectors.drop(OTHER) == 3
+    assert vectors.missing(OTHER, [1, 2, 3]) == [1, 2, 3]
+    assert held(vectors, SPACE) == [1, 2, 3]
+    assert vectors.drop(OTHER) == 0
+    vectors.put(OTHER, [2], numbered([2]))
+    assert held(vectors, OTHER) == [2]

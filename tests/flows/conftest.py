@@ -77,7 +77,10 @@ def make_home(root: Path, shop: Any, *, feature_map: bool) -> Path:
             project.import_labels(kind, file)
             project.train(kind)
             if feature_map:
-                project.train(kind, force=True, seed=1)
+                second = project.train(kind, force=True, seed=1)
+                row = project.store.models.get(project.store.labels.task(kind).task_id, 2)
+                project.store.stages.promote(row.model_id)
+                assert (second.version, second.stage) == (2, "candidate")
     return root
 
 

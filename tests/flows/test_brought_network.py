@@ -93,13 +93,14 @@ def bring(home: Path, folder: Path, *, learnt_from: slice = slice(0)) -> None:
         tuned = FineTuned(TOLD, Winner(examples, learnt, backbone, folder / "tuned.onnx"))
         model = model_of(task, examples, learnt, judged, backbone, tuned)
         run = project.store.models.record_run(task.task_id, {}, examples.fingerprint, 0)
-        save_model(project.store, project.root, task, model, heldout, backbone, run)
+        saved = save_model(project.store, project.root, task, model, heldout, backbone, run)
+        project.store.stages.promote(saved.model_id)
         project.store.models.finish_run(run, "done", {"checks": [], "summary": {"lines": []}})
 
 
 @pytest.fixture(scope="module")
 def won(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose newest model brings a network; no test changes it."""
+    """A project whose live model brings a network; no test changes it."""
     folder = tmp_path_factory.mktemp("won")
     home = Path(shutil.copytree(trained, folder / "project"))
     bring(home, folder)

@@ -60,7 +60,9 @@ def test_a_project_from_init_to_search(cli: Cli, shop: Shop, tmp_path: Path) -> 
     state = cli("status", "-p", home, "--json").json
     assert state["photos"] == {"ok": 36}
     (task,) = (t for t in state["tasks"] if t["name"] == "shape")
-    assert (task["labels"], task["model"]) == (36, 2)
+    assert (task["labels"], task["model"], task["newest"]) == (36, 1, 2)
+    assert cli("models", "promote", "shape", "-p", home, "--json").json["answered"] == 36
+    assert cli("tag", "-p", home, "--json").json["shape"]["already"] == 36
 
 
 def test_every_command_also_speaks_to_people(cli: Cli, project: Path, shop: Shop) -> None:

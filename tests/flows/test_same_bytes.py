@@ -188,10 +188,10 @@ def test_another_engine_embeds_again_and_says_what_to_do_before(
     refused = cli("train", "label", "-p", project)
     assert refused.code == 2
     assert "listlens ingest" in refused.err
-    ran = cli("auto", shop.photos, unsure_labels, "--out", project, "--json").json
+    ran = cli("auto", shop.photos, unsure_labels, "--out", project, "--promote", "--json").json
     assert ran["ingest"]["unchanged"] == 36
     assert ran["ingest"]["embedded"] == 36
-    assert ran["train"]["version"] == 2
+    assert (ran["train"]["version"], ran["train"]["live"]) == (2, 2)
     assert cli("tag", "-p", project).err == ""
     (project / "listlens.toml").write_text(settings, encoding="utf-8")
     back = cli("auto", shop.photos, unsure_labels, "--out", project, "--json").json
@@ -211,5 +211,6 @@ def test_a_damaged_model_is_refused_in_words(cli: Cli, project: Path, shop: Any)
     assert cli("predict", photo, "--model", project / "nowhere").code in (3, 6)
     healed = cli("train", "label", "-p", project, "--json")
     assert healed.code == 0
-    assert healed.json["version"] == 2
+    assert (healed.json["version"], healed.json["live"]) == (2, 2)
+    assert "model 1, which was live, cannot answer" in healed.json["promotion"]
     assert cli("predict", photo, "-p", project).code == 0

@@ -229,7 +229,7 @@ def test_a_newer_model_takes_over_without_a_failed_call(
     photo = as_record(files_of(shop)[0].read_bytes())
     seen = []
     with serve(project) as server, ThreadPoolExecutor(1) as pool:
-        training = pool.submit(server.project.train, "label", force=True, seed=3)
+        training = pool.submit(server.project.train, "label", force=True, seed=3, promote=True)
         for _ in range(2000):
             answer = server.predict([photo])
             seen.append(answer["records"][0]["results"]["label"]["model"])

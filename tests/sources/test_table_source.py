@@ -105,8 +105,20 @@ def test_paths_that_lead_elsewhere_are_rejected(tmp_path: Path, image: str, reas
 
 def test_a_url_says_what_to_do(tmp_path: Path) -> None:
     (row,) = rows(tmp_path, "url,n\nhttps://example.com/a.jpg,1\n")
-    assert isinstance(row, RejectedRow)
-    assert "download" in row.detail
+    assert isinstance(row, RejectedRow) and row.reason is Reason.REMOTE
+    assert "--fetch" in row.detail
+
+
+def test_urls_are_taken_where_they_are_fetched(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    urls = ["HTTPS://Shop.example/a b.jpg", "http://u:p@shop.example/a.jpg", "s3://bucket/a.jpg"]
+    path.write_text("\n".join(["url,price", *(f"{url},5" for url in urls)]) + "\n")
+    photo, password, bucket = TableSource(path, fetch=True).rows()
+    assert isinstance(photo, PhotoRow)
+    assert photo.location == "https://shop.example/a%20b.jpg"
+    assert (photo.photo_id, photo.attributes) == (urls[0], {"price": 5})
+    for row in (password, bucket):
+        assert isinstance(row, RejectedRow) and row.reason is Reason.BAD_URL
 
 
 def test_paths_that_stay_inside_are_taken_however_written(tmp_path: Path) -> None:

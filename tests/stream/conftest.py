@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,13 +13,15 @@ from typing import Any
 import pytest
 
 import listlens
+from listlens.core.config import parse_config, render_config
 from listlens.core.errors import PhotoError
 from listlens.core.types import Reason
 from listlens.pipeline.event_door import let_in, understood
 from listlens.pipeline.inference import Inference
 from listlens.project import Project
+from listlens.stream.report import WorkReport
 from listlens.stream.running import make_worker
-from listlens.stream.worker import Worker, WorkReport
+from listlens.stream.worker import Worker
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -105,12 +108,13 @@ def new_line(project: Path, shop: Any, inference: Inference) -> Iterator[Callabl
     """Open the project with settings; its photos lie in `files`, and it holds none yet."""
     opened: list[Project] = []
 
-    def make(settings: str = "", store: str = "") -> Line:
-        text = (project / "listlens.toml").read_text()
-        head = '[events]\nphotos = "files"\n' if "[events]" not in settings else ""
-        base = text.split("# What a shop's events look like.")[0]
-        tasks = text[text.index("# The questions asked") :]
-        (project / "listlens.toml").write_text(base + head + settings + "\n" + tasks)
+    def make(settings: str = "") -> Line:
+        path = project / "listlens.toml"
+        values = tomllib.loads(path.read_text())
+        values["events"]["photos"] = "files"
+        for section, keys in tomllib.loads(settings).items():
+            values[section] |= keys
+        path.write_text(render_config(parse_config(values)))
         made = listlens.open(project)
         opened.append(made)
         return Line(made, inference, Pages())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from listlens.core.errors import FetchError, PhotoError
 from listlens.core.types import Reason
+from listlens.store.models import ModelRecord
 from listlens.stream.worker import MOST_LOST
 
 Draw = Callable[..., Path]
@@ -246,3 +248,26 @@ def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_done(
     assert line.project.store.events.ledger().states["waiting"] == 1
     line.drain()
     assert line.photos()["a.jpg"] == "ok"
+
+
+def test_a_shadow_is_stored_beside_and_a_canary_answers_its_share(
+    line: Any, draw_file: Draw, said: Said
+) -> None:
+    store = line.project.store
+    live = store.models.live(store.labels.task("label").task_id)
+    values = {f.name: getattr(live, f.name) for f in fields(ModelRecord)}
+    other = store.models.register(ModelRecord(**values | {"version": 2, "stage": ""}))
+    store.models.add_policy(other, store.models.policy(live.model_id)[1])
+    for n, change in enumerate(
+        [lambda: store.stages.shadow(other), lambda: store.stages.canary(other, 0.999999)]
+    ):
+        change()
+        draw_file(f"beside{n}.jpg", seed=50 + n)
+        line.put(said(f"beside{n}.jpg"))
+        assert line.drain().outcomes == {"predicted": 1}
+        told = line.announced()[-1]
+        assert told["photo_id"] == f"beside{n}.jpg"
+        assert told["results"]["label"]["model"] == ("label/1", "label/2")[n]
+        pk = store.contents.lookup([told["sha256"]])[told["sha256"]].content_id
+        for model_id in (live.model_id, other):
+            assert list(store.predictions.get(model_id, [pk])) == [pk]

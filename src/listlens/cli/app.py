@@ -13,11 +13,14 @@ import typer
 from listlens._version import __version__
 from listlens.cli import (
     backbone,
+    classes,
     explaining,
     finding,
     image_atm,
     learning,
+    models,
     photos,
+    policy,
     quality,
     serving,
     stream,
@@ -42,6 +45,9 @@ app = typer.Typer(
 for module in (
     photos,
     learning,
+    classes,
+    models,
+    policy,
     explaining,
     using,
     quality,

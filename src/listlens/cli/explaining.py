@@ -1,4 +1,4 @@
-"""Commands that say why, and which model is better: explain, compare."""
+"""Commands that judge models and say why: evaluate, explain, compare."""
 
 from __future__ import annotations
 
@@ -7,13 +7,54 @@ from typing import Annotated
 
 import typer
 
+from listlens.cli.learning import PdfOption
 from listlens.cli.output import ExitCode, JsonOption, ProjectOption, progress, show
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the application."""
+    app.command()(evaluate)
     app.command()(explain)
     app.command()(compare)
+
+
+def evaluate(
+    task: Annotated[str, typer.Argument(help="The task whose model to evaluate.")],
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness",
+            help="Also ask about up to 200 held-out photos made darker, blurred, cropped, rotated, "
+            "written over and so on; takes a minute or two.",
+        ),
+    ] = False,
+    version: Annotated[
+        int | None,
+        typer.Option(help="Of the model; default: the one trained last, live or not."),
+    ] = None,
+    pdf: PdfOption = False,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a model against the labels as they are now, and write its report again.
+
+    Photos it was trained on are judged by models that had not seen them; photos labelled since
+    are judged by the model itself.
+    """
+    import listlens.project
+
+    with (
+        listlens.project.open(project) as opened,
+        progress(f"evaluate {task}", quiet=as_json or not robustness) as update,
+    ):
+        result = opened.evaluate(
+            task,
+            version=version,
+            pdf=pdf,
+            robustness=robustness,
+            progress=lambda done, total: update(done, total, "changing photos"),
+        )
+    show(result.as_dict(), result.text(), as_json=as_json)
 
 
 def explain(
@@ -40,6 +81,9 @@ def explain(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the page; default: reports/TASK.")
     ] = None,
+    version: Annotated[
+        int | None, typer.Option(help="Of the model; default: the live one.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Makes the random parts repeatable.")] = 0,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
@@ -63,6 +107,7 @@ def explain(
             photos or (),
             name=class_name,
             method=method,
+            version=version,
             out=out,
             seed=seed,
             progress=lambda done, total: update(done, total, "explaining"),

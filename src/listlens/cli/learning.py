@@ -1,4 +1,4 @@
-"""Commands that learn: task, labels, train, evaluate, and auto, which does everything once."""
+"""Commands that learn: task, labels, train, and auto, which does everything once."""
 
 from __future__ import annotations
 
@@ -65,9 +65,26 @@ TargetOption = Annotated[
     typer.Option(help="What thresholds aim at: best-f1, precision>=0.95, or error<=0.02."),
 ]
 SeedOption = Annotated[int, typer.Option(help="Makes splits and training repeatable.")]
+FewOption = Annotated[
+    bool,
+    typer.Option(
+        "--few",
+        help="Learn classes of one or two labelled photos too. Answers that are a class of one "
+        "listing are for a person to look at.",
+    ),
+]
 PdfOption = Annotated[
     bool,
     typer.Option("--pdf", help="Write report.pdf beside report.html; needs listlens[report]."),
+]
+
+PromoteOption = Annotated[
+    bool,
+    typer.Option(
+        "--promote",
+        help="Let a later model answer at once, unless labelled photos say that it is worse than "
+        "the one that does. Default: it is a candidate (listlens models promote).",
+    ),
 ]
 
 task_app = typer.Typer(no_args_is_help=True, help="The questions asked of each photo.")
@@ -80,7 +97,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(task_app, name="task")
     app.add_typer(labels_app, name="labels")
     app.command()(train)
-    app.command()(evaluate)
 
 
 def auto(
@@ -106,6 +122,7 @@ def auto(
     target: TargetOption = "best-f1",
     seed: SeedOption = 0,
     pdf: PdfOption = False,
+    promote: PromoteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Photos in, tags out: ingest, check, train, evaluate, tag and report in one go.
@@ -113,6 +130,9 @@ def auto(
     Writes report.html, report.json, predictions.csv, checks.jsonl and the model to OUT. The same
     OUT again goes on: unchanged inputs are reused, changed labels train again without embedding.
     LABELS is the task's only label file: what earlier ones said is taken back.
+
+    The report and predictions.csv are of the newest model. The first one answers at once; where a
+    later one is trained, search, tag and predict go on with the live one until it is promoted.
 
     Example: listlens auto photos labels.csv --out result
     """
@@ -133,6 +153,7 @@ def auto(
             target=target,
             seed=seed,
             pdf=pdf,
+            promote=promote,
             progress=lambda step, done, total: update(done, total, step),
         )
     show(result.as_dict(), result.text(), as_json=as_json)
@@ -298,14 +319,7 @@ def train(
             "may look at photos more than once, so that tagging takes longer."
         ),
     ] = None,
-    few: Annotated[
-        bool,
-        typer.Option(
-            "--few",
-            help="Learn classes of one or two labelled photos too. Answers that are a class of one "
-            "listing are for a person to look at.",
-        ),
-    ] = False,
+    few: FewOption = False,
     finetune: Annotated[
         bool,
         typer.Option(
@@ -320,6 +334,7 @@ def train(
             help="The same with another time for its training than 240 s.", show_default=False
         ),
     ] = None,
+    promote: PromoteOption = False,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -329,6 +344,8 @@ def train(
     listings held out from training. Takes seconds, since photos were embedded by `ingest`;
     fine-tuning takes minutes and needs PyTorch (pip install 'listlens[finetune]'). With --budget
     other heads and other looks at the photos are tried, and kept where they clearly win.
+
+    A task's first model answers at once; a later one is a candidate until it is promoted.
     """
     import listlens.project
     from listlens.learn.budget import parse_budget
@@ -347,40 +364,7 @@ def train(
             finetune=finetune if finetune_seconds is None else finetune_seconds,
             budget_s=budget_s,
             few=few,
+            promote=promote,
             progress=lambda step, done, total: update(done, total, step),
-        )
-    show(result.as_dict(), result.text(), as_json=as_json)
-
-
-def evaluate(
-    task: Annotated[str, typer.Argument(help="The task whose model to evaluate.")],
-    robustness: Annotated[
-        bool,
-        typer.Option(
-            "--robustness",
-            help="Also ask about up to 200 held-out photos made darker, blurred, cropped, rotated, "
-            "written over and so on; takes a minute or two.",
-        ),
-    ] = False,
-    pdf: PdfOption = False,
-    project: ProjectOption = Path(),
-    as_json: JsonOption = False,
-) -> None:
-    """Measure the current model against the labels as they are now, and write its report again.
-
-    Photos it was trained on are judged by models that had not seen them; photos labelled since
-    are judged by the model itself.
-    """
-    import listlens.project
-
-    with (
-        listlens.project.open(project) as opened,
-        progress(f"evaluate {task}", quiet=as_json or not robustness) as update,
-    ):
-        result = opened.evaluate(
-            task,
-            pdf=pdf,
-            robustness=robustness,
-            progress=lambda done, total: update(done, total, "changing photos"),
         )
     show(result.as_dict(), result.text(), as_json=as_json)

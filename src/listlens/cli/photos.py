@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,6 +57,10 @@ def ingest(
             "(?P<position>...). Default: the folder is the listing."
         ),
     ] = None,
+    fetch: Annotated[
+        bool,
+        typer.Option("--fetch", help="Fetch photos that the table names by URL; see [fetch]."),
+    ] = False,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -76,6 +80,7 @@ def ingest(
             table=table_path,
             mapping=pairs(mapping),
             pattern=pattern,
+            fetch=fetch,
             progress=lambda done, failed: update(done, None, f"{failed} failed"),
         )
     lines = [
@@ -83,6 +88,9 @@ def ingest(
         f"in {report.seconds:.1f} s; {report.embedded} embedded.",
         f"{report.gone} gone from the source ({report.moved} of them moved)."
         if report.gone
+        else "",
+        f"{report.stale} of the unchanged could not be asked for again; they stay as they were."
+        if report.stale
         else "",
         f"{report.failed} cannot be used, {report.rejected} rows rejected: "
         + ", ".join(f"{n} {reason}" for reason, n in report.reasons.items())
@@ -134,12 +142,20 @@ def status(project: ProjectOption = Path(), as_json: JsonOption = False) -> None
     lines.append(f"{result['listings']:>9} listings, {result['contents']} different contents")
     lines += [
         f"task {task['name']} ({task['kind']}): {len(task['classes'])} classes, "
-        f"{task['labels']} labelled photos, "
-        + (f"model {task['model']} of {task['trained']}" if task["model"] else "no model yet")
+        f"{task['labels']} labelled photos, " + _models(task)
         for task in result["tasks"]
     ]
     lines += [f"{n:>9} answers by {name}" for name, n in result["annotators"].items()]
     show(result, "\n".join(lines), as_json=as_json)
+
+
+def _models(task: dict[str, Any]) -> str:
+    """Which model answers, and whether a newer one waits."""
+    if not task["newest"]:
+        return "no model yet"
+    live = f"model {task['model']} of {task['trained']}" if task["model"] else "no model live"
+    waits = f", {task['newest']} is newer (listlens models list)"
+    return live + (waits if task["newest"] != task["model"] else "")
 
 
 def forget(

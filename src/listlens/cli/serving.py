@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from listlens.cli.output import ProjectOption
+
+if TYPE_CHECKING:
+    from listlens.project import Project
+    from listlens.serve.running import Beside
 
 
 def register(app: typer.Typer) -> None:
@@ -27,12 +31,17 @@ def serve(
         bool,
         typer.Option("--open-inference", help="Predict calls from this machine need no token."),
     ] = False,
+    no_worker: Annotated[
+        bool,
+        typer.Option("--no-worker", help="Leave the events to `listlens work` in other processes."),
+    ] = False,
     project: ProjectOption = Path(),
 ) -> None:
     """Answer over HTTP: the API and its pages, in one process on one port.
 
     The first start prints a token; `listlens token` makes and revokes others. It answers as soon as
     /health does, with the models that are in force then, and takes newer ones into force by itself.
+    The worker runs inside it: events that come in are worked on, announced and delivered.
     Control-C or SIGTERM answers what was accepted, and ends.
 
     Example: listlens serve --port 8080
@@ -48,5 +57,15 @@ def serve(
             host=host,
             port=port,
             open_inference=open_inference,
+            beside=_beside(opened, no_worker),
             say=lambda text: print(text, flush=True),
         )
+
+
+def _beside(project: Project, no_worker: bool) -> Beside:
+    """What runs beside the server on the same queue to the network."""
+    from contextlib import nullcontext
+
+    from listlens.stream.running import working
+
+    return lambda inference: nullcontext() if no_worker else working(project, inference)

@@ -78,6 +78,10 @@ class Vectors(Protocol):
         """Remove these contents' embeddings from every space, bytes included; return how many."""
         ...
 
+    def drop(self, space: EmbeddingSpace) -> int:
+        """Remove all embeddings of one space, bytes included; return how many."""
+        ...
+
     def compact(self) -> int:
         """Merge small shards, drop orphans and deleted rows; return bytes freed."""
         ...

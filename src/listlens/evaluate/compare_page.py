@@ -10,7 +10,7 @@ from typing import Any
 from listlens.core.files import whole
 from listlens.evaluate.comparison import Comparison, Flip
 from listlens.evaluate.pages import data_uri, environment
-from listlens.evaluate.wording import METRIC_NAMES
+from listlens.evaluate.wording import METRIC_NAMES, counted
 
 SHOWN = 40
 """Flips of each kind with their photos; the JSON has all."""
@@ -20,12 +20,12 @@ def sentence(found: Comparison) -> str:
     """Say the headline of both models and the difference, in words."""
     name = METRIC_NAMES[found.metric]
     if found.first is None or found.second is None or found.gain is None:
-        return f"{name} is not defined on these {found.n} photos."
+        return f"{name} is not defined on {counted(found.n, 'photos')}."
     gain = found.gain
     return (
         f"{name} {found.first.value:.3f} (model {found.versions[0]}) and {found.second.value:.3f} "
-        f"(model {found.versions[1]}) on {found.n} photos: {gain.value:+.3f}, 95 % interval of the "
-        f"difference {gain.low:+.3f} to {gain.high:+.3f}."
+        f"(model {found.versions[1]}) on {counted(found.n, 'photos')}: {gain.value:+.3f}, 95 % "
+        f"interval of the difference {gain.low:+.3f} to {gain.high:+.3f}."
     )
 
 

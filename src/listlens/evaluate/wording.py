@@ -21,6 +21,16 @@ METRIC_NAMES = {
 """The headline metrics in words."""
 
 
+def counted(n: int, unit: str) -> str:
+    """A number with its unit, given in the plural.
+
+    Example:
+        >>> counted(1, "photos"), counted(2_000, "photos")
+        ('1 photo', '2,000 photos')
+    """
+    return f"{n:,} {unit.removesuffix('s') if n == 1 else unit}"
+
+
 def percent(share: float | Estimate | None, digits: int = 0) -> str:
     """In percent; what is not quite all or none is not rounded to it."""
     value = share.value if isinstance(share, Estimate) else share
@@ -74,6 +84,7 @@ def bar(estimate: Estimate | None) -> Markup:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
+    "counted": counted,
     "percent": percent,
     "between": between,
     "bar": bar,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy as np
 from listlens.core.errors import InputError, NotFoundError, TrainingError
 from listlens.evaluate.compare_page import sentence, write_comparison
 from listlens.evaluate.comparison import Comparison, Side, compare
+from listlens.evaluate.wording import counted
 from listlens.learn.model import Model
 from listlens.learn.policies import answers
 from listlens.pipeline.dataset import Examples, build_examples
@@ -52,10 +53,9 @@ class CompareResult:
     def text(self) -> str:
         """For a person."""
         found = self.comparison
-        unit = found.unit
         flips = (
-            f"{len(found.mended)} {unit} are mended, {len(found.broken)} are broken; "
-            f"{found.n_both_right} are right in both, {found.n_both_wrong} in neither."
+            f"Mended: {counted(len(found.mended), found.unit)}, broken: {len(found.broken)}; "
+            f"right in both: {found.n_both_right}, in neither: {found.n_both_wrong}."
         )
         lines = [found.verdict, sentence(found), flips, f"Look at {self.page}."]
         return "\n".join(lines)
@@ -92,7 +92,28 @@ def compare_models(
         TrainingError: no labelled photo that neither model was trained on.
     """
     task = store.labels.task(task_name)
-    records = _records(store, task, versions)
+    facts, found, thumbnail = compare_records(
+        store, root, task, backbone, records_of(store, task, versions), seed
+    )
+    place = Path(out) if out is not None else root / "reports" / folder_name(task)
+    place.mkdir(parents=True, exist_ok=True)
+    write_comparison(place / PAGE, facts, found, thumbnail)
+    return CompareResult(facts, place / PAGE, found)
+
+
+def compare_records(
+    store: Store,
+    root: Path,
+    task: Task,
+    backbone: Backbone,
+    records: Sequence[ModelView],
+    seed: int = 0,
+) -> tuple[dict[str, Any], Comparison, Callable[[str], bytes | None]]:
+    """Compare two registered models; see `compare_models`.
+
+    Returns:
+        What the JSON holds, the numbers, and what finds the thumbnail of a photo by its name.
+    """
     examples = build_examples(store, task, backbone.space)
     read = [_Read.of(store, root, task, record, examples) for record in records]
     rows, protocol = _common(read)
@@ -117,18 +138,15 @@ def compare_models(
         **found.as_dict(),
         "created": [r.created_at.isoformat() if r.created_at else None for r in records],
     }
-    place = Path(out) if out is not None else root / "reports" / folder_name(task)
-    place.mkdir(parents=True, exist_ok=True)
     by_name = {p.photo.photo_id: p.photo.sha256 for p in examples.photos}
 
     def thumbnail(name: str) -> bytes | None:
         return store.thumbnails.get(by_name.get(name) or "")
 
-    write_comparison(place / PAGE, facts, found, thumbnail)
-    return CompareResult(facts, place / PAGE, found)
+    return facts, found, thumbnail
 
 
-def _records(store: Store, task: Task, versions: Sequence[int]) -> list[ModelView]:
+def records_of(store: Store, task: Task, versions: Sequence[int]) -> list[ModelView]:
     there = [r for r in store.models.list() if r.task_id == task.task_id and r.folder]
     if versions:
         if len(set(versions)) != 2:
@@ -184,6 +202,8 @@ class _Read:
             probs[has_vector] = model.probs(store.vectors.get(model.space, there))
         decided = answers(np.nan_to_num(probs), policy, task.kind, model.classes)
         known = Heldout.of(folder)
+        if policy != model.policy:
+            known = known.under(policy, task.kind, model.classes)
         heldout = known.extended(pks, probs, decided)
         rows = heldout.rows_of(pks)
         split = heldout.split[rows]

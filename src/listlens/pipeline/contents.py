@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from listlens.backbones.registry import usable_cores
-from listlens.core.errors import PhotoError
+from listlens.core.errors import FetchError, PhotoError
 from listlens.core.types import Reason, Status
 from listlens.images.files import read_bytes
 from listlens.images.prepare import Prepared, prepare
+from listlens.pipeline.remote import ask, read_url
 from listlens.sources.paths import real_path
+from listlens.sources.urls import is_url
 from listlens.store.contents import ContentRecord
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from listlens.core.ports import Backbone
     from listlens.core.types import Preprocessing
     from listlens.images.decode import Limits
+    from listlens.sources.fetching import Fetcher
 
 T = TypeVar("T")
 
@@ -43,12 +46,27 @@ def worker_pool(n_threads: int | None = None) -> ThreadPoolExecutor:
 
 @dataclass(frozen=True, slots=True)
 class FileRead:
-    """The bytes of one file and their sha256 (hex), or why there are none."""
+    """The bytes of one file and their sha256 (hex), or why there are none.
+
+    Args:
+        data: the bytes.
+        sha256: of them, in hex.
+        n_bytes: their number.
+        error: why there are none.
+        etag: of a URL, to ask later whether it changed.
+        modified: likewise.
+        same: a URL's photo is what it was, so that it was not sent again.
+        passing: why a URL's photo could not be had now, although it may later.
+    """
 
     data: bytes = b""
     sha256: str = ""
     n_bytes: int = 0
     error: PhotoError | None = None
+    etag: str | None = None
+    modified: str | None = None
+    same: bool = False
+    passing: FetchError | None = None
 
     def without_data(self) -> FileRead:
         """The same, free of the bytes, which are large."""
@@ -56,12 +74,32 @@ class FileRead:
 
 
 def read_file(location: str, limits: Limits) -> FileRead:
-    """Read and hash one file given by its printable location; never raises for a bad file."""
+    """Read and hash one file given by its printable location, or fetch and hash a URL's photo.
+
+    Never raises for a bad one.
+    """
     try:
-        data = read_bytes(real_path(location), limits)
+        if is_url(location):
+            data = read_url(location, limits)
+        else:
+            data = read_bytes(real_path(location), limits)
     except PhotoError as error:
         return FileRead(error=error)
     return FileRead(data, hashlib.sha256(data).hexdigest(), len(data))
+
+
+def fetch_file(url: str, fetcher: Fetcher, etag: str | None, modified: str | None) -> FileRead:
+    """Fetch and hash one photo if it changed; never raises for a bad one."""
+    try:
+        got = ask(fetcher, url, etag, modified)
+    except PhotoError as error:
+        return FileRead(error=error)
+    except FetchError as error:
+        return FileRead(error=PhotoError(error.reason, error.detail), passing=error)
+    if got.not_modified:
+        return FileRead(etag=got.etag or etag, modified=got.modified or modified, same=True)
+    sha256 = hashlib.sha256(got.data).hexdigest()
+    return FileRead(got.data, sha256, len(got.data), None, got.etag, got.modified)
 
 
 def prepare_bytes(

@@ -143,6 +143,7 @@ def declare_tasks(store: Store, config: Config) -> None:
                 f"{CONFIG_NAME}. A task keeps its kind: give the new one another name."
             )
         names = {alias for c in task.classes for alias in (c.name, *c.aliases)}
+        names |= store.labels.former_names(task.task_id)  # what was split stays so
         if new := [c for c in declared.answers if c not in names]:
             store.labels.add_classes(task.task_id, new)
 

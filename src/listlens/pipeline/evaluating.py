@@ -1,16 +1,16 @@
-"""Judge a task's newest model by today's labels; and what a training or an evaluation gives."""
+"""Judge a task's model by today's labels; and what a training or an evaluation gives."""
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from listlens.core.errors import NotFoundError
 from listlens.evaluate.finetuned import verdict
 from listlens.evaluate.learning_curve import LearningCurve
 from listlens.evaluate.pdf import require_typst
@@ -24,7 +24,7 @@ from listlens.pipeline.dataset import build_examples
 from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.judging import judge
 from listlens.pipeline.model_saving import folder_name
-from listlens.pipeline.models import todays_classes
+from listlens.pipeline.models import chosen_row, todays_classes
 from listlens.pipeline.robustness import measure_robustness
 from listlens.pipeline.task_report import write_task_report
 
@@ -53,6 +53,10 @@ class TrainResult:
         files: name to path of what was written.
         reused: whether nothing had changed since the model that is there.
         seconds: how long it took.
+        stage: of the model, such as ``live`` or ``candidate``.
+        live: version of the model that answers the task; None where none does.
+        promotes: the command that lets this model answer; empty where it does.
+        promotion: why it was promoted at once, or was not; empty where that was not asked for.
     """
 
     task: str
@@ -63,6 +67,10 @@ class TrainResult:
     files: dict[str, str] = field(default_factory=dict)
     reused: bool = False
     seconds: float = 0.0
+    stage: str = "live"
+    live: int | None = None
+    promotes: str = ""
+    promotion: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able form, as `--json` prints it."""
@@ -73,8 +81,15 @@ class TrainResult:
         lines = [f"{c.severity}: {c.message}" for c in self.checks if c.severity != "note"]
         if self.reused:
             lines.append(f"Nothing changed since model {self.version} of {self.task!r}: kept.")
-        lines += self.summary["lines"]
-        return "\n".join(lines)
+        lines += [*self.summary["lines"], self.promotion, self._standing()]
+        return "\n".join(filter(None, lines))
+
+    def _standing(self) -> str:
+        """That it does not answer yet, and how to change that; empty where it does."""
+        if not self.promotes:
+            return ""
+        instead = f"model {self.live} goes on answering" if self.live else "no model answers"
+        return f"Model {self.version} is a {self.stage}: {instead}. To change that: {self.promotes}"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the same, and the confusion matrix."""
@@ -92,11 +107,12 @@ def evaluate_task(
     reports: Path | None = None,
     pdf: bool = False,
     earlier_checks: Sequence[Check] = (),
+    version: int | None = None,
     robustness: bool = False,
     limits: Limits | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainResult:
-    """Judge the newest model by today's labels, and write its report again.
+    """Judge a model by today's labels, and write its report again.
 
     What only its training could find and measure is reported as it was then.
 
@@ -108,20 +124,19 @@ def evaluate_task(
         reports: folder of the report; by default the task's own.
         pdf: write the report as PDF too.
         earlier_checks: findings of the label import, reported with the others.
+        version: of the model; by default the one trained last, live or not.
         robustness: ask again about changed photos, see `pipeline.robustness`.
         limits: bounds for the photos, where they are read again.
         progress: of robustness, called with the changes done and their number.
 
     Raises:
-        NotFoundError: the task has no model yet.
+        NotFoundError: the task has no model yet, or no such version.
         MissingExtraError: a PDF is asked for and typst is not installed.
     """
     if pdf:
         require_typst()
     started, limits = time.monotonic(), limits or Limits()
-    record = store.models.latest(task.task_id)
-    if record is None or not record.folder:
-        raise NotFoundError(f"task {task.name!r} has no model yet: listlens train {task.name}")
+    record = chosen_row(store, task, version)
     folder = root / record.folder
     model = Model.load(folder, record.sha256)
     examples = build_examples(store, task, backbone.space)
@@ -129,6 +144,8 @@ def evaluate_task(
     backbone = backbone_for(model, backbone)
     examples, embeddings = examples_in(store, examples, model, backbone, limits)
     heldout = Heldout.of(folder)
+    if policy != model.policy:
+        heldout = heldout.under(policy, task.kind, model.classes)
     pks = [p.photo.photo_pk for p in examples.photos]
     later = np.flatnonzero(heldout.rows_of(pks) < 0)
     probs = model.probs(embeddings[later])
@@ -152,14 +169,33 @@ def evaluate_task(
         changed,
     )  # fmt: skip
     files["model"] = str(folder)
-    return TrainResult(
+    result = TrainResult(
+        task.name, task.kind, record.version, summary_of(judged, model, changed), checks, files
+    )
+    return replace(standing(store, root, task, result), seconds=time.monotonic() - started)
+
+
+def standing(store: Store, root: Path, task: Task, result: TrainResult) -> TrainResult:
+    """Return a result that says where its model stands now, and how to promote it."""
+    live = store.models.live(task.task_id)
+    record = store.models.get(task.task_id, result.version)
+    # By default the newest candidate is promoted; an older one, or a retired one, is named.
+    newest = store.models.latest(task.task_id)
+    plain = record.stage != "retired" and newest is not None and newest.version == record.version
+    command = [
+        "listlens",
+        "models",
+        "promote",
         task.name,
-        task.kind,
-        record.version,
-        summary_of(judged, model, changed),
-        checks,
-        files,
-        seconds=time.monotonic() - started,
+        *([] if plain else [str(record.version)]),
+    ]
+    if root.resolve() != Path.cwd():
+        command += ["--project", str(root)]
+    return replace(
+        result,
+        stage=record.stage,
+        live=live.version if live else None,
+        promotes="" if record.stage == "live" else shlex.join(command),
     )
 
 

@@ -15,7 +15,7 @@ from listlens.pipeline.brought import backbone_for
 from listlens.pipeline.explaining import explain_photos
 from listlens.pipeline.looking import what_classes_look_for
 from listlens.pipeline.model_saving import folder_name
-from listlens.pipeline.models import LiveModel, live_model
+from listlens.pipeline.models import LiveModel, chosen_row, live_models, load_model_row
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone
@@ -76,6 +76,7 @@ def explain_task(
     name: str | None = None,
     method: str = "auto",
     seed: int = 0,
+    version: int | None = None,
     out: str | Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ExplainResult:
@@ -91,6 +92,7 @@ def explain_task(
         name: class or node to explain; None for the model's own answer, or all classes.
         method: of the heat-maps: auto, cam, rise, occlusion or shapley.
         seed: of masks and orders.
+        version: of the model; by default the live one.
         out: folder for explain.html or classes.html; default ``reports/TASK``.
         progress: called with what is done and the total.
 
@@ -100,7 +102,7 @@ def explain_task(
         StoreError: OUT cannot be made.
     """
     task = store.labels.task(task_name)
-    live = _required(store, root, task)
+    live = _required(store, root, task, version)
     backbone = backbone_for(live.model, backbone)
     folder = Path(out) if out is not None else root / "reports" / folder_name(task)
     facts: dict[str, Any] = {"task": task.name, "kind": live.kind, "version": live.version}
@@ -124,16 +126,15 @@ def explain_task(
     return ExplainResult(facts, folder / CLASSES_PAGE)
 
 
-def _required(store: Store, root: Path, task: Task) -> LiveModel:
+def _required(store: Store, root: Path, task: Task, version: int | None) -> LiveModel:
     if task.name == STARTER:
         raise NotFoundError(
             "starter tags are those of a general model, which listlens did not train and cannot "
             "explain: label some photos and train a task"
         )
-    live = live_model(store, root, task)
-    if live is None:
-        raise NotFoundError(f"task {task.name!r} has no model yet: listlens train {task.name}")
-    return live
+    if version is not None:
+        return load_model_row(store, root, task, chosen_row(store, task, version))
+    return live_models(store, root, [task.name])[0]
 
 
 def _make(folder: Path) -> None:

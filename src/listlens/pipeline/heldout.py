@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from listlens.core.types import Kind
+    from listlens.core.types import Kind, Policy
     from listlens.learn.recipe import Trained
 
 FILE = "heldout.safetensors"
@@ -163,6 +163,18 @@ class Heldout:
             arrays["counted"] = self.counted.astype(np.uint8)
         (folder / FILE).write_bytes(save(arrays))
 
+    def under(self, policy: Policy, kind: Kind, classes: Sequence[str]) -> Heldout:
+        """Return this decided by another policy than the training's own.
+
+        The policy may have been chosen on these very photos: what was decided fold by fold in the
+        training is gone then.
+        """
+        oof = _decided(self.oof_probs, policy, kind, classes)
+        if self._alike:
+            return replace(self, decided=oof, oof_decided=oof)
+        own = _decided(self.probs, policy, kind, classes)
+        return replace(self, decided=own, oof_decided=oof)
+
     def at(self, rows: NDArray[np.int64]) -> Heldout:
         """Return these rows; itself, without a copy, where they are all rows in order."""
         if len(rows) == len(self.photo_pks) and (rows == np.arange(len(rows))).all():
@@ -235,6 +247,15 @@ class Heldout:
         """The held-out decisions `(1, k)` of a photo, or None."""
         row = self._rows.get(photo_pk)
         return None if row is None else self.decided.rows(np.array([row]))
+
+
+def _decided(
+    probs: NDArray[np.floating], policy: Policy, kind: Kind, classes: Sequence[str]
+) -> Decided:
+    """Decide held-out rows; nothing is given where there is no answer."""
+    there = np.isfinite(probs[:, :1])
+    found = answers(np.nan_to_num(probs), policy, kind, classes)
+    return Decided(found.given & there, found.review & there)
 
 
 def _written(

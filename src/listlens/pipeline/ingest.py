@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import compress
 from typing import TYPE_CHECKING, Any
@@ -26,12 +26,15 @@ from listlens.pipeline.contents import (
     bounded_chunks,
     embed_all,
     failed_content,
+    fetch_file,
     prepare_bytes,
     read_file,
     usable_content,
     worker_pool,
 )
+from listlens.pipeline.remote import AT_ONCE, ESTIMATE_BYTES, Reach
 from listlens.pipeline.rows import RETRIED, Item, storable, with_file
+from listlens.store.contents import KnownContent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     from listlens.core.types import SourceRow
     from listlens.images.decode import Limits
     from listlens.images.prepare import Prepared
-    from listlens.store.contents import ContentRecord, KnownContent
+    from listlens.store.contents import ContentRecord
     from listlens.store.open import Store
     from listlens.store.photos import PhotoRecord
 
@@ -60,6 +63,8 @@ class IngestReport:
     new: int = 0
     changed: int = 0
     unchanged: int = 0
+    stale: int = 0
+    """of the unchanged photos, how many are behind URLs that gave no answer now"""
     rejected: int = 0
     listings: int = 0
     failed: int = 0
@@ -115,12 +120,12 @@ def ingest(
     started = time.monotonic()
     source_id = store.photos.source(source.name, type(source).__name__, source.name)
     ingest_id = store.photos.begin_ingest(source_id)
-    with worker_pool(options.n_threads) as pool:
+    with worker_pool(options.n_threads) as pool, ThreadPoolExecutor(AT_ONCE) as fetchers:
         line = _Line(store, backbone, options, pool, source_id, ingest_id, progress)
         reading: deque[tuple[list[Item], list[Future[FileRead]]]] = deque()
         preparing: deque[_Chunk] = deque()
         for chunk in _changed_chunks(source.rows(), line):
-            reads = [pool.submit(read_file, item.row.location, options.limits) for item in chunk]
+            reads = [_start_reading(item, options.limits, pool, fetchers) for item in chunk]
             reading.append((chunk, reads))
             if len(reading) > 1:
                 preparing.append(line.start_preparing(*reading.popleft()))
@@ -138,6 +143,16 @@ def ingest(
     return report
 
 
+def _start_reading(
+    item: Item, limits: Limits, pool: Executor, fetchers: Executor
+) -> Future[FileRead]:
+    """Begin to read a file, or to ask a URL for its photo if it changed."""
+    location = item.row.location
+    if item.remote and isinstance(limits, Reach):
+        return fetchers.submit(fetch_file, location, limits.fetcher, *item.validators)
+    return pool.submit(read_file, location, limits)
+
+
 def _moved(store: Store, source_id: int, new_contents: set[int]) -> int:
     """Photos gone from their place whose bytes came in at a new place in this run."""
     gone = store.photos.scan(status=Status.GONE, source_id=source_id)
@@ -151,7 +166,9 @@ def _changed_chunks(rows: Iterable[SourceRow], line: _Line) -> Iterator[list[Ite
             [row for row in batch if not isinstance(row, PhotoRow)],
             [row for row in batch if isinstance(row, PhotoRow)],
         )
-        yield from bounded_chunks(todo, (item.size_bytes or 0 for item in todo))
+        guess = ESTIMATE_BYTES
+        sizes = (max(item.size_bytes or 0, guess if item.remote else 0) for item in todo)
+        yield from bounded_chunks(todo, sizes)
 
 
 class _Line:
@@ -177,6 +194,8 @@ class _Line:
         self._thumbnails: dict[str, bytes] = {}
         self._vectors: dict[str, NDArray[np.float16]] = {}
         self._in_flight: set[str] = set()
+        self._seen: list[int] = []
+        self._said_anew: list[Item] = []
         self._committed_at = time.monotonic()
 
     # -- before reading ---------------------------------------------------------------------
@@ -216,7 +235,7 @@ class _Line:
 
     def start_preparing(self, items: list[Item], futures: list[Future[FileRead]]) -> _Chunk:
         """Wait for the bytes; start decoding those contents that nobody has settled yet."""
-        reads = [future.result() for future in futures]
+        items, reads = self._settle_remote(items, [future.result() for future in futures])
         shas = {read.sha256 for read in reads if read.error is None}
         if forgotten := self.store.contents.forgotten(shas):
             # Forgotten bytes stay out under any name; a photo that shows them now is gone.
@@ -239,6 +258,24 @@ class _Line:
                 measure=True,
             )
         return _Chunk(items, [read.without_data() for read in reads], prepared)
+
+    def _settle_remote(
+        self, items: list[Item], reads: list[FileRead]
+    ) -> tuple[list[Item], list[FileRead]]:
+        """Keep what URLs did not send again, or cannot now; return the others as they came."""
+        rest: list[tuple[Item, FileRead]] = []
+        for item, read in zip(items, reads, strict=True):
+            kept = item.settled and (read.same or read.passing is not None)
+            if not kept or item.known is None:
+                rest.append((item.fetched(read) if item.remote else item, read))
+                continue
+            if read.same and not item.known.says(item.row):
+                self._said_anew.append(item.fetched(read))
+            else:
+                self._seen.append(item.known.photo_pk)
+            self.report.stale += read.passing is not None
+            self._count(item, item.known.reason, unchanged=item.known.says(item.row))
+        return [item for item, _ in rest], [read for _, read in rest]
 
     def _settled(self, shas: set[str]) -> set[str]:
         """Contents in the store that need nothing: failed for good, or with an embedding."""
@@ -276,7 +313,7 @@ class _Line:
             for item, read in zip(chunk.items, chunk.reads, strict=True)
         ]
         late = time.monotonic() - self._committed_at > COMMIT_S
-        if len(self._contents) >= COMMIT_CONTENTS or late:
+        if max(len(self._contents), len(self._seen)) >= COMMIT_CONTENTS or late:
             self.commit()
 
     # -- committing -------------------------------------------------------------------------
@@ -296,13 +333,27 @@ class _Line:
             self.store.vectors.put(self.backbone.space, content_ids, vectors)
             self.report.embedded += len(content_ids)
         photos = [self._record(item, known.get(sha), error) for item, sha, error in self._photos]
+        photos += self._records_said_anew()
         self.store.photos.save(self.source_id, self.ingest_id, photos)
+        self.store.photos.touch(self.ingest_id, self._seen)
+        self._seen.clear()
+        self._said_anew.clear()
         self._in_flight -= set(self._contents)
         self._photos.clear()
         self._contents.clear()
         self._thumbnails.clear()
         self._vectors.clear()
         self._committed_at = time.monotonic()
+
+    def _records_said_anew(self) -> list[PhotoRecord]:
+        """Rows of photos whose bytes are what they were, and of which the source says more."""
+        pks = [item.known.content_id for item in self._said_anew if item.known is not None]
+        contents = self.store.contents.get(pk for pk in pks if pk is not None)
+        return [
+            item.record(KnownContent(pk, c.status, c.reason, c.detail), None)
+            for item, pk in zip(self._said_anew, pks, strict=True)
+            if pk is not None and (c := contents.get(pk)) is not None
+        ]
 
     def _record(
         self, item: Item, content: KnownContent | None, error: PhotoError | None
@@ -313,12 +364,12 @@ class _Line:
             self.new_contents.add(content.content_id)
         return item.record(content, error)
 
-    def _count(self, item: Item, reason: Reason | None) -> None:
+    def _count(self, item: Item, reason: Reason | None, *, unchanged: bool = False) -> None:
         """Put one photo in its count, and tell how far we are."""
         report = self.report
         if item.known is None:
             report.new += 1
-        elif item.unchanged:
+        elif item.unchanged or unchanged:
             report.unchanged += 1
         else:
             report.changed += 1

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from listlens.core.errors import NotFoundError
 from listlens.learn.model import Model
 from listlens.pipeline.dataset import build_examples
 from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.judging import find_suspects, in_classes
 from listlens.pipeline.labelling import LabelledPhoto, label_text
-from listlens.pipeline.models import todays_classes
+from listlens.pipeline.models import chosen_row, todays_classes
 from listlens.pipeline.table_files import write_rows
 
 if TYPE_CHECKING:
@@ -58,9 +57,7 @@ def labels_to_fix(
     Raises:
         NotFoundError: the task has no model yet.
     """
-    record = store.models.latest(task.task_id)
-    if record is None or not record.folder:
-        raise NotFoundError(f"task {task.name!r} has no model yet: listlens train {task.name}")
+    record = chosen_row(store, task)
     model = Model.load(root / record.folder, record.sha256)
     classes = todays_classes(task, model)
     heldout = Heldout.of(root / record.folder)

@@ -1,4 +1,7 @@
-"""The models that answer today: each task's newest, and the starter tags that need no label."""
+"""Models ready to answer: each task's live one, any other version, and the starter tags.
+
+The live model of a task is the one that was promoted last (docs/models.md).
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from listlens.core.types import EmbeddingSpace, Kind, Task
+    from listlens.store.models import ModelView
     from listlens.store.open import Store
 
 
 @dataclass(frozen=True)
 class LiveModel:
-    """What answers a task now.
+    """A model with what is needed to answer a task by it.
 
     Args:
         task: its name.
@@ -39,6 +43,10 @@ class LiveModel:
         space: embeddings it was trained on.
         probs: embeddings `(n, dim)` to probabilities `(n, k)`.
         model: the loaded model; None for the starter tags.
+        stage: ``live`` for the one whose answers are given out.
+        share: of the contents that it answers as a canary, in (0, 1); 0: none.
+        policy_version: of the policy in force; 0 for the starter tags, which have none.
+        taxonomy_version: of the classes that it answers with.
     """
 
     task: str
@@ -50,6 +58,15 @@ class LiveModel:
     space: EmbeddingSpace
     probs: Callable[[NDArray[np.floating]], NDArray[np.float32]]
     model: Model | None = None
+    stage: str = "live"
+    share: float = 0.0
+    policy_version: int = 0
+    taxonomy_version: int = 1
+
+    @property
+    def name(self) -> str:
+        """Task and version, as answers name it: ``room/3``."""
+        return f"{self.task}/{self.version}"
 
     def decide(self, probs: NDArray[np.floating]) -> list[Decision]:
         """Decide rows of probabilities under the policy in force."""
@@ -57,25 +74,63 @@ class LiveModel:
 
 
 def live_model(store: Store, root: Path, task: Task) -> LiveModel | None:
-    """Load a task's newest model, checked against its registered hash; None without one."""
-    if task.name == STARTER:
-        return _registered_starter(store, task)
+    """Load the model that answers a task; None where none does."""
+    row = store.models.live(task.task_id)
+    return None if row is None else load_model_row(store, root, task, row)
+
+
+def newest_model(store: Store, root: Path, task: Task) -> LiveModel | None:
+    """Load the model of a task that was trained last, whether it answers or not."""
     row = store.models.latest(task.task_id)
-    if row is None:
-        return None
-    model = Model.load(root / row.folder, row.sha256)
-    policy = store.models.policy(row.model_id)[1]
+    return None if row is None else load_model_row(store, root, task, row)
+
+
+def load_model_row(
+    store: Store, root: Path, task: Task, row: ModelView, model: Model | None = None
+) -> LiveModel:
+    """Load a registered model with its policy and today's names.
+
+    Args:
+        store: of the project.
+        root: the project's folder.
+        task: whose model.
+        row: of the model.
+        model: the folder's content, where it was read before.
+
+    Raises:
+        ModelError: the folder is damaged, or not what was registered.
+    """
+    if task.name == STARTER:
+        return _starter(row)
+    model = model or Model.load(root / row.folder, row.sha256)
+    newest = store.models.policies(row.model_id)[-1]
     return LiveModel(
         task.name,
         model.kind,
         todays_classes(task, model),
         row.model_id,
         row.version,
-        policy,
+        newest.policy,
         model.space,
         model.probs,
         model,
+        row.stage,
+        row.share,
+        newest.version,
+        row.taxonomy_version,
     )
+
+
+def chosen_row(store: Store, task: Task, version: int | None = None) -> ModelView:
+    """Return one version of a task's models; by default the one trained last.
+
+    Raises:
+        NotFoundError: the task has no model, or none of this version.
+    """
+    row = store.models.latest(task.task_id)
+    if row is None or not row.folder:
+        raise NotFoundError(f"task {task.name!r} has no model yet: listlens train {task.name}")
+    return row if version is None else store.models.get(task.task_id, version)
 
 
 def todays_classes(task: Task, model: Model) -> tuple[str, ...]:
@@ -91,26 +146,55 @@ def todays_classes(task: Task, model: Model) -> tuple[str, ...]:
 
 
 def live_models(store: Store, root: Path, names: list[str] | None = None) -> list[LiveModel]:
-    """Load the models of these tasks, or of all tasks that have one.
+    """Load the live models of these tasks, or of all tasks that have one.
 
     Raises:
-        NotFoundError: a task named that is not there or has no model.
+        NotFoundError: a task named that is not there or has no live model.
+    """
+    tasks = named_tasks(store, names)
+    found = [(task, live_model(store, root, task)) for task in tasks]
+    for task, model in found if names else ():
+        if model is None:
+            raise NotFoundError(_nothing_live(store, task))
+    return [model for _, model in found if model is not None]
+
+
+def models_beside(store: Store, root: Path, names: list[str] | None = None) -> list[LiveModel]:
+    """Load the models whose answers are stored beside the live ones': shadows and canaries."""
+    return [
+        load_model_row(store, root, task, row)
+        for task in named_tasks(store, names)
+        for row in store.models.list(task.task_id)
+        if stands_beside(row)
+    ]
+
+
+def stands_beside(row: ModelView) -> bool:
+    """Whether a model answers beside the live one."""
+    return row.stage == "shadow" or (row.stage == "candidate" and row.share > 0)
+
+
+def named_tasks(store: Store, names: list[str] | None) -> list[Task]:
+    """Return these tasks, in this order, or all.
+
+    Raises:
+        NotFoundError: one is not there.
     """
     tasks = store.labels.tasks()
-    if names:
-        known = {task.name: task for task in tasks}
-        for name in names:
-            if name not in known:
-                raise NotFoundError(f"there is no task {name!r}. {suggest(name, known)}")
-        tasks = [known[name] for name in names]
-    found = [(task, live_model(store, root, task)) for task in tasks]
-    if names:
-        for task, model in found:
-            if model is None:
-                raise NotFoundError(
-                    f"task {task.name!r} has no model yet: listlens train {task.name}"
-                )
-    return [model for _, model in found if model is not None]
+    if not names:
+        return tasks
+    known = {task.name: task for task in tasks}
+    for name in names:
+        if name not in known:
+            raise NotFoundError(f"there is no task {name!r}. {suggest(name, known)}")
+    return [known[name] for name in names]
+
+
+def _nothing_live(store: Store, task: Task) -> str:
+    """Say what to do where no model answers a task."""
+    if store.models.latest(task.task_id) is None:
+        return f"task {task.name!r} has no model yet: listlens train {task.name}"
+    return f"no model of task {task.name!r} is live: listlens models promote {task.name}"
 
 
 def can_give_starter_tags(space: EmbeddingSpace) -> bool:
@@ -131,7 +215,8 @@ def starter_model(store: Store, space: EmbeddingSpace) -> LiveModel:
         )
     known = {task.name: task for task in store.labels.tasks()}
     task = known.get(STARTER) or store.labels.add_task(STARTER, "multi", StarterTags.load().names)
-    if store.models.latest(task.task_id) is None:
+    row = store.models.latest(task.task_id)
+    if row is None:
         store.models.register(
             ModelRecord(
                 task_id=task.task_id,
@@ -143,15 +228,11 @@ def starter_model(store: Store, space: EmbeddingSpace) -> LiveModel:
                 card={"about": "ImageNet classes as plain words; not trained on your photos"},
             )
         )
-    found = _registered_starter(store, task)
-    assert found is not None
-    return found
+        row = store.models.get(task.task_id, 1)
+    return _starter(row)
 
 
-def _registered_starter(store: Store, task: Task) -> LiveModel | None:
-    row = store.models.latest(task.task_id)
-    if row is None:
-        return None
+def _starter(row: ModelView) -> LiveModel:
     tags = StarterTags.load()
     weights, bias, _ = imagenet_head()
     shown = (SHOW_AT,) * len(tags.names)
@@ -164,4 +245,5 @@ def _registered_starter(store: Store, task: Task) -> LiveModel | None:
         Policy(shown, shown, shown, "shown"),
         row.space,
         lambda embeddings: tags.probs(embeddings, (weights, bias)),
+        taxonomy_version=row.taxonomy_version,
     )

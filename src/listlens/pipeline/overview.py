@@ -38,7 +38,7 @@ def overview(store: Store, tasks: list[Task]) -> dict[str, Any]:
 
 
 def _task(store: Store, task: Task) -> dict[str, Any]:
-    model = store.models.latest(task.task_id)
+    model, newest = store.models.live(task.task_id), store.models.latest(task.task_id)
     created = model.created_at if model else None
     return {
         "name": task.name,
@@ -48,6 +48,7 @@ def _task(store: Store, task: Task) -> dict[str, Any]:
         "model": model.version if model else None,
         "trained": created.isoformat(timespec="minutes") if created else None,
         "folder": model.folder if model else None,
+        "newest": newest.version if newest else None,
     }
 
 

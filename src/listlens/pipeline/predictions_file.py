@@ -16,7 +16,7 @@ from listlens.learn.policies import answers, named
 from listlens.pipeline.contents import batched
 from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.labelling import label_in_words, labelled_photos
-from listlens.pipeline.models import LiveModel, live_model
+from listlens.pipeline.models import LiveModel, newest_model
 from listlens.pipeline.places import SCORED, place_columns, placed_by
 from listlens.pipeline.table_files import write_rows
 
@@ -30,7 +30,7 @@ PHOTOS_AT_ONCE = 1000
 
 
 def write_predictions(store: Store, root: Path, task: Task | None, path: Path) -> int:
-    """Write one row a photo that is in its source still; return their number.
+    """Write one row a photo that is in its source still, by the newest model; return their number.
 
     Columns: image, status, split, label, prediction, probability, then ``p:CLASS`` for each
     class, then review and reason. Without a task the prediction is the starter tags. Of a tree the
@@ -39,7 +39,7 @@ def write_predictions(store: Store, root: Path, task: Task | None, path: Path) -
     probability.
     """
     task = task or store.labels.task(STARTER)
-    model = live_model(store, root, task)
+    model = newest_model(store, root, task)
     assert model is not None  # written right after tagging
     columns: dict[str, type] = {
         "image": str,
@@ -64,6 +64,8 @@ def _rows(
     }
     row_of_model = store.models.latest(task.task_id)
     held = Heldout.of(root / row_of_model.folder) if row_of_model and row_of_model.folder else None
+    if held is not None and model.model is not None and model.policy != model.model.policy:
+        held = held.under(model.policy, model.kind, model.model.classes)
     places = placed_by(store, model, held) if model.kind == "score" else {}
     empty = dict.fromkeys(columns)
     for photos in batched(store.photos.scan(), PHOTOS_AT_ONCE):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,10 @@ def tag_all(
     limits: Limits,
     progress: Callable[[str, int, int | None], None] = lambda task, done, total: None,
 ) -> dict[str, TagReport]:
-    """Tag with each model, task to report; photos are embedded first for one with its own network.
+    """Tag with each model; photos are embedded first for one with its own network.
+
+    Returns:
+        Task to report; of a model that is not live, task and version, as in ``room/3``.
 
     Raises:
         ModelError: a model was trained on another backbone than there is.
@@ -57,13 +60,8 @@ def tag_all(
         backbone = backbone_for(model.model)
         if model.model is not None and model.model.own_backbone is not None:
             embed_missing(store, backbone, limits, say(f"embedding for {model.task}", None))
-        reports[model.task] = tag(
-            store,
-            model.model_id,
-            model.probs,
-            backbone.space,
-            say(model.task, total),
-        )
+        name = model.task if model.stage == "live" else model.name
+        reports[name] = tag(store, model.model_id, model.probs, backbone.space, say(name, total))
     return reports
 
 
@@ -109,15 +107,25 @@ def embed_missing(
     backbone: Backbone,
     limits: Limits,
     progress: Callable[[int], None] = lambda done: None,
+    only: Collection[int] | None = None,
 ) -> tuple[int, int]:
     """Embed contents that have no embedding in this backbone's space (it was changed since).
+
+    Args:
+        store: contents in, embeddings out.
+        backbone: what embeds.
+        limits: bounds for the photos.
+        progress: called with the contents passed so far.
+        only: ids of contents; None: all.
 
     Returns:
         How many were embedded, and how many could not be: their file is gone or has other bytes.
     """
     embedded = failed = 0
     with worker_pool() as pool:
-        for batch in batched(store.contents.without_vector(backbone.space.id), CHUNK_FILES):
+        todo = store.contents.without_vector(backbone.space.id)
+        wanted = todo if only is None else (one for one in todo if one.content_id in only)
+        for batch in batched(wanted, CHUNK_FILES):
             locations, shas = [b.location for b in batch], [b.sha256 for b in batch]
             vectors, errors = embed_files(locations, backbone, limits, pool, expected=shas)
             ids = [b.content_id for b, e in zip(batch, errors, strict=True) if e is None]

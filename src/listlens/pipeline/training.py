@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from listlens._version import __version__
-from listlens.core.errors import InputError, TrainingError
+from listlens.core.errors import InputError, ListlensError, TrainingError
 from listlens.evaluate.pdf import require_typst
 from listlens.images.decode import Limits
 from listlens.learn.candidates import TrainOptions
 from listlens.learn.few import is_few
 from listlens.learn.model import folder_hash
 from listlens.learn.recipe import RECIPE, Trained
+from listlens.pipeline.apply import require_same_backbone
+from listlens.pipeline.brought import backbone_for
 from listlens.pipeline.checks import Check, found, write_checks
 from listlens.pipeline.dataset import Examples, build_examples
 from listlens.pipeline.evaluating import (
     TrainResult,
     evaluate_task,
     outcome_of,
+    standing,
     stored_checks,
     summary_of,
 )
@@ -34,6 +37,7 @@ from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.judging import judge
 from listlens.pipeline.label_growth import measure_learning_curve
 from listlens.pipeline.model_saving import model_of, save_model
+from listlens.pipeline.models import load_model_row
 from listlens.pipeline.searching import learn, unlabelled_embeddings, with_centre
 from listlens.pipeline.task_report import write_task_report
 
@@ -93,7 +97,7 @@ def train_task(
             on; the findings are written first.
         MissingExtraError: typst for a PDF, or PyTorch for fine-tuning, is not installed.
     """
-    times, limits = _checked(finetune, budget_s, pdf, few), limits or Limits()
+    times, limits, here = _checked(finetune, budget_s, pdf, few), limits or Limits(), backbone
     options, started = TrainOptions(seed=seed, target=target, few=few), time.monotonic()
     progress("checking labels", 0, 100)
     reports.mkdir(parents=True, exist_ok=True)
@@ -130,11 +134,28 @@ def train_task(
         raise
     finally:
         away.cleanup()
-    files["model"] = str(root / record.folder)
-    summary = summary_of(judged, model)
+    files["model"], summary = str(root / record.folder), summary_of(judged, model)
     result = TrainResult(task.name, task.kind, record.version, summary, checks, files)
     store.models.finish_run(run_id, "done", _outcome(result, len(before), learnt.curve))
-    return replace(result, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return _taken_over(store, root, task, here, replace(result, seconds=seconds))
+
+
+def _taken_over(
+    store: Store, root: Path, task: Task, here: Backbone, result: TrainResult
+) -> TrainResult:
+    """Let a new model answer where the live one cannot: it is damaged, or of another backbone."""
+    live = store.models.live(task.task_id)
+    if live is not None and live.version != result.version:
+        try:
+            model = load_model_row(store, root, task, live)
+            require_same_backbone(model.space, backbone_for(model.model, here).space)
+        except ListlensError as error:
+            new = store.models.get(task.task_id, result.version)
+            store.stages.promote(new.model_id, why=f"the live model cannot answer: {error}")
+            said = f"Promoted at once: model {live.version}, which was live, cannot answer."
+            result = replace(result, promotion=said)
+    return standing(store, root, task, result)
 
 
 @dataclass(frozen=True)
@@ -341,7 +362,8 @@ def _kept(
         )  # fmt: skip
     write_checks(reports / "checks.jsonl", checks)
     files["model"] = str(root / record.folder)
-    return TrainResult(task.name, task.kind, record.version, outcome["summary"], checks, files)
+    result = TrainResult(task.name, task.kind, record.version, outcome["summary"], checks, files)
+    return standing(store, root, task, result)
 
 
 def _is_report_of(

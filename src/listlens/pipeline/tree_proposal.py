@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from listlens.core.errors import InputError, NotFoundError
+from listlens.core.errors import InputError
 from listlens.core.tree import SEPARATOR, Tree
 from listlens.learn.grouping import class_distances, proposed_nodes
 from listlens.learn.model import Model
 from listlens.pipeline.dataset import build_examples
 from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.judging import in_classes
+from listlens.pipeline.models import chosen_row
 from listlens.pipeline.table_files import check_suffix, write_rows
 
 if TYPE_CHECKING:
@@ -88,9 +89,7 @@ def propose_tree(store: Store, root: Path, task: Task, path: Path, n_levels: int
         )
     if not 1 <= n_levels <= MOST_LEVELS:
         raise InputError(f"--levels is {n_levels}; allowed: 1 to {MOST_LEVELS}.")
-    record = store.models.latest(task.task_id)
-    if record is None or not record.folder:
-        raise NotFoundError(f"task {task.name!r} has no model yet: listlens train {task.name}")
+    record = chosen_row(store, task)
     model = Model.load(root / record.folder, record.sha256)
     classes = model.classes
     if len(classes) < FEWEST_CLASSES:

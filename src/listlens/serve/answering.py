@@ -95,12 +95,13 @@ class Answering:
             BusyError: the photos that have to be looked at would wait too long.
         """
         shas = [hashlib.sha256(data).hexdigest() for data in photos]
-        known = await self._known(dict.fromkeys(shas), models)
-        new = {sha for sha in shas if known[sha].error is None and self._spaces(sha, models)}
+        known = await self._known(dict.fromkeys(shas), [m for one in models for m in one.both])
+        mine = {sha: [one.of(sha) for one in models] for sha in shas}  # a canary takes its share
+        new = {sha for sha in shas if known[sha].error is None and self._spaces(sha, mine[sha])}
         if new:
             self._inference.require_room(_priority(interactive), self._max_queue_s)
         looks = [
-            self._one(sha, data, known[sha], models, _priority(interactive))
+            self._one(sha, data, known[sha], mine[sha], _priority(interactive))
             for sha, data in zip(shas, photos, strict=True)
         ]
         return list(await asyncio.gather(*looks))

@@ -145,9 +145,18 @@ class _InferenceCollector(Collector):
         live = GaugeMetricFamily(
             "listlens_model_live", "1 for each model in force.", labels=["task", "version"]
         )
+        share = GaugeMetricFamily(
+            "listlens_model_share",
+            "Share of the contents that a canary answers.",
+            labels=["task", "version"],
+        )
         for served in self._models.current.values():
             live.add_metric([served.live.task, str(served.live.version)], 1)
+            if served.canary is not None:
+                canary = served.canary.live
+                share.add_metric([canary.task, str(canary.version)], canary.share)
         yield live
+        yield share
 
 
 COUNTED = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +14,20 @@ from listlens.core.errors import ListlensError, NotFoundError, suggest
 from listlens.core.types import STARTER
 from listlens.metrics.ordinal import percentile
 from listlens.pipeline.apply import require_same_backbone
-from listlens.pipeline.models import can_give_starter_tags, live_model, starter_model
+from listlens.pipeline.live import in_share
+from listlens.pipeline.models import (
+    can_give_starter_tags,
+    live_model,
+    models_beside,
+    starter_model,
+)
 from listlens.pipeline.places import shop_means
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from listlens.core.ports import Backbone
+    from listlens.core.types import Task
     from listlens.pipeline.inference import Inference
     from listlens.pipeline.models import LiveModel
     from listlens.project import Project
@@ -37,11 +44,24 @@ class Served:
         live: the model with its policy.
         backbone: what embeds for it.
         shop: of a score: the sorted scores `(n,)` of the shop's photos, to place others among.
+        canary: answers its share of the contents instead.
     """
 
     live: LiveModel
     backbone: Backbone
     shop: NDArray[np.float64] | None = None
+    canary: Served | None = None
+
+    def of(self, sha256: str) -> Served:
+        """Return what answers a content: this, or for its share the canary."""
+        other = self.canary
+        taken = other is not None and in_share(self.live.task, sha256, other.live.share)
+        return other if other is not None and taken else self
+
+    @property
+    def both(self) -> tuple[Served, ...]:
+        """This, and the canary where there is one."""
+        return (self,) if self.canary is None else (self, self.canary)
 
     @property
     def name(self) -> str:
@@ -69,6 +89,11 @@ class Served:
             "kind": self.live.kind,
             "classes": list(self.live.classes),
             "target": self.live.policy.target,
+            "policy": self.live.policy_version,
+            "taxonomy": self.live.taxonomy_version,
+            "canary": None
+            if self.canary is None
+            else self.canary.as_dict() | {"share": self.canary.live.share},
             "created": model.created if model is not None else None,
             "backbone": self.live.space.backbone,
         }
@@ -88,7 +113,7 @@ class LiveModels:
     def __init__(self, project: Project, inference: Inference) -> None:
         self._project, self._inference = project, inference
         self._lock = threading.Lock()
-        self._state: Any = None
+        self._stamp: int | None = None
         self._tried_at = 0.0
         self.current: Mapping[str, Served] = {}
         self.trouble = ""
@@ -102,26 +127,27 @@ class LiveModels:
         """
         with self._lock:
             try:
-                state = self._project.store.models.state()
+                stamp = self._project.store.stages.stamp()
                 waited = time.monotonic() - self._tried_at >= RETRY_S
-                if state == self._state and not (self.trouble and waited):
+                if stamp == self._stamp and not (self.trouble and waited):
                     return False
                 self._tried_at = time.monotonic()
                 found, self.trouble = self._load()
-                # The starter tags were registered meanwhile, where nothing else was there.
-                self._state = self._project.store.models.state()
+                self._stamp = stamp  # of before: what changed meanwhile is loaded next time
             except ListlensError as error:
                 self.trouble = str(error)
                 return False
-            changed = {k: v.key for k, v in found.items()} != {
-                k: v.key for k, v in self.current.items()
-            } or self._policies(found) != self._policies(self.current)
+            changed = self._in_force(found) != self._in_force(self.current)
             self.current = found
             return changed
 
     @staticmethod
-    def _policies(models: Mapping[str, Served]) -> list[Any]:
-        return [(task, one.live.policy, one.live.classes) for task, one in models.items()]
+    def _in_force(models: Mapping[str, Served]) -> list[Any]:
+        return [
+            (task, part.live.policy, part.live.classes, part.key, part.live.share)
+            for task, one in models.items()
+            for part in one.both
+        ]
 
     def _load(self) -> tuple[dict[str, Served], str]:
         """What is in force, and what is wrong with the others."""
@@ -132,19 +158,27 @@ class LiveModels:
             try:
                 live = live_model(project.store, project.root, task)
                 if live is not None:
-                    found[task.name] = self._served(live)
+                    canary = self._canary(task)
+                    found[task.name] = replace(self._served(live), canary=canary)
             except ListlensError as error:
                 wrong.append(f"{task.name}: {error}")
                 if task.name in self.current:
                     found[task.name] = self.current[task.name]
         if can_give_starter_tags(project.backbone.space):
             found[STARTER] = self._served(starter_model(project.store, project.backbone.space))
-        known = {one.backbone.space.id for one in self.current.values()}
-        new = {one.backbone.space.id: one.backbone for one in found.values()}
+        known = {part.backbone.space.id for one in self.current.values() for part in one.both}
+        every = [part for one in found.values() for part in one.both]
+        new = {part.backbone.space.id: part.backbone for part in every}
         for key, backbone in new.items():
             if key not in known:
                 self._inference.warm_up([backbone])
         return found, " ".join(wrong)
+
+    def _canary(self, task: Task) -> Served | None:
+        """The candidate that answers a share of a task's contents, if there is one."""
+        project = self._project
+        beside = models_beside(project.store, project.root, [task.name])
+        return next((self._served(model) for model in beside if model.share), None)
 
     def _served(self, live: LiveModel) -> Served:
         backbone = self._project.backbone_for(live.model)

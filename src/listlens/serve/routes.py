@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 
 from listlens.serve.documents import ANYWHERE, BEARER, inlined, problems
+from listlens.serve.event_routes import add_events
 from listlens.serve.shapes import HealthOut, ModelsOut, PredictRequest, PredictResponse
 from listlens.serve.webhook_routes import add_webhooks
 
@@ -35,6 +36,7 @@ def add_routes(app: FastAPI, serving: Serving) -> None:
     router = APIRouter()
     _add_predict(router, serving)
     _add_looking(router, serving)
+    add_events(router, serving)
     add_webhooks(router, serving)
     app.include_router(router)
     original = app.openapi

@@ -36,6 +36,7 @@ def open_source(
     not_attributes: Collection[str] = (),
     allow_outside: bool = False,
     rest: bool = False,
+    fetch: bool = False,
 ) -> DescribedSource:
     """Return the source that fits what is there.
 
@@ -53,6 +54,7 @@ def open_source(
         not_attributes: columns that are no attributes, see `TableSource`.
         allow_outside: take paths and links that lead out of the folder.
         rest: with a table, also the photos of the folder that it does not name.
+        fetch: take URLs that a table names.
 
     Raises:
         ConfigError: no such folder or file, or arguments that do not go together.
@@ -71,8 +73,9 @@ def open_source(
         if pattern:
             raise ConfigError("a pattern is for a folder: with a table, column listing_id says it")
         source = TableSource(
-            table, root, mapping, not_attributes=not_attributes, allow_outside=allow_outside
-        )
+            table, root, mapping, not_attributes=not_attributes, allow_outside=allow_outside,
+            fetch=fetch,
+        )  # fmt: skip
         if not rest:
             return source
         folder = FolderSource(root or table.parent, skip=skip, allow_outside=allow_outside)

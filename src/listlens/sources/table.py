@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from listlens.core.errors import ConfigError, suggest
+from listlens.core.errors import ConfigError, PhotoError, suggest
 from listlens.core.types import ListingRow, PhotoRow, Reason, RejectedRow, SourceRow
 from listlens.sources import tables
 from listlens.sources.columns import NAMES, PHOTO_LEVEL, find_columns
 from listlens.sources.inside import Inside
 from listlens.sources.paths import printable, real_path
 from listlens.sources.seen import FirstSeen
+from listlens.sources.urls import is_url, parse_url
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # Codes stay text: a leading zero (zip codes) or more digits than an account of 64 bits holds.
@@ -47,6 +48,7 @@ class TableSource:
         base: what paths are relative to, where that is a folder inside `photos`.
         not_attributes: further columns that are no attributes, such as a task's labels.
         allow_outside: take paths that lead out of the photos' folder.
+        fetch: take URLs; else they are rejected as ``remote``.
 
     Raises:
         ConfigError: no photo column, a wrong mapping, or no such folder.
@@ -62,8 +64,9 @@ class TableSource:
         base: Path | None = None,
         not_attributes: Collection[str] = (),
         allow_outside: bool = False,
+        fetch: bool = False,
     ) -> None:
-        self._path = path
+        self._path, self._fetch = path, fetch
         found = tables.columns(path)
         self._columns = find_columns(found, mapping or {}, _ROLES)
         if "image" not in self._columns:
@@ -143,7 +146,7 @@ class TableSource:
         position = _position(self._value("position", values))
         if isinstance(position, str):
             return RejectedRow(at, Reason.BAD_ROW, position)
-        photo_id = self._photo_id(place)
+        photo_id = printable(str(image).strip()) if is_url(place) else self._photo_id(place)
         return PhotoRow(
             listing_id=listing_id or photo_id,
             photo_id=photo_id,
@@ -158,18 +161,14 @@ class TableSource:
         return values.get(self._columns[role]) if role in self._columns else None
 
     def _place(self, image: Any) -> str | tuple[Reason, str]:
-        """Return the photo's absolute path, or why it cannot be used."""
+        """Return the photo's absolute path or URL, or why it cannot be used."""
         if not isinstance(image, (str, int)) or isinstance(image, bool):
             kind = type(image).__name__
             return Reason.BAD_ROW, f"column {self._columns['image']!r} holds {kind}, not a path"
         text = real_path(str(image))
         if _URL.match(text):
             if not text.lower().startswith("file://"):
-                return (
-                    Reason.REMOTE,
-                    f"{printable(text)} is a URL and only local files are read: download the "
-                    "photos and give their paths",
-                )
+                return self._behind_url(text)
             text = real_path(printable(unquote(text[len("file://") :], errors="surrogateescape")))
         if "\0" in text:
             return Reason.BAD_ROW, "the path holds a NUL byte"
@@ -182,6 +181,19 @@ class TableSource:
                 f"{printable(text)} leads out of the photos' folder {printable(self._inside.root)}",
             )
         return path
+
+    def _behind_url(self, text: str) -> str | tuple[Reason, str]:
+        """Return a URL as it is asked for, or why it is not."""
+        if not self._fetch:
+            return (
+                Reason.REMOTE,
+                f"{printable(text)} is a URL, and URLs are not fetched unless asked to: ingest "
+                "--fetch, or [fetch] enabled in listlens.toml",
+            )
+        try:
+            return parse_url(text).url
+        except PhotoError as error:
+            return error.reason, error.detail
 
     def _photo_id(self, path: str) -> str:
         if self._inside.by_name(path):

@@ -54,6 +54,16 @@ class Target:
         return self.scheme, self.host, self.port
 
 
+def is_url(location: str) -> bool:
+    """Whether a photo's location is a URL and not a path.
+
+    Example:
+        >>> is_url("https://shop.example/a.jpg"), is_url("/photos/https/a.jpg")
+        (True, False)
+    """
+    return location.startswith(("https://", "http://"))
+
+
 def parse_url(url: str) -> Target:
     """Take a URL apart.
 

@@ -55,6 +55,10 @@ class MemoryVectors:
         gone = {int(pk) for pk in content_ids}
         return sum(held.pop(pk, None) is not None for held in self._spaces.values() for pk in gone)
 
+    def drop(self, space: EmbeddingSpace) -> int:
+        """As the port says."""
+        return len(self._spaces.pop(space.id, {}))
+
     def compact(self) -> int:
         """As the port says; there is nothing to free."""
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -13,9 +13,14 @@ from sqlalchemy.exc import IntegrityError
 
 from listlens.core.errors import InputError, NotFoundError
 from listlens.core.types import EmbeddingSpace, Policy
-from listlens.store.database import Database
-from listlens.store.schema import model, policy, run, space, task, taxonomy
+from listlens.store.database import Database, clean_text
+from listlens.store.schema import model, policy, run, space, stage_change, task
 from listlens.store.spaces import save_space, to_space
+from listlens.store.stamp import bump
+
+Stage = Literal["candidate", "shadow", "live", "retired"]
+"""Where a model stands: waiting to be promoted; answering beside, without its answers being given
+out; answering; and not any more. A task has at most one live model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class ModelRecord:
         taxonomy_version: the classes it answers with.
         card: what a person should know of it, JSON-able.
         run_id: the training, where it was recorded.
-        stage: such as ``candidate`` or ``live``.
+        stage: empty: ``live`` for a task's first model, ``candidate`` for every later one.
     """
 
     task_id: int
@@ -42,15 +47,32 @@ class ModelRecord:
     taxonomy_version: int
     card: Mapping[str, Any]
     run_id: int | None = None
-    stage: str = "live"
+    stage: Stage | Literal[""] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelView(ModelRecord):
-    """A registered model."""
+    """A registered model.
+
+    Args:
+        model_id: its row.
+        created_at: when it was registered.
+        share: of the contents that it answers as a candidate, in (0, 1); 0: none.
+    """
 
     model_id: int = 0
     created_at: datetime | None = None
+    share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyView:
+    """Thresholds of a model, as they were set at a moment; the newest is in force."""
+
+    policy_id: int
+    version: int
+    policy: Policy
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +90,8 @@ class RunView:
     result: dict[str, Any] | None
 
 
-_MODEL = sa.select(model, *(c for c in space.c if c.name != "id")).join(
+# A model with its space.
+MODEL = sa.select(model, *(c for c in space.c if c.name != "id")).join(
     space, model.c.space_id == space.c.id
 )
 
@@ -94,8 +117,11 @@ class Models:
                 raises, nothing is added.
 
         Raises:
-            InputError: the version is taken, or the task or run is not there.
+            InputError: the version is taken, the task or run is not there, or there is no such
+                stage.
         """
+        if record.stage not in ("", *get_args(Stage)):
+            raise InputError(f"stage {record.stage!r}; allowed: {', '.join(get_args(Stage))}")
         try:
             with self._db.write() as connection:
                 model_id = self._register(connection, record)
@@ -110,6 +136,10 @@ class Models:
             raise
 
     def _register(self, connection: Connection, record: ModelRecord) -> int:
+        lock_task(connection, record.task_id)
+        there = sa.select(model.c.id).where(model.c.task_id == record.task_id).limit(1)
+        first = connection.execute(there).first() is None
+        stage = record.stage or ("live" if first else "candidate")
         row = {
             "task_id": record.task_id,
             "version": record.version,
@@ -118,24 +148,32 @@ class Models:
             "space_id": save_space(self._db, connection, record.space),
             "taxonomy_version": record.taxonomy_version,
             "run_id": record.run_id,
-            "stage": record.stage,
+            "stage": stage,
             "card": dict(record.card),
             "created_at": self._db.clock(),
         }
-        return int(
-            connection.execute(sa.insert(model).values(row).returning(model.c.id)).scalar_one()
-        )
+        insert = sa.insert(model).values(row).returning(model.c.id)
+        model_id = int(connection.execute(insert).scalar_one())
+        note_change(self._db, connection, model_id, "registered", None, stage)
+        return model_id
+
+    def live(self, task_id: int) -> ModelView | None:
+        """Return the model that answers a task, or None."""
+        query = MODEL.where(model.c.task_id == task_id, model.c.stage == "live")
+        with self._db.read() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else model_view(row)
 
     def latest(self, task_id: int) -> ModelView | None:
         """Return the newest model of a task, or None."""
-        query = _MODEL.where(model.c.task_id == task_id).order_by(model.c.version.desc()).limit(1)
+        query = MODEL.where(model.c.task_id == task_id).order_by(model.c.version.desc()).limit(1)
         with self._db.read() as connection:
             row = connection.execute(query).first()
-        return None if row is None else _view(row)
+        return None if row is None else model_view(row)
 
     def get(self, task_id: int, version: int) -> ModelView:
         """Return one model. Raises NotFoundError naming the versions there are."""
-        found = {item.version: item for item in self.list() if item.task_id == task_id}
+        found = {item.version: item for item in self.list(task_id)}
         if version not in found:
             shown = ", ".join(map(str, sorted(found))) or "none; train one first"
             raise NotFoundError(f"no version {version} of this task's model. There are: {shown}.")
@@ -157,23 +195,16 @@ class Models:
                 "created_at": self._db.clock(),
             }
             insert = sa.insert(policy).values(row).returning(policy.c.id)
-            return int(connection.execute(insert).scalar_one())
+            policy_id = int(connection.execute(insert).scalar_one())
+            bump(self._db, connection)
+            return policy_id
 
-    def state(self) -> tuple[Any, ...]:
-        """Return what changes whenever other models, stages, policies or class names are in force.
-
-        Cheap enough to be asked every second; only good for being compared.
-        """
-        queries = (
-            sa.select(model.c.id, model.c.stage).order_by(model.c.id),
-            sa.select(sa.func.max(policy.c.id)),
-            sa.select(task.c.id, task.c.name).order_by(task.c.id),
-            sa.select(taxonomy.c.task_id, sa.func.max(taxonomy.c.version))
-            .group_by(taxonomy.c.task_id)
-            .order_by(taxonomy.c.task_id),
-        )
+    def policies(self, model_id: int) -> tuple[PolicyView, ...]:
+        """Return the policies that a model ever had, oldest first; the last is in force."""
+        query = sa.select(policy).where(policy.c.model_id == model_id).order_by(policy.c.version)
         with self._db.read() as connection:
-            return tuple(tuple(map(tuple, connection.execute(q))) for q in queries)
+            rows = connection.execute(query).all()
+        return tuple(PolicyView(r.id, r.version, _to_policy(r.body), r.created_at) for r in rows)
 
     def policy(self, model_id: int) -> tuple[int, Policy]:
         """Return (policy_id, policy): the current default. Raises NotFoundError without one."""
@@ -215,11 +246,35 @@ class Models:
         with self._db.read() as connection:
             return tuple(RunView(*row) for row in connection.execute(query))
 
-    def list(self) -> tuple[ModelView, ...]:
-        """Return all models, by task and version."""
+    def list(self, task_id: int | None = None) -> tuple[ModelView, ...]:
+        """Return all models, or those of one task, by task and version."""
+        query = MODEL.order_by(model.c.task_id, model.c.version)
+        if task_id is not None:
+            query = query.where(model.c.task_id == task_id)
         with self._db.read() as connection:
-            rows = connection.execute(_MODEL.order_by(model.c.task_id, model.c.version)).all()
-        return tuple(_view(row) for row in rows)
+            return tuple(model_view(row) for row in connection.execute(query))
+
+
+def lock_task(connection: Connection, task_id: int) -> None:
+    """Let whoever else registers or promotes models of a task wait until this transaction ends."""
+    connection.execute(sa.select(task.c.id).where(task.c.id == task_id).with_for_update())
+
+
+def note_change(
+    database: Database,
+    connection: Connection,
+    model_id: int,
+    action: str,
+    before: str | None,
+    after: str,
+    who: str = "",
+    why: str = "",
+) -> None:
+    """Write a change of a stage into the history, in the transaction that makes it."""
+    row = {"model_id": model_id, "action": action, "from_stage": before, "to_stage": after}
+    row |= {"who": clean_text(who), "why": clean_text(why)}
+    connection.execute(sa.insert(stage_change).values(row | {"created_at": database.clock()}))
+    bump(database, connection)
 
 
 def _newest_policy(connection: Connection, model_id: int) -> Any:
@@ -236,7 +291,8 @@ def _to_policy(body: Mapping[str, Any]) -> Policy:
     )
 
 
-def _view(row: Any) -> ModelView:
+def model_view(row: Any) -> ModelView:
+    """Return the model of a row of `MODEL`."""
     return ModelView(
         task_id=row.task_id,
         version=row.version,
@@ -249,4 +305,5 @@ def _view(row: Any) -> ModelView:
         stage=row.stage,
         model_id=row.id,
         created_at=row.created_at,
+        share=row.share or 0.0,
     )

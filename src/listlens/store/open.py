@@ -18,6 +18,8 @@ from listlens.store.outbox import Outbox
 from listlens.store.photos import Photos
 from listlens.store.predictions import Predictions
 from listlens.store.readings import Readings
+from listlens.store.stages import Stages
+from listlens.store.sweeping import Sweeping
 from listlens.store.thumbnails import Thumbnails
 from listlens.store.tokens import Tokens
 from listlens.store.tombstones import create_key
@@ -36,8 +38,10 @@ class Store:
         vectors: embeddings by content.
         labels: tasks, classes, annotations.
         models: models, policies, runs.
+        stages: which of a task's models answers, and which did.
         predictions: probabilities by content and model.
         readings: text by content.
+        sweeping: removal of what only retired models need.
         tokens: who may call the API.
         forgetting: deletion on request.
         events: the inbox of the stream.
@@ -60,8 +64,10 @@ class Store:
         self.vectors = FileVectors(self._db, root / "vectors")
         self.labels = Labels(self._db)
         self.models = Models(self._db)
+        self.stages = Stages(self._db)
         self.predictions = Predictions(self._db)
         self.readings = Readings(self._db)
+        self.sweeping = Sweeping(self._db, self.vectors)
         self.tokens = Tokens(self._db)
         self.forgetting = Forgetting(self._db, self.vectors, self.thumbnails)
         self.events = Events(self._db)

@@ -32,6 +32,8 @@ class KnownPhoto:
     position: int | None
     seller_id: str | None
     row_hash: str
+    etag: str | None = None
+    modified: str | None = None
 
     def says(self, row: PhotoRow) -> bool:
         """Whether the row tells nothing new, so that `touch` is enough if the file is unchanged."""
@@ -54,6 +56,8 @@ class PhotoRecord:
         status: where it stands.
         reason: why it cannot be used, if so.
         detail: one sentence for a person.
+        etag: that the photo's URL gave, to ask later whether it is still the same.
+        modified: likewise, its Last-Modified.
     """
 
     row: PhotoRow
@@ -63,6 +67,8 @@ class PhotoRecord:
     status: Status
     reason: Reason | None = None
     detail: str = ""
+    etag: str | None = None
+    modified: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,8 @@ def to_values(
         "detail": clean_text(record.detail),
         "at": clean_text(row.at),
         "row_hash": row_hash(row),
+        "etag": record.etag,
+        "modified": record.modified,
         "last_ingest_id": ingest_id,
         "created_at": now,
         "updated_at": now,
@@ -154,5 +162,5 @@ def to_known(row: Any) -> KnownPhoto:
     return KnownPhoto(
         row.id, row.external_id, row.photo_key, row.location, row.size_bytes, row.mtime_ns,
         row.content_id, Status(row.status), Reason(row.reason) if row.reason else None,
-        row.position, row.seller_id, row.row_hash,
+        row.position, row.seller_id, row.row_hash, row.etag, row.modified,
     )  # fmt: skip

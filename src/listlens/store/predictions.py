@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from operator import itemgetter
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from listlens.core.errors import InputError, NotFoundError
 from listlens.store.database import Database, chunks
-from listlens.store.schema import content, model, prediction
+from listlens.store.schema import content, model, policy, prediction
 
 STEPS = 65535
 """Probabilities are kept in 16 bits as multiples of 1/65535: an error of at most 7.7e-6 anywhere
@@ -42,6 +44,30 @@ def unpack(rows: Sequence[bytes]) -> NDArray[np.float32]:
     return (flat / STEPS).astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a stored answer came from.
+
+    Args:
+        model_version: of the model.
+        taxonomy_version: of the classes that it answers with.
+        policy_version: of the thresholds in force then; None where the model had none, or where
+            the answer was stored before this was kept.
+        at: when it was given.
+    """
+
+    model_version: int
+    taxonomy_version: int
+    policy_version: int | None
+    at: datetime
+
+
+def _policy_in_force(connection: sa.Connection, model_id: int) -> int | None:
+    query = sa.select(sa.func.max(policy.c.version)).where(policy.c.model_id == model_id)
+    version: int | None = connection.execute(query).scalar()
+    return version
+
+
 class Predictions:
     """Probabilities by model and content."""
 
@@ -62,18 +88,65 @@ class Predictions:
             raise InputError(f"{len(packed)} rows of probabilities for {len(content_ids)} contents")
         if not packed:
             return
-        now = self._db.clock()
-        rows = [
-            {"model_id": model_id, "content_id": int(pk), "probs": data, "created_at": now}
-            for pk, data in sorted(zip(content_ids, packed, strict=True), key=itemgetter(0))
-        ]
         insert = self._db.insert(prediction)
-        update = {"probs": insert.excluded.probs, "created_at": insert.excluded.created_at}
+        update = {name: insert.excluded[name] for name in ("probs", "created_at", "policy_version")}
         keys = ["model_id", "content_id"]
         with self._db.write() as connection:
             self._require(connection, model_id, [int(pk) for pk in content_ids])
+            common = {
+                "model_id": model_id,
+                "created_at": self._db.clock(),
+                "policy_version": _policy_in_force(connection, model_id),
+            }
+            rows = [
+                {"content_id": int(pk), "probs": data, **common}
+                for pk, data in sorted(zip(content_ids, packed, strict=True), key=itemgetter(0))
+            ]
             upsert = insert.on_conflict_do_update(index_elements=keys, set_=update)
             self._db.bulk(connection, upsert, rows)
+
+    def origins(self, model_id: int, content_ids: Sequence[int]) -> dict[int, Origin]:
+        """Say where answers came from, by content id; absent ids have no key."""
+        columns = (prediction.c.content_id, prediction.c.policy_version, prediction.c.created_at)
+        query = sa.select(*columns, model.c.version, model.c.taxonomy_version).join(
+            model, prediction.c.model_id == model.c.id
+        )
+        query = query.where(prediction.c.model_id == model_id)
+        found: dict[int, Origin] = {}
+        with self._db.read() as connection:
+            for block in chunks(dict.fromkeys(int(pk) for pk in content_ids)):
+                for row in connection.execute(query.where(prediction.c.content_id.in_(block))):
+                    found[row.content_id] = Origin(
+                        row.version, row.taxonomy_version, row.policy_version, row.created_at
+                    )
+        return found
+
+    def since(self, model_id: int, moment: datetime, batch: int = 10_000) -> Iterator[list[int]]:
+        """Yield content ids, in blocks by id, that a model answered at a moment or later."""
+        query = (
+            sa.select(prediction.c.content_id)
+            .where(prediction.c.model_id == model_id, prediction.c.created_at >= moment)
+            .order_by(prediction.c.content_id)
+            .limit(batch)
+        )
+        last = 0
+        while True:
+            with self._db.read() as connection:
+                later = query.where(prediction.c.content_id > last)
+                page = [int(pk) for pk in connection.execute(later).scalars()]
+            if page:
+                yield page
+            if len(page) < batch:
+                return
+            last = page[-1]
+
+    def count(self, model_id: int) -> int:
+        """Return how many answers of a model are stored."""
+        query = sa.select(sa.func.count()).select_from(prediction)
+        with self._db.read() as connection:
+            return int(
+                connection.execute(query.where(prediction.c.model_id == model_id)).scalar_one()
+            )
 
     def missing(self, model_id: int, content_ids: Sequence[int]) -> list[int]:
         """Return those of `content_ids` without a prediction of this model, in order."""

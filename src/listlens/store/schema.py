@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from listlens.store.columns import (
@@ -123,6 +125,8 @@ photo = Table(
     Column("detail", Text, nullable=False),
     Column("at", Text, nullable=False),
     Column("row_hash", String(16), nullable=False),  # of what else the source's row said
+    Column("etag", Text),  # of a photo behind a URL, to ask whether it is still the same
+    Column("modified", Text),
     ref("last_ingest_id", "ingest"),
     moment("created_at"),
     moment("updated_at"),
@@ -298,7 +302,32 @@ model = Table(
     Column("stage", Text, nullable=False),
     Column("card", JSON_TEXT, nullable=False),
     moment("created_at"),
+    Column("share", Float),  # of the contents that a candidate answers, above 0; NULL: none
     UniqueConstraint("task_id", "version"),
+    # Whatever the code does, a task never has two models that answer.
+    Index(
+        "uq_model_live",
+        "task_id",
+        unique=True,
+        sqlite_where=text("stage = 'live'"),
+        postgresql_where=text("stage = 'live'"),
+    ),
+    **NEVER_REUSED,
+)
+
+# Every change of a model's stage, only ever added to; rollback reads its way back in it.
+stage_change = Table(
+    "stage_change",
+    metadata,
+    id_column(),
+    ref("model_id", "model"),
+    Column("action", Text, nullable=False),
+    Column("from_stage", Text),
+    Column("to_stage", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    moment("created_at"),
+    Index(None, "model_id"),
     **NEVER_REUSED,
 )
 
@@ -321,6 +350,7 @@ prediction = Table(
     ref("content_id", "content"),
     Column("probs", LargeBinary, nullable=False),
     moment("created_at"),
+    Column("policy_version", Integer),  # of the model's policy in force then; NULL: it had none
     PrimaryKeyConstraint("model_id", "content_id"),
     Index(None, "content_id"),
     **BY_KEY,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from listlens.core.tree import SEPARATOR, Tree
 from listlens.core.types import Class, Kind, Task
 from listlens.store.database import Database, checked_id, clean_text
 from listlens.store.schema import class_, class_map, task, taxonomy
+from listlens.store.stamp import bump
 from listlens.store.taxonomies import ClassState, Taxonomy
 
 MapKind = Literal["merge", "split", "move"]
@@ -61,6 +63,21 @@ class Tasks:
         with self._db.read() as connection:
             rows = connection.execute(sa.select(task).order_by(task.c.id)).all()
             return [_to_task(row, load_taxonomy(connection, row.id)) for row in rows]
+
+    def changes(self, task_id: int) -> tuple[tuple[int, str, datetime], ...]:
+        """Return (version, change, moment) of every taxonomy that a task had, oldest first."""
+        query = sa.select(taxonomy.c.version, taxonomy.c.change, taxonomy.c.created_at)
+        query = query.where(taxonomy.c.task_id == task_id).order_by(taxonomy.c.version)
+        with self._db.read() as connection:
+            return tuple((r.version, r.change, r.created_at) for r in connection.execute(query))
+
+    def former_names(self, task_id: int) -> set[str]:
+        """Return the names of classes that were merged, moved or split: they are no more."""
+        query = sa.select(class_.c.name).where(
+            class_.c.task_id == task_id, class_.c.until_version.is_not(None)
+        )
+        with self._db.read() as connection:
+            return set(connection.execute(query).scalars())
 
     def add_classes(self, task_id: int, names: Sequence[str]) -> Task:
         """Add classes in this order; names and aliases that exist are left as they are.
@@ -187,6 +204,7 @@ class Tasks:
     def _new_version(self, connection: Connection, task_id: int, version: int, change: str) -> int:
         row = {"task_id": task_id, "version": version, "change": change}
         connection.execute(sa.insert(taxonomy).values(row | {"created_at": self._db.clock()}))
+        bump(self._db, connection)
         return version
 
     def _insert_classes(

@@ -138,6 +138,16 @@ class FileVectors:
         self.finish()
         return removed
 
+    def drop(self, space: EmbeddingSpace) -> int:
+        """Remove all embeddings of one space, bytes included; return how many."""
+        with self._db.write() as connection:
+            which = vector.c.space_id == (space_pk(connection, space) or 0)
+            shards = sa.select(vector.c.shard_id).where(which).distinct()
+            self._note(connection, "shard", list(map(str, connection.execute(shards).scalars())))
+            removed = connection.execute(sa.delete(vector).where(which)).rowcount
+        self.finish()
+        return int(removed)
+
     def unmap(self, connection: Connection, content_ids: Iterable[int]) -> int:
         """Delete the rows, in the caller's transaction, and note which shards `finish` rewrites."""
         removed = 0
@@ -175,6 +185,10 @@ class FileVectors:
             known = set(connection.execute(sa.select(shard.c.file)).scalars())
         orphans = [path for path in candidates if self._name(path) not in known]
         return freed + sum(remove_file(path) for path in orphans)
+
+    def n_small(self) -> int:
+        """Return how many shards `compact` would merge for being small; cheap."""
+        return sum(item.n_rows * item.dim * 2 <= TARGET_BYTES // 2 for item in self._shards())
 
     def drop_damaged(self) -> int:
         """Forget embeddings whose shard is lost or damaged, so that they are computed again.

@@ -9,18 +9,20 @@ import secrets
 import socket
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from listlens.core.errors import ListlensError
+from listlens.pipeline.live import LiveModels
 from listlens.stream.answering import Answerer, answerers
 from listlens.stream.bringing import Bringing, Fetches
 from listlens.stream.relay import delivering
-from listlens.stream.worker import Until, Worker, WorkReport
+from listlens.stream.report import WorkReport
+from listlens.stream.worker import Until, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from listlens.pipeline.inference import Inference
     from listlens.project import Project
@@ -32,6 +34,10 @@ MODELS_S = 2.0
 """How often the registry is asked whether other models are in force."""
 
 TIDY_S = 60.0
+
+MANY_SHARDS = 512
+"""Every commit writes a file of embeddings. So many are merged at once, some 20,000 photos: looking
+for them reads the whole table of embeddings, seconds for millions."""
 
 
 class InForce:
@@ -45,31 +51,34 @@ class InForce:
     """
 
     def __init__(self, project: Project, clock: Callable[[], float] = time.monotonic) -> None:
-        self._project, self._clock = project, clock
-        self._state = self._project.store.models.state()
-        self._asked_s = clock()
-        self._models = self._load()
+        self._project = project
+        self._live = LiveModels(project.store, project.root, check_s=MODELS_S, clock=clock)
+        self._now = self._live.current()
+        self._problem = ""
+        self._models = self._with_backbones()
 
     def __call__(self) -> list[Answerer]:
         """Return them; quick."""
-        if self._clock() - self._asked_s > MODELS_S:
-            self._asked_s = self._clock()
-            state = self._project.store.models.state()
-            if state != self._state:
-                self._state = state
-                try:
-                    self._models = self._load()
-                except ListlensError as error:
-                    log.error("the models in force stay as they are: %s", error)
+        now, problem = self._live.current(), self._live.problem
+        if now is not self._now:
+            self._now = now
+            try:
+                self._models = self._with_backbones()
+            except ListlensError as error:
+                problem = str(error)
+        if problem and problem != self._problem:
+            log.error("the models in force stay as they are: %s", problem)
+        self._problem = problem
         return self._models
 
-    def _load(self) -> list[Answerer]:
+    def _with_backbones(self) -> list[Answerer]:
         project = self._project
-        return answerers(project.store, project.root, project.backbone, project.backbone_for)
+        return answerers(project.store, self._now, project.backbone, project.backbone_for)
 
 
 class Tidying:
-    """What has to be done now and then, a little at a time: old rows and noted files go.
+    """What has to be done now and then, in a thread of its own: old rows and noted files go, and
+    small files of embeddings become large ones.
 
     Args:
         store: of the project.
@@ -82,17 +91,33 @@ class Tidying:
     ) -> None:
         self._store, self._keep, self._clock = store, keep, clock
         self._done_s = clock()
+        self._thread: threading.Thread | None = None
 
     def __call__(self) -> None:
-        """Tidy, if it is time."""
-        if self._clock() - self._done_s < TIDY_S:
-            return
-        self._done_s = self._clock()
+        """Begin to tidy, if it is time and the last time has ended."""
+        running = self._thread is not None and self._thread.is_alive()
+        if not running and self._clock() - self._done_s >= TIDY_S:
+            self._done_s = self._clock()
+            self._thread = threading.Thread(target=self.tidy, name="tidy", daemon=True)
+            self._thread.start()
+
+    def tidy(self) -> None:
+        """Do it now; what goes wrong is logged, and tried again the next time."""
         before = self._store.clock() - self._keep
-        self._store.events.prune(before)
-        self._store.outbox.prune(before, self._store.outbox.last())
-        self._store.order.prune(before)
-        self._store.forgetting.resume()
+        try:
+            self._store.events.prune(before)
+            self._store.outbox.prune(before, self._store.outbox.last())
+            self._store.order.prune(before)
+            self._store.forgetting.resume()
+            if self._store.vectors.n_small() >= MANY_SHARDS:
+                self._store.compact()
+        except Exception as error:
+            log.warning("tidying: %s", error)
+
+    def close(self) -> None:
+        """Wait for the thread, so that the store may be closed."""
+        if self._thread is not None:
+            self._thread.join()
 
 
 def make_worker(
@@ -145,40 +170,27 @@ def work(project: Project, stop: threading.Event, until: Until = "stopped") -> W
         return make_worker(project, inference, fetcher).run(stop, until)
 
 
-class WorkerThread:
-    """A worker in a thread of another process, such as the server's.
+@contextmanager
+def working(project: Project, inference: Inference) -> Iterator[Worker]:
+    """Run a worker in a thread for as long as the context lasts, such as the server's.
 
     Args:
-        project: opened; its store may be used by other threads meanwhile.
-        inference: shared.
-        fetcher: shared.
+        project: opened; its store is used by other threads meanwhile.
+        inference: shared with whoever else asks.
 
-    Attributes:
-        report: what it did so far.
+    Yields:
+        The worker: `wake` is set to tell it of new events, `report` says what it did.
     """
+    from listlens.sources.fetching import Fetcher, FetchRules
 
-    def __init__(self, project: Project, inference: Inference, fetcher: Fetches) -> None:
-        self._worker = make_worker(project, inference, fetcher)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._worker.run, args=(self._stop,), name="worker")
-        self.report = self._worker.report
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Say that there are new events, so that it need not wait for its next look."""
-        self._worker.wake.set()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it works."""
-        return self._thread.is_alive()
-
-    def stop(self) -> WorkReport:
-        """Finish what is in hand, give the rest back, and return what was done."""
-        self._stop.set()
-        self._worker.wake.set()
-        self._thread.join()
-        return self.report
+    stop = threading.Event()
+    with Fetcher(FetchRules.of(project.config.fetch, project.limits.max_bytes)) as fetcher:
+        worker = make_worker(project, inference, fetcher)
+        thread = threading.Thread(target=worker.run, args=(stop,), name="worker")
+        thread.start()
+        try:
+            yield worker
+        finally:
+            stop.set()
+            worker.wake.set()
+            thread.join()

@@ -11,10 +11,8 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from listlens.core.errors import Retryable
@@ -24,6 +22,7 @@ from listlens.stream.answering import backbones_of
 from listlens.stream.bringing import trouble_of
 from listlens.stream.hosts import HostLimits
 from listlens.stream.looking import Looking
+from listlens.stream.report import Tidies, WorkReport
 from listlens.stream.retrying import Backoff
 from listlens.stream.settling import Settling
 from listlens.stream.work import Trouble, Work
@@ -40,8 +39,9 @@ log = logging.getLogger("listlens.stream")
 Until = Literal["stopped", "drained", "once"]
 
 SETTLE_AT = 64
-SETTLE_S = 0.25
-"""Results are committed every 64 events or 0.25 s: what a kill costs, and what adds to the lag."""
+SETTLE_S = 0.5
+"""Results are committed every 64 events or 0.5 s, and at once where nothing else is in hand: what a
+kill costs, and what adds to the lag."""
 
 GATHER_S = 0.03
 """How long a round waits for more photos to come, so that the store is asked for many at once."""
@@ -58,35 +58,6 @@ from the third on (`ALONE_AFTER`), so the last ones were its own doing."""
 
 STOP_S = 20.0
 """How long a worker that is to stop finishes what it has; the rest is given back."""
-
-
-@dataclass
-class WorkReport:
-    """What a worker did.
-
-    Args:
-        outcomes: outcome to events, those put off included.
-        brought: photos fetched or read.
-        looked: photos that were decoded and embedded.
-        recognised: photos whose content was known, or being looked at already.
-        seconds: of work.
-    """
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    brought: int = 0
-    looked: int = 0
-    recognised: int = 0
-    seconds: float = 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return {
-            "outcomes": dict(self.outcomes),
-            "brought": self.brought,
-            "looked": self.looked,
-            "recognised": self.recognised,
-            "seconds": round(self.seconds, 3),
-        }
 
 
 class Worker:
@@ -119,7 +90,7 @@ class Worker:
         per_host: int,
         random: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
-        tidy: Callable[[], None] = lambda: None,
+        tidy: Tidies | None = None,
     ) -> None:
         self._store, self._inference, self._bringing = store, inference, bringing
         self._models, self._config, self._owner = models, config, owner
@@ -186,7 +157,8 @@ class Worker:
             self._start_looking()
             self._settle()
             self._renew()
-            self._tidy()
+            if self._tidy is not None:
+                self._tidy()
             self._failures = 0
         except Exception as error:
             if not isinstance(error, Retryable):
@@ -208,7 +180,7 @@ class Worker:
     def _take(self) -> int:
         """Lease events, where there is room for a good number of them."""
         room = self._config.in_flight - len(self._active)
-        if room < max(1, self._config.in_flight // 8) or any(map(_suspect, self._active.values())):
+        if room < max(1, self._config.in_flight // 4) or any(map(_suspect, self._active.values())):
             return 0
         events = self._store.events.claim(self._owner, room, self._config.lease_s)
         self._none_due = not events
@@ -379,6 +351,8 @@ class Worker:
     def _close(self) -> None:
         """Give back what is left; without a store its lease runs out by itself."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._tidy is not None:
+            self._tidy.close()
         if self._active:
             try:
                 n = self._store.events.release(self._owner)

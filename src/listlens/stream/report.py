@@ -1,0 +1,44 @@
+"""What a worker did, and what it lets be done between its rounds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class Tidies(Protocol):
+    """Something to be done between rounds, now and then; `close` waits for its end."""
+
+    def __call__(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class WorkReport:
+    """What a worker did.
+
+    Args:
+        outcomes: outcome to events, those put off included.
+        brought: photos fetched or read.
+        looked: photos that were decoded and embedded.
+        recognised: photos whose content was known, or being looked at already.
+        seconds: of work.
+    """
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    brought: int = 0
+    looked: int = 0
+    recognised: int = 0
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {
+            "outcomes": dict(self.outcomes),
+            "brought": self.brought,
+            "looked": self.looked,
+            "recognised": self.recognised,
+            "seconds": round(self.seconds, 3),
+        }

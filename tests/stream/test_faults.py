@@ -1,0 +1,127 @@
+"""Killed workers, cut connections, a full disk: every event is accounted for once in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import listlens
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "faults.py"
+POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/test"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that it forks")
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_workers_killed_ten_times_lose_and_double_nothing(kind: str) -> None:
+    command = [sys.executable, str(SCRIPT), "--events", "600", "--kills", "10", "--cuts", "2"]
+    if kind == "postgres":
+        url = os.environ.get("LISTLENS_TEST_POSTGRES", POSTGRES)
+        require_postgres(url)
+        command += ["--store", url]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
+    found = json.loads(ran.stdout)
+    assert (found["problems"], ran.returncode) == ([], 0), ran.stderr[-2000:]
+    assert found["kills"] >= 8  # a life whose connections were cut may end before its kill
+    assert found["ledger"]["received"] == 600
+    assert found["ledger"]["duplicates"] == 60
+    assert found["ledger"]["adds_up"]
+
+
+def require_postgres(url: str) -> None:
+    import psycopg
+
+    try:
+        psycopg.connect(url.replace("+psycopg", ""), connect_timeout=3).close()
+    except psycopg.OperationalError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no PostgreSQL at {url}: {error}")
+        pytest.skip(f"no PostgreSQL at {url}: {error}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MB; skips where this process may not mount."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root on Linux may mount a small disk")
+    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("this container may not mount a small disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_is_waited_out_and_nothing_is_lost(
+    small_disk: Path, new_line: Callable[..., Any], inference: Any, draw_photo: Any, said: Any
+) -> None:
+    from listlens.stream.running import make_worker
+
+    root = small_disk / "shop"
+    (root / "files").mkdir(parents=True)
+    (root / "listlens.toml").write_text('[events]\nphotos = "files"\n[worker]\nin_flight = 8\n')
+    for n in range(24):
+        draw_photo("speckle", n).save(root / "files" / f"{n}.jpg")
+    with listlens.open(root) as project:
+        line = new_line()
+        line.project = project
+        line.put(*[said(f"{n}.jpg") for n in range(24)])
+        ballast = small_disk / "ballast"
+        free = shutil.disk_usage(small_disk).free
+        ballast.write_bytes(b"\0" * (free - 150_000))
+        stop = threading.Event()
+        worker = make_worker(project, inference, line.pages)
+        thread = threading.Thread(target=worker.run, args=(stop, "drained"))
+        thread.start()
+        time.sleep(4)
+        assert thread.is_alive()  # it waits for room
+        assert project.store.events.ledger().outcomes.get("predicted", 0) < 24
+        ballast.unlink()
+        thread.join(90)
+        ledger = project.store.events.ledger()
+        assert ledger.outcomes == {"predicted": 24}
+        assert ledger.adds_up
+        assert project.store.photos.counts()["ok"] == 24
+        assert not list(root.rglob("*.tmp"))
+        assert len(line.announced()) == 24
+
+
+@pytest.mark.slow
+def test_the_command_stops_gently_when_it_is_told_to(project: Path, draw_photo: Any) -> None:
+    (project / "files").mkdir()
+    text = (project / "listlens.toml").read_text()
+    (project / "listlens.toml").write_text(text.replace('photos = ""', 'photos = "files"'))
+    events = []
+    for n in range(200):
+        draw_photo("disc", n).save(project / "files" / f"{n}.jpg")
+        events.append({"kind": "photo.added", "listing_id": "L", "photo_id": n, "path": f"{n}.jpg"})
+    lines = "\n".join(map(json.dumps, events))
+    listlens_command = [sys.executable, "-c", "import sys; from listlens.cli import main; main()"]
+    put = [*listlens_command, "events", "put", "-", "-p", str(project), "--json"]
+    done = subprocess.run(put, input=lines, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {"new": 200, "duplicates": 0, "dead": 0}
+    worker = subprocess.Popen(
+        [*listlens_command, "work", "-p", str(project), "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with listlens.open(project) as opened:
+        while not opened.store.events.ledger().outcomes:
+            time.sleep(0.1)
+        worker.terminate()
+        shown, said = worker.communicate(timeout=90)
+        assert worker.returncode == 0, said
+        states = opened.store.events.ledger().states
+        assert states["leased"] == 0
+        assert json.loads(shown)["outcomes"]["predicted"] == states["done"]
