@@ -72,7 +72,7 @@ def write_network(path: Path) -> None:
     path.with_name(path.name + ".json").write_text(json.dumps(told))
 
 
-def bring(home: Path, folder: Path, *, learnt_from: slice = slice(0)) -> None:
+def bring(home: Path, folder: Path, *, learnt_from: slice = slice(0), promote: bool = True) -> None:
     """Add a model with a network of its own, which learnt from the photos of some listings."""
     write_network(folder / "tuned.onnx")
     with listlens.open(home) as project:
@@ -94,7 +94,8 @@ def bring(home: Path, folder: Path, *, learnt_from: slice = slice(0)) -> None:
         model = model_of(task, examples, learnt, judged, backbone, tuned)
         run = project.store.models.record_run(task.task_id, {}, examples.fingerprint, 0)
         saved = save_model(project.store, project.root, task, model, heldout, backbone, run)
-        project.store.stages.promote(saved.model_id)
+        if promote:
+            project.store.stages.promote(saved.model_id)
         project.store.models.finish_run(run, "done", {"checks": [], "summary": {"lines": []}})
 
 
@@ -225,3 +226,75 @@ def test_its_photos_are_read_within_the_projects_limits(
     ran = cli("evaluate", "label", "-p", home)
     assert ran.code != 0
     assert "none of the 36 labelled photos can be embedded" in ran.err
+
+
+@pytest.fixture
+def waiting(trained: Path, tmp_path: Path) -> Path:
+    """A project whose candidate brings a network that has looked at 12 of the 36 photos only."""
+    home = Path(shutil.copytree(trained, tmp_path / "project"))
+    bring(home, tmp_path, promote=False)
+    with listlens.open(home) as project:
+        space = project.store.models.get(1, 2).space
+        ids = [c.content_id for c in project.store.contents.scan()]
+        kept = project.store.vectors.get(space, ids[:12])
+        project.store.vectors.drop(space)
+        project.store.vectors.put(space, ids[:12], kept)
+    return home
+
+
+def test_a_network_of_its_own_looks_at_a_sample_before_it_is_promoted(
+    waiting: Path, cli: Cli
+) -> None:
+    told = cli("models", "diff", "label", "--sample", "20", "-p", waiting, "--json").json
+    assert (told["n"], told["models"]) == (20, [1, 2])
+    cost = told["cost"]
+    assert 0 < cost["to_embed"] < 24  # those of the sample are embedded now
+    assert cost["to_predict"] == 36
+    assert cost["embed_s_per_photo"] > 0
+    said = cli("models", "diff", "label", "--sample", "20", "-p", waiting).out
+    assert "Its own network embeds" in said
+    every = cli("models", "diff", "label", "-p", waiting, "--json").json
+    assert (every["n"], every["cost"]["to_embed"]) == (36, 0)  # 500 are allowed, 36 are there
+
+
+def test_promoting_it_embeds_and_answers_the_stock_and_retiring_it_sweeps_its_vectors(
+    waiting: Path, cli: Cli
+) -> None:
+    done = cli("models", "promote", "label", "-p", waiting, "--json").json
+    assert (done["answered"], done["to_answer"]) == (36, 0)
+    folder = next((waiting / "vectors").glob("small-finetuned*"))
+    assert list(folder.glob("*.npy"))
+    assert cli("models", "rollback", "label", "-p", waiting).code == 0
+    dry = cli("models", "retire", "label", "2", "--dry-run", "-p", waiting, "--json").json
+    assert dry["swept"] == {"n_predictions": 36, "n_vectors": 36}
+    assert list(folder.glob("*.npy"))
+    gone = cli("models", "retire", "label", "2", "-p", waiting, "--json").json
+    assert gone["swept"] == dry["swept"]
+    assert not list(folder.glob("*.npy"))
+    with listlens.open(waiting) as project:
+        assert project.models(["label"])[0].version == 1
+        ids = [c.content_id for c in project.store.contents.scan()]
+        assert project.store.vectors.missing(project.backbone.space, ids) == []
+        assert project.predict([waiting / "none.jpg"], ["label"])
+    back = cli("models", "promote", "label", "2", "-p", waiting, "--json").json
+    assert (back["answered"], back["live"]) == (36, 2)  # it looks at all photos again
+
+
+def test_vectors_that_another_model_needs_stay(waiting: Path) -> None:
+    from listlens.store.models import ModelRecord
+
+    with listlens.open(waiting) as project:
+        store, two = project.store, project.store.models.get(1, 2)
+        twin = ModelRecord(1, 3, two.folder, two.sha256, two.space, two.taxonomy_version, {})
+        store.models.register(twin)
+        moved = project.registry.retire("label", 2)
+        assert moved.swept["n_vectors"] == 0
+        assert project.registry.retire("label", 3, dry_run=True).swept["n_vectors"] == 12
+        live = project.registry.retire("label", 1, force=True)
+        assert live.swept["n_vectors"] == 0  # the project's backbone's are never swept
+        assert (
+            store.vectors.missing(
+                project.backbone.space, [c.content_id for c in store.contents.scan()]
+            )
+            == []
+        )

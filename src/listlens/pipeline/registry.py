@@ -304,6 +304,13 @@ class ModelRegistry:
         found = self._task(task)
         return self._answer(found, self.store.models.get(found.task_id, version), progress)
 
+    def brings_network(self, task: str, version: int) -> bool:
+        """Whether a model looks at photos by a network of its own."""
+        found = self._task(task)
+        row = self.store.models.get(found.task_id, version)
+        model = load_model_row(self.store, self.root, found, row).model
+        return model is not None and model.own_backbone is not None
+
     def classes_of(self, task: str, version: int) -> tuple[str, ...]:
         """Return the classes of a model by their names of today."""
         found = self._task(task)

@@ -30,7 +30,7 @@ PREDICT = ("/v1/predict", "/v1/models", "/try", "/v2", "/openapi.json")
 """Whatever begins with these needs scope `predict`; elsewhere reading needs `read`, the rest
 `write`."""
 
-ADMIN = ("/v1/tokens", "/v1/webhooks", "/v1/dead")
+ADMIN = ("/v1/tokens", "/v1/webhooks", "/v1/dead", "/v1/registry")
 
 OPEN_INFERENCE = ("/v1/predict", "/v1/models", "/v2/")
 
@@ -89,6 +89,8 @@ class Access:
         known = self._remembered.get(text)
         if known is not None and now - known[0] < REMEMBERED_S:
             return known[1]
+        if known is not None:  # one caller looks, the others go on with what was known
+            self._remembered[text] = (now, known[1])
         token = await to_thread.run_sync(self._tokens.find, text)
         self._remembered[text] = (now, token)
         self._remembered.move_to_end(text)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from anyio import to_thread
 
 from listlens.core.errors import ListlensError, ModelError, PhotoError
 from listlens.pipeline.inference import Priority
-from listlens.pipeline.known import Known, known_contents
+from listlens.pipeline.known import Known, Seen, known_contents
 from listlens.serve.cache import Cache
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from listlens.core.ports import Backbone
     from listlens.learn.policies import Decision
-    from listlens.pipeline.inference import Inference
+    from listlens.pipeline.inference import Inference, Looked
     from listlens.serve.counting import Counting
     from listlens.serve.live import Served
     from listlens.store.open import Store
 
-Vectors = Mapping[str, "NDArray[np.float16]"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,15 @@ class Answering:
     ) -> None:
         self._store, self._inference, self._counting = store, inference, counting
         self._max_queue_s = max_queue_s
+        self.seen = Seen(store)
         self._probs: Cache[NDArray[np.float32]] = Cache(cache_bytes // 4, _n_bytes)
         self._vectors: Cache[NDArray[np.float16]] = Cache(cache_bytes // 2, _n_bytes)
         self._errors: Cache[PhotoError] = Cache(cache_bytes // 4, lambda e: len(e.detail))
-        self._running: dict[tuple[str, frozenset[str]], asyncio.Task[Vectors]] = {}
+        self._running: dict[tuple[str, frozenset[str]], asyncio.Future[Looked]] = {}
+
+    def require_room(self, priority: Priority = Priority.INTERACTIVE) -> None:
+        """Raise BusyError where new photos would have to wait for too long."""
+        self._inference.require_room(priority, self._max_queue_s)
 
     async def answer(
         self, photos: Sequence[bytes], models: Sequence[Served], *, interactive: bool = True
@@ -99,12 +104,12 @@ class Answering:
         mine = {sha: [one.of(sha) for one in models] for sha in shas}  # a canary takes its share
         new = {sha for sha in shas if known[sha].error is None and self._spaces(sha, mine[sha])}
         if new:
-            self._inference.require_room(_priority(interactive), self._max_queue_s)
+            self.require_room(_priority(interactive))
         looks = [
             self._one(sha, data, known[sha], mine[sha], _priority(interactive))
             for sha, data in zip(shas, photos, strict=True)
         ]
-        return list(await asyncio.gather(*looks))
+        return await in_order(looks)
 
     async def _one(
         self, sha: str, data: bytes, known: Known, models: Sequence[Served], priority: Priority
@@ -130,7 +135,7 @@ class Answering:
         """What is in memory of these contents, and for the others what the store knows."""
         found = {sha: Known(self._errors.get(sha)) for sha in shas}
         todo = [sha for sha in shas if found[sha].error is None and self._spaces(sha, models)]
-        todo = [sha for sha in todo if not any(sha == key[0] for key in self._running)]
+        todo = [sha for sha in todo if self.seen.may_be(sha)]
         if not todo:
             return found
         spaces = {one.backbone.space.id: one.backbone.space for one in models}
@@ -164,16 +169,11 @@ class Answering:
             future = self._inference.submit(
                 data, priority=priority, backbones=list(spaces.values()), sha256=sha
             )
-
-            async def looked() -> Vectors:
-                try:
-                    return (await asyncio.wrap_future(future)).vectors
-                finally:
-                    del self._running[key]
-
-            self._running[key] = asyncio.create_task(looked())
-        vectors = await asyncio.shield(self._running[key])
-        for space_id, vector in vectors.items():
+            running = asyncio.wrap_future(future)
+            running.add_done_callback(lambda _: self._running.pop(key, None))
+            self._running[key] = running
+        looked = await asyncio.shield(self._running[key])
+        for space_id, vector in looked.vectors.items():
             self._vectors.put((sha, space_id), vector)
 
     def _answer(self, sha: str, served: Served) -> Answer:
@@ -184,6 +184,11 @@ class Answering:
             probs = served.live.probs(vector[None])[0]
             self._probs.put((sha, served.key), probs)
         return Answer(served, probs, served.live.decide(probs[None])[0])
+
+
+async def in_order(steps: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await all at once; a single one, the usual case, without the cost of a task."""
+    return [await steps[0]] if len(steps) == 1 else list(await asyncio.gather(*steps))
 
 
 def _priority(interactive: bool) -> Priority:

@@ -57,12 +57,19 @@ class Counting:
             self.photos.labels(how)
         registry.register(_InferenceCollector(inference, models))
         self._recent: deque[tuple[int, int, int]] = deque(maxlen=RECENT_S + 1)
-        self._n_photos = self._n_errors = 0
+        self._by_status: dict[tuple[str, int], Counter] = {}
+        self._by_route: dict[str, Histogram] = {}
 
     def request(self, route: str, status: int, took_s: float) -> None:
         """Count a request."""
-        self.requests.labels(route, str(status)).inc()
-        self.seconds.labels(route).observe(took_s)
+        counter = self._by_status.get((route, status))
+        if counter is None:
+            counter = self._by_status[route, status] = self.requests.labels(route, str(status))
+        counter.inc()
+        seconds = self._by_route.get(route)
+        if seconds is None:
+            seconds = self._by_route[route] = self.seconds.labels(route)
+        seconds.observe(took_s)
         self._tick(errors=int(status >= 500 or status == 429))
 
     def photo(self, how: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from starlette.responses import Response
 
 from listlens.core.errors import FetchError, ListlensError, NotFoundError, PhotoError, Retryable
 from listlens.core.types import Reason
-from listlens.serve.answering import Answered
+from listlens.serve.answering import Answered, in_order
 from listlens.serve.bodies import Budget, Record, Share, parse_call, read_body
 from listlens.serve.counting import HOW
 from listlens.serve.problems import Problem
@@ -59,13 +58,14 @@ class Predicting:
     async def __call__(self, request: Request) -> Response:
         """Answer a request."""
         begun = time.perf_counter()
+        self.answering.require_room()  # a call that will be refused anyway costs no reading
         with self.budget.share() as share:
             body = await read_body(request, self.config.max_body_bytes, share)
             content_type = request.headers.get("content-type", "")
             call = await parse_call(body, content_type, self.config.max_records)
             del body
             models = chosen(self.models, call.tasks)
-            records = await asyncio.gather(*(self._fetched(one, share) for one in call.records))
+            records = await in_order([self._fetched(one, share) for one in call.records])
             answered = await self.answer(records, models)
         outcomes = list(zip(call.records, answered, strict=True))
         document = {
@@ -156,7 +156,7 @@ def _prediction(kind: str, answer: Answer) -> str | list[str] | float | None:
 def _probabilities(
     classes: tuple[str, ...], probs: np.ndarray[Any, np.dtype[np.float32]], top: int | None
 ) -> dict[str, float]:
-    if top is None or top >= len(classes):
+    if top is None:
         return dict(zip(classes, probs.tolist(), strict=True))
     order = np.argsort(-probs, kind="stable")[:top]
     return {classes[i]: float(probs[i]) for i in order}

@@ -105,6 +105,7 @@ def serve(
                 made,
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=DRAIN_S,
                 timeout_keep_alive=30,

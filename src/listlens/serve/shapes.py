@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+)
 
 RecordId = (
     Annotated[StrictStr, StringConstraints(max_length=500)]
@@ -164,14 +172,82 @@ class ModelOut(BaseModel):
     kind: str
     classes: list[str]
     target: str = Field(description="What its thresholds were chosen for.")
+    policy: int = Field(description="Number of its thresholds; 0 for the starter tags.")
+    taxonomy: int = Field(description="Version of the classes that it answers with.")
     created: str | None
     backbone: str
+    canary: dict[str, Any] | None = Field(
+        description="A candidate that answers a share of the contents, with that `share`."
+    )
 
 
 class ModelsOut(BaseModel):
     """The models in force."""
 
     models: list[ModelOut]
+
+
+Version = Annotated[StrictInt, Field(ge=1, lt=2**31)]
+Why = Annotated[StrictStr, Field(max_length=2000, description="A reason, for the history.")]
+DryRun = Annotated[StrictBool, Field(description="Only say what would be done.")]
+
+
+class PromoteIn(_Shape):
+    """Which model is to answer."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"version": 2, "why": "new labels"}]})
+
+    version: Version | None = Field(
+        None, description="Of the model; by default the newest, unless that one is retired."
+    )
+    shadow: StrictBool = Field(
+        False, description="Let it answer beside the live one; its answers are never given out."
+    )
+    share: float | None = Field(
+        None, ge=0, lt=1, description="Of the contents that it answers; 0 ends that."
+    )
+    why: Why = ""
+    dry_run: DryRun = False
+
+
+class RollbackIn(_Shape):
+    """Why."""
+
+    why: Why = ""
+    dry_run: DryRun = False
+
+
+class RetireIn(_Shape):
+    """Which model answers no more."""
+
+    version: Version
+    why: Why = ""
+    dry_run: DryRun = False
+
+
+class MovedOut(BaseModel):
+    """What was done, or would be."""
+
+    task: str
+    action: str = Field(
+        description="promoted, shadowed, canary, recalled, restored (by a rollback) or retired."
+    )
+    version: int
+    stage: str
+    before: int | None = Field(description="Version that answered until then.")
+    live: int | None = Field(description="Version that answers since.")
+    share: float
+    dry_run: bool
+    answered: int = Field(description="Stored pictures answered for this.")
+    to_answer: int = Field(description="Stored pictures that it has no answer for.")
+    swept: dict[str, int]
+
+
+class RegistryOut(BaseModel):
+    """The models of a task, the newest first, and every change of their stages."""
+
+    models: list[dict[str, Any]]
+    changes: list[dict[str, Any]]
 
 
 class HealthOut(BaseModel):

@@ -101,6 +101,13 @@ class Contents:
                     found[bytes(row.sha256).hex()] = known
         return found
 
+    def after(self, content_id: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return up to `limit` contents with a higher id, in order: (id, the sha256's 32 bytes)."""
+        query = sa.select(content.c.id, content.c.sha256).where(content.c.id > content_id)
+        with self._db.read() as connection:
+            rows = connection.execute(query.order_by(content.c.id).limit(limit))
+            return [(row.id, bytes(row.sha256)) for row in rows]
+
     def hold(self, content_ids: Iterable[int]) -> set[int]:
         """Return those that are still there, and keep them there until the transaction ends.
 
