@@ -17,6 +17,7 @@ from listlens.core.errors import NotFoundError
 from listlens.core.types import STARTER, Task
 from listlens.finding import Finding
 from listlens.store.open import Store, open_store
+from listlens.streaming import Streaming
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone, Source
@@ -55,7 +56,7 @@ def open(directory: str | Path = ".") -> Project:
     return Project(root, load_config(path))
 
 
-class Project(Finding, Changing):
+class Project(Finding, Changing, Streaming):
     """A folder of settings, photos' rows, embeddings, labels, models and reports.
 
     Open it with `listlens.open`; use it in a `with`, or close it.
