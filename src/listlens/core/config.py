@@ -56,6 +56,12 @@ class BackboneConfig(_Section):
         "file, relative to this file, with a JSON file of the same name beside it "
         "(docs/backbones.md makes one of any timm network).",
     )
+    text: str = Field(
+        "",
+        description="A text network whose vectors can be compared with the embeddings: the path of "
+        "an ONNX file, relative to this file, with a JSON file of the same name beside it "
+        "(docs/sentences.md). Then `search --text` works.",
+    )
     engine: Literal["auto", "openvino", "onnxruntime"] = Field(
         "auto", description="What runs it: auto takes OpenVINO where it is installed."
     )

@@ -347,7 +347,7 @@ def _evaluate_tree(p: Predicted, tree: Tree, train: NDArray[Any], draws: Bootstr
             flat.rows(there), trained, draws.rows(there), np.zeros(there.sum(), np.bool_)
         )
         if there.any()
-        else _without_leaves(p)
+        else unscored(p)
     )
     return replace(
         base,
@@ -365,12 +365,12 @@ def _evaluate_tree(p: Predicted, tree: Tree, train: NDArray[Any], draws: Bootstr
     )
 
 
-def _without_leaves(p: Predicted) -> Evaluation:
-    """What is known of the leaves where no photo is labelled with one: nothing."""
+def unscored(p: Predicted) -> Evaluation:
+    """What is known where no photo is left to judge by, or none has a leaf: nothing."""
     none = Average(None, None, None, None)
     classes = tuple(ClassScore(0, 0, None, None, None, None) for _ in p.classes)
     return Evaluation(
-        kind="tree",
+        kind=p.kind,
         classes=p.classes,
         n=0,
         n_listings=0,
