@@ -142,10 +142,10 @@ class ServeConfig(_Section):
     )
     max_records: int = Field(64, ge=1, le=10_000, description="Photos one call may hold.")
     max_queue_ms: int = Field(
-        350,
+        400,
         ge=1,
         le=60_000,
-        description="A call whose photos would wait longer to be looked at is answered by 429.",
+        description="A call whose photos would be answered later is answered by 429 at once.",
     )
     cache_bytes: int = Field(
         64 * 2**20,
