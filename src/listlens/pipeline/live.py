@@ -103,7 +103,7 @@ def in_share(task: str, sha256: str, share: float) -> bool:
 
     Example:
         >>> sum(in_share("room", f"{n:064x}", 0.05) for n in range(10_000)) / 10_000
-        0.0523
+        0.052
     """
     if not share:
         return False
