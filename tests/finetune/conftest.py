@@ -13,7 +13,18 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 @pytest.fixture(autouse=True)
 def needs_torch(request: pytest.FixtureRequest) -> None:
     """Skip a test marked `torch` where PyTorch is absent; in CI that is a failure."""
-    if HAS_TORCH or not request.node.get_closest_marker("torch"):
+    if request.node.get_closest_marker("torch"):
+        require_torch()
+
+
+@pytest.fixture(scope="session")
+def torch_here() -> None:
+    """For fixtures that outlive one test: they are made before `needs_torch` is asked."""
+    require_torch()
+
+
+def require_torch() -> None:
+    if HAS_TORCH:
         return
     if os.environ.get("CI") == "true":
         pytest.fail("CI needs PyTorch, and it is not installed: see .ci/run")

@@ -182,7 +182,7 @@ def small(name: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def graph() -> Any:
+def graph(torch_here: None) -> Any:
     """The embedded network as a trainable graph; no test changes it."""
     from listlens.finetune.graph import TrainableGraph
 

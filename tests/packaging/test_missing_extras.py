@@ -90,6 +90,12 @@ def use():
     convert_keras(Path('weights.hdf5'), Path('out.onnx'))
 """
 
+READ_OBJECTS = """
+def use():
+    from listlens.sources.fetching import Fetcher, FetchRules
+    Fetcher(FetchRules(buckets=('s3://photos',)))
+"""
+
 FINE_TUNE = """
 def use():
     from listlens.pipeline.finetuning import require_torch
@@ -133,6 +139,7 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         (["rapidocr_onnxruntime"], READ_TEXT, "text"),
         (["yaml"], READ_YAML, "imageatm"),
         (["h5py"], IMPORT_KERAS, "keras"),
+        (["obstore"], READ_OBJECTS, "objects"),
         (["torch"], EXPORT_TIMM, "timm"),
         (["timm"], EXPORT_TIMM, "timm"),
         (["fastapi"], SERVE, "serve"),
@@ -149,6 +156,7 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         "text",
         "imageatm",
         "keras",
+        "objects",
         "timm-without-pytorch",
         "timm",
         "server",

@@ -117,8 +117,8 @@ def test_urls_are_taken_where_they_are_fetched(tmp_path: Path) -> None:
     assert isinstance(photo, PhotoRow)
     assert photo.location == "https://shop.example/a%20b.jpg"
     assert (photo.photo_id, photo.attributes) == (urls[0], {"price": 5})
-    for row in (password, bucket):
-        assert isinstance(row, RejectedRow) and row.reason is Reason.BAD_URL
+    assert isinstance(password, RejectedRow) and password.reason is Reason.BAD_URL
+    assert isinstance(bucket, PhotoRow) and bucket.location == "s3://bucket/a.jpg"
 
 
 def test_paths_that_stay_inside_are_taken_however_written(tmp_path: Path) -> None:

@@ -109,6 +109,11 @@ class FetchConfig(_Section):
         description="Longest wait that a host may ask for (Retry-After), in seconds.",
     )
     agent: str = Field("", description="User-Agent header; empty: listlens and its version.")
+    buckets: tuple[str, ...] = Field(
+        (),
+        description="Places on object stores that may be read, such as 's3://photos' or "
+        "'gs://photos/incoming'; credentials come from the environment (docs/fetching.md).",
+    )
     ca_file: str = Field(
         "",
         description="Certificate authorities for https, as a PEM file; empty: the system's.",

@@ -21,13 +21,12 @@ if TYPE_CHECKING:
 
     from listlens.core.ports import Backbone
     from listlens.learn.policies import Decision
-    from listlens.pipeline.inference import Inference
+    from listlens.pipeline.inference import Inference, Looked
     from listlens.serve.counting import Counting
     from listlens.serve.live import Served
     from listlens.store.open import Store
 
 T = TypeVar("T")
-Vectors = Mapping[str, "NDArray[np.float16]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ class Answering:
         self._probs: Cache[NDArray[np.float32]] = Cache(cache_bytes // 4, _n_bytes)
         self._vectors: Cache[NDArray[np.float16]] = Cache(cache_bytes // 2, _n_bytes)
         self._errors: Cache[PhotoError] = Cache(cache_bytes // 4, lambda e: len(e.detail))
-        self._running: dict[tuple[str, frozenset[str]], asyncio.Task[Vectors]] = {}
+        self._running: dict[tuple[str, frozenset[str]], asyncio.Future[Looked]] = {}
 
     def require_room(self, priority: Priority = Priority.INTERACTIVE) -> None:
         """Raise BusyError where new photos would have to wait for too long."""
@@ -170,16 +169,11 @@ class Answering:
             future = self._inference.submit(
                 data, priority=priority, backbones=list(spaces.values()), sha256=sha
             )
-
-            async def looked() -> Vectors:
-                try:
-                    return (await asyncio.wrap_future(future)).vectors
-                finally:
-                    del self._running[key]
-
-            self._running[key] = asyncio.create_task(looked())
-        vectors = await asyncio.shield(self._running[key])
-        for space_id, vector in vectors.items():
+            running = asyncio.wrap_future(future)
+            running.add_done_callback(lambda _: self._running.pop(key, None))
+            self._running[key] = running
+        looked = await asyncio.shield(self._running[key])
+        for space_id, vector in looked.vectors.items():
             self._vectors.put((sha, space_id), vector)
 
     def _answer(self, sha: str, served: Served) -> Answer:

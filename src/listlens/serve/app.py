@@ -52,6 +52,11 @@ class Serving:
     access: Access
     log: Any
 
+    def refresh(self) -> bool:
+        """Look what is new in the store; return whether other models are in force."""
+        self.predicting.answering.seen.refresh()
+        return self.models.refresh()
+
 
 def app(
     project: Project,
@@ -95,6 +100,7 @@ def app(
         counting=serving.counting,
         log=serving.log,
         login=pages.login_page,
+        direct={("POST", "/v1/predict"): serving.predicting},
     )
     return made
 
@@ -135,8 +141,7 @@ def _lifespan(serving: Serving, close_inference: bool) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await to_thread.run_sync(serving.inference.warm_up)
-        await to_thread.run_sync(serving.models.refresh)
-        await to_thread.run_sync(serving.predicting.answering.seen.refresh)
+        await to_thread.run_sync(serving.refresh)
         async with AsyncExitStack() as stack:
             if close_inference:
                 stack.push_async_callback(_close, serving.inference)
@@ -158,8 +163,7 @@ async def _watch(serving: Serving) -> None:
         await asyncio.sleep(REFRESH_S)
         before = serving.models.trouble
         try:
-            changed = await to_thread.run_sync(serving.models.refresh)
-            await to_thread.run_sync(serving.predicting.answering.seen.refresh)
+            changed = await to_thread.run_sync(serving.refresh)
         except Exception:
             serving.log.exception("the store could not be looked at")
             continue

@@ -104,10 +104,12 @@ async def read_body(request: Request, max_bytes: int, share: Share) -> bytes:
         raise _too_large(max_bytes)
     chunks: list[bytes] = []
     n_bytes = 0
+    now = asyncio.get_running_loop().time
+    end = now() + WHOLE_S
     try:
-        async with asyncio.timeout(WHOLE_S):
-            stream = aiter(request.stream())
-            while (chunk := await _next(stream)) is not None:
+        async with asyncio.timeout(IDLE_S) as limit:
+            async for chunk in request.stream():
+                limit.reschedule(min(end, now() + IDLE_S))
                 n_bytes += len(chunk)
                 if n_bytes > max_bytes:
                     raise _too_large(max_bytes)
@@ -116,12 +118,7 @@ async def read_body(request: Request, max_bytes: int, share: Share) -> bytes:
     except TimeoutError:
         detail = f"Nothing came for {IDLE_S:.0f} s, or the whole took more than {WHOLE_S:.0f} s."
         raise Problem("too-slow", detail, headers={"Connection": "close"}) from None
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-async def _next(stream: AsyncIterator[bytes]) -> bytes | None:
-    async with asyncio.timeout(IDLE_S):
-        return await anext(stream, None)
+    return b"".join(chunks)
 
 
 def _too_large(max_bytes: int) -> Problem:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from listlens.core.errors import ListlensError
 from listlens.serve.problems import Problem, problem_of
@@ -38,6 +38,8 @@ SECURITY_HEADERS = {
 }
 """On every response. Pages hold no inline script or style."""
 
+Handler = Callable[[Request], Awaitable["Response"]]
+
 _RAW_HEADERS = [(k.lower().encode(), v.encode()) for k, v in SECURITY_HEADERS.items()]
 
 
@@ -50,6 +52,8 @@ class Gate:
         counting: what is counted.
         log: called with an event and its fields.
         login: makes the page for a browser without a token.
+        direct: (method, path) to what answers it without the routing behind, which takes as long as
+            all else that is done here; the routes there describe it.
     """
 
     def __init__(
@@ -59,9 +63,10 @@ class Gate:
         counting: Counting,
         log: Any,
         login: Callable[[HTTPConnection, Problem], Response],
+        direct: Mapping[tuple[str, str], Handler],
     ) -> None:
         self.app, self.access, self.counting, self.log = app, access, counting, log
-        self.login = login
+        self.login, self.direct = login, direct
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -75,7 +80,7 @@ class _Passage:
 
     def __init__(self, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
         self.gate, self.scope, self.receive, self._send = gate, scope, receive, send
-        self.status = 0
+        self.status, self.route = 0, ""
         self.connection = HTTPConnection(scope)
         given = self.connection.headers.get("x-request-id", "")
         self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
@@ -85,8 +90,12 @@ class _Passage:
         begun = time.perf_counter()
         try:
             await self._through()
+        except Problem as refused:
+            await self._refuse(refused)
         except ListlensError as error:
             await self._refuse(problem_of(error))
+        except ClientDisconnect:
+            self.status = 499  # nobody is there to be answered; logged and counted as nginx does
         except Exception:
             self.gate.log.exception("failed", request_id=self.request_id)
             problem = Problem("internal", "It was logged under the request id. Try again later.")
@@ -105,7 +114,13 @@ class _Passage:
                 await self._refuse(problem)
             return
         self.scope["state"]["token"] = token
-        await self.gate.app(self.scope, self.receive, self.send)
+        handler = self.gate.direct.get((self.scope["method"], self.scope["path"]))
+        if handler is None:
+            await self.gate.app(self.scope, self.receive, self.send)
+            return
+        self.route = self.scope["path"]
+        response = await handler(Request(self.scope, self.receive))
+        await response(self.scope, self.receive, self.send)
 
     def _is_browser(self) -> bool:
         wanted = self.connection.headers.get("accept", "")
@@ -124,7 +139,7 @@ class _Passage:
         await self._send(message)
 
     def _note(self, took_s: float) -> None:
-        route = getattr(self.scope.get("route"), "path", "") or "unknown"
+        route = self.route or getattr(self.scope.get("route"), "path", "") or "unknown"
         token = self.scope["state"].get("token")
         status = self.status or 500
         self.gate.counting.request(route, status, took_s)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from listlens.sources.addresses import (
 )
 from listlens.sources.connections import Answer, Connections, Timing
 from listlens.sources.hosts import Hosts, retry_after_s
+from listlens.sources.objects import Objects, is_object, not_allowed, parse_places
 from listlens.sources.urls import Target, parse_url, redirected
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class FetchRules:
         max_wait_s: longest wait that a host may ask for (Retry-After), and for a turn at it.
         agent: the User-Agent header.
         ca_file: certificate authorities in PEM; empty: the system's.
+        buckets: places on object stores that may be read.
     """
 
     allow: tuple[HostPattern, ...] = ()
@@ -66,13 +69,14 @@ class FetchRules:
     max_wait_s: float = 60.0
     agent: str = AGENT
     ca_file: str = ""
+    buckets: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: FetchConfig, max_bytes: int) -> FetchRules:
         """Return the rules that a project's settings give.
 
         Raises:
-            ConfigError: an entry of `allow` or `private` names no host.
+            ConfigError: an entry of `allow`, `private` or `buckets` names nothing.
         """
         return cls(
             allow=parse_patterns(config.allow),
@@ -85,6 +89,7 @@ class FetchRules:
             max_wait_s=config.max_wait_s,
             agent=config.agent or AGENT,
             ca_file=config.ca_file,
+            buckets=parse_places(config.buckets),
         )
 
     def is_private(self, host: str, port: int) -> bool:
@@ -168,12 +173,16 @@ those that [fetch] private names
         self._connections = Connections(
             Resolver(resolve), rules.is_private, _trusting(rules.ca_file)
         )
+        self._objects = None
+        if rules.buckets:
+            connect, total = (timedelta(seconds=s) for s in (rules.connect_s, rules.total_s))
+            self._objects = Objects(rules.buckets, rules.max_bytes, connect, total)
 
     def fetch(self, url: str, *, etag: str | None = None, modified: str | None = None) -> Fetched:
         """Fetch one URL, following redirects, each checked like the first.
 
         Args:
-            url: http or https.
+            url: http or https; s3, gs or az below one of `FetchRules.buckets`.
             etag: of the copy at hand, for a conditional request.
             modified: Last-Modified of the copy at hand.
 
@@ -184,6 +193,8 @@ those that [fetch] private names
             PhotoError: never usable: its Reason says why.
             FetchError: may work later; carries a Reason too, and how long the host asks to wait.
         """
+        if is_object(url):
+            return self._object(url, etag)
         headers = {"User-Agent": self.rules.agent, "Accept": "image/*,*/*;q=0.5"}
         headers["Accept-Encoding"] = "identity"
         headers |= {"If-None-Match": etag} if etag and etag.isprintable() else {}
@@ -225,6 +236,13 @@ those that [fetch] private names
                 return Posted(answer.status, start, wait_s)
             finally:
                 answer.close()
+
+    def _object(self, url: str, etag: str | None) -> Fetched:
+        if self._objects is None:
+            raise not_allowed(url)
+        with self._hosts.turn(url.partition("://")[2].partition("/")[0]):
+            data, found = self._objects.read(url, etag)
+        return Fetched(data or b"", _validator(found), None, data is None, url)
 
     def checked(self, url: str) -> Target:
         """Return a URL in parts if it may be asked, as far as that shows before its name is

@@ -18,6 +18,7 @@ from listlens.core.types import ListingRow, PhotoRow, Reason, RejectedRow, Sourc
 from listlens.sources import tables
 from listlens.sources.columns import NAMES, PHOTO_LEVEL, find_columns
 from listlens.sources.inside import Inside
+from listlens.sources.objects import is_object
 from listlens.sources.paths import printable, real_path
 from listlens.sources.seen import FirstSeen
 from listlens.sources.urls import is_url, parse_url
@@ -190,6 +191,8 @@ class TableSource:
                 f"{printable(text)} is a URL, and URLs are not fetched unless asked to: ingest "
                 "--fetch, or [fetch] enabled in listlens.toml",
             )
+        if is_object(text):
+            return printable(text)
         try:
             return parse_url(text).url
         except PhotoError as error:

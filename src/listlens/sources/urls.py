@@ -10,6 +10,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from listlens.core.errors import PhotoError
 from listlens.core.types import Reason
+from listlens.sources.objects import is_object
 
 MAX_URL_CHARS = 8000
 """What common servers accept as a request line."""
@@ -58,10 +59,10 @@ def is_url(location: str) -> bool:
     """Whether a photo's location is a URL and not a path.
 
     Example:
-        >>> is_url("https://shop.example/a.jpg"), is_url("/photos/https/a.jpg")
-        (True, False)
+        >>> is_url("https://shop.example/a.jpg"), is_url("s3://photos/a.jpg"), is_url("/http/a.jpg")
+        (True, True, False)
     """
-    return location.startswith(("https://", "http://"))
+    return location.startswith(("https://", "http://")) or is_object(location)
 
 
 def parse_url(url: str) -> Target:
