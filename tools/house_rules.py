@@ -34,6 +34,7 @@ LAYERS: dict[str, float] = {
     "doctor": 3.5,
     "estimator": 3.5,
     "finding": 3.5,
+    "streaming": 3.5,
     "image_atm": 3.5,
     "one_shot": 3.5,
     "project": 3.5,

@@ -257,3 +257,30 @@ def test_no_byte_of_it_stays_in_any_file(shop: Shop, tmp_path: Path) -> None:
     assert [name for name in remains if where(MARK.encode() + b"-" + name)] == []
     assert where(f"eve {MARK}".encode()) == []
     assert where(f"t:{MARK}".encode()) == []
+
+
+def test_what_a_shop_deletes_goes_without_a_tombstone_and_may_come_back(store: Store) -> None:
+    source = store.photos.source("feed", "Stream", "feed")
+    ingest = store.photos.open_ingest(source)
+    assert store.photos.open_ingest(source) == ingest
+    shas = [hashlib.sha256(name).hexdigest() for name in (b"own", b"shared")]
+    ids = store.contents.save([ContentRecord(s, 1, "X", 1, 1, None, Status.OK) for s in shas])
+    rows = [PhotoRow("L1", "own", "/a"), PhotoRow("L1", "one", "/b"), PhotoRow("L2", "two", "/b")]
+    records = [
+        PhotoRecord(row, 1, None, pk, Status.OK)
+        for row, pk in zip(rows, [ids[0], ids[1], ids[1]], strict=True)
+    ]
+    store.photos.save(source, ingest, records)
+    store.thumbnails.put(shas[0], b"small")
+    keys = [("L1", "own"), ("L1", "one"), ("L1", "nobody")]
+    with store.together():
+        assert store.contents.hold([*ids, 999]) == set(ids)
+        assert store.forgetting.remove(source, keys) == {("L1", "own"), ("L1", "one")}
+        assert store.forgetting.remove(source + 1, [("L2", "two")]) == set()
+    assert set(store.contents.lookup(shas)) == {shas[1]}
+    assert [p.photo_id for p in store.photos.scan()] == ["two"]
+    assert store.photos.forgotten(keys) == set()
+    assert store.contents.forgotten(shas) == set()
+    store.contents.save([ContentRecord(shas[0], 1, "X", 1, 1, None, Status.OK)])
+    store.forgetting.resume()
+    assert store.thumbnails.get(shas[0]) == b"small"  # it came back before its file went

@@ -22,7 +22,7 @@ from listlens.cli.output import (
 from listlens.core.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
-    from listlens.project import Project
+    pass
 
 events_app = typer.Typer(no_args_is_help=True, help="Events about photos and listings.")
 dead_app = typer.Typer(no_args_is_help=True, help="Events that cannot be used, and why.")
@@ -186,9 +186,7 @@ def list_dead(
     import listlens.project
 
     with listlens.project.open(project) as opened:
-        from listlens.pipeline.dead_letters import as_dict
-
-        letters = [as_dict(one) for one in opened.store.events.dead(reason=reason, limit=limit)]
+        letters = opened.dead_letters(reason, limit)
         reasons = dict(opened.store.events.ledger().reasons)
     rows = [(d["id"], d["listing_id"], d["photo_id"], d["reason"], d["detail"]) for d in letters]
     shown = table(rows, ("id", "listing", "photo", "reason", "detail")) if rows else "None."
@@ -237,24 +235,11 @@ def replay_dead(
     if sum((bool(event_id), reason is not None, every)) != 1:
         raise InputError("say which: ids, --reason REASON, or --all; and only one of them.")
     with listlens.project.open(project) as opened:
-        from listlens.pipeline.dead_letters import replay
-
-        done = replay(opened.store, opened.config.events, _chosen(opened, event_id, reason))
+        done = opened.replay(event_id or None, reason=reason)
     text = f"{done.again} wait again" + (f", {done.left} are still wrong" if done.left else "")
     show({"again": done.again, "left": done.left}, f"{text}.", as_json=as_json)
     if done.left:
         raise typer.Exit(ExitCode.SOME_FAILED)
-
-
-def _chosen(opened: Project, ids: list[str] | None, reason: str | None) -> list[Any]:
-    """The letters that were named; taken out of the list before any is changed."""
-    if not ids:
-        return list(opened.store.events.dead(reason=reason))
-    found = [opened.store.events.get(one) for one in ids]
-    living = [one.event_key for one in found if one.state.value != "dead"]
-    if living:
-        raise InputError(f"{living[0]!r} is not among the dead letters.")
-    return found
 
 
 def ledger(project: ProjectOption = Path(), as_json: JsonOption = False) -> None:

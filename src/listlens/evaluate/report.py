@@ -98,6 +98,8 @@ class ReportData:
     @property
     def folds(self) -> str:
         """What `cross_validation` was held out from."""
+        if any(check["name"] == "classes_unjudged" for check in self.checks):
+            return "listings of classes that have two"
         return "held-out part" if self.fine_tuning.get("chosen") else "grouped 5-fold"
 
     @property

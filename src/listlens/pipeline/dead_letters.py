@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from listlens.core.errors import InputError
 from listlens.pipeline.event_door import let_in, understood
 from listlens.pipeline.events import Wrong
-from listlens.store.event_rows import EventView, Finished
+from listlens.store.event_rows import EventState, EventView, Finished
 
 if TYPE_CHECKING:
     from listlens.core.config import EventsConfig
@@ -54,6 +55,24 @@ def replay(store: Store, config: EventsConfig, letters: Iterable[EventView]) -> 
             again += _put_back(store, ready)
             ready = []
     return Replayed(again + _put_back(store, ready), left)
+
+
+def chosen(
+    store: Store, ids: Sequence[str] | None = None, reason: str | None = None
+) -> list[EventView]:
+    """Return dead letters by id, by reason, or all; taken out of the list before any is changed.
+
+    Raises:
+        NotFoundError: an id that is not in the inbox.
+        InputError: an event that is not among the dead letters.
+    """
+    if ids is None:
+        return list(store.events.dead(reason=reason))
+    found = [store.events.get(one) for one in ids]
+    living = [one.event_key for one in found if one.state is not EventState.DEAD]
+    if living:
+        raise InputError(f"{living[0]!r} is not among the dead letters.")
+    return found
 
 
 def _put_back(store: Store, letters: list[EventView]) -> int:

@@ -13,8 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ValidationError
 
-from listlens.core.errors import InputError
-from listlens.pipeline.dead_letters import as_dict, replay
+from listlens.pipeline.dead_letters import as_dict, chosen, replay
 from listlens.pipeline.event_door import let_in, read_lines, understood
 from listlens.pipeline.events import Wrong
 from listlens.serve.bodies import invalid, read_body
@@ -143,10 +142,7 @@ def _add_out(router: APIRouter, serving: Serving) -> None:
     async def ledger() -> Response:
         """Count every event that ever came in by where it stands. Needs scope `read`."""
 
-        def count() -> dict[str, Any]:
-            return {**store.events.ledger().as_dict(), "announced": store.outbox.count()}
-
-        return JSONResponse(await to_thread.run_sync(count))
+        return JSONResponse(await to_thread.run_sync(serving.project.ledger))
 
 
 def _add_dead(router: APIRouter, serving: Serving) -> None:
@@ -192,13 +188,7 @@ def _replay(serving: Serving, asked: DeadReplayIn) -> Any:
     if sum((asked.ids is not None, asked.reason is not None, asked.all)) != 1:
         raise Problem("invalid", "Say which: ids, reason, or all; exactly one of them.")
     store = serving.project.store
-    letters: Sequence[EventView]
-    if asked.ids is not None:
-        letters = [store.events.get(one) for one in asked.ids]
-        if living := [one.event_key for one in letters if one.state.value != "dead"]:
-            raise InputError(f"{living[0]!r} is not among the dead letters.")
-    else:
-        letters = list(store.events.dead(reason=asked.reason))
+    letters = chosen(store, asked.ids, asked.reason)
     return replay(store, serving.project.config.events, letters)
 
 

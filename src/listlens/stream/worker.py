@@ -165,7 +165,7 @@ class Worker:
                 log.error("a round failed", exc_info=error)
             self._failures += 1
             wait_s = self._pause.seconds(self._failures)
-            log.warning("%s; going on in %.1f s", error, wait_s)
+            log.warning("%s Going on in %.1f s.", error, wait_s)
             time.sleep(wait_s)
         return taken
 

@@ -1,0 +1,64 @@
+"""What a project does with events: take them in, count them, mend those that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from listlens.core.config import Config
+    from listlens.pipeline.dead_letters import Replayed
+    from listlens.pipeline.event_door import Let
+    from listlens.store.open import Store
+
+
+class Streaming:
+    """The part of `listlens.project.Project` that has to do with events."""
+
+    if TYPE_CHECKING:
+        store: Store
+        config: Config
+
+    def put_events(self, events: Iterable[Mapping[str, Any]], *, backfill: bool = False) -> Let:
+        """Take events in, each id once; wrong ones go to the dead letters.
+
+        Args:
+            events: in our form, or as `[events]` of the settings says that a shop's look.
+            backfill: new uploads go before these.
+
+        Returns:
+            How many are new, had come in before, and cannot be used.
+        """
+        from listlens.pipeline.event_door import let_in, understood
+
+        now, config = self.store.clock(), self.config.events
+        priority = "backfill" if backfill else None
+        found = (
+            one for said in events for one in understood(dict(said), config, now, priority=priority)
+        )
+        return let_in(self.store, found)
+
+    def ledger(self) -> dict[str, Any]:
+        """Count every event that ever came in by where it stands; see `listlens ledger`."""
+        return {
+            **self.store.events.ledger().as_dict(),
+            "announced": self.store.outbox.count(),
+        }
+
+    def dead_letters(self, reason: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """Return events that cannot be used, the oldest first, each with its reason."""
+        from listlens.pipeline.dead_letters import as_dict
+
+        return [as_dict(one) for one in self.store.events.dead(reason=reason, limit=limit)]
+
+    def replay(self, ids: Sequence[str] | None = None, *, reason: str | None = None) -> Replayed:
+        """Let dead letters wait again: those named, those with a reason, or all.
+
+        Raises:
+            NotFoundError: an id that is not in the inbox.
+            InputError: an event that is not among the dead letters.
+        """
+        from listlens.pipeline.dead_letters import chosen, replay
+
+        letters = chosen(self.store, ids, reason)
+        return replay(self.store, self.config.events, letters)
