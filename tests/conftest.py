@@ -98,6 +98,42 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     return make_shop(tmp_path_factory.mktemp("shop"))
 
 
+def write_word_network(
+    path: Path, words: dict[str, Any], backbone: str, first: str = "input_ids"
+) -> Path:
+    """Write a text network that gives the mean of its words' vectors, with its files."""
+    from onnx import TensorProto, helper, numpy_helper, save_model
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    table = np.array([np.zeros(len(next(iter(words.values())))), *words.values()], np.float32)
+    tokenizer = Tokenizer(models.WordLevel({"?": 0} | {w: i + 1 for i, w in enumerate(words)}, "?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(path.with_name("tokenizer.json")))
+    nodes = [
+        helper.make_node("Gather", ["table", first], ["found"]),
+        helper.make_node("ReduceMean", ["found", "axis"], ["sentence"], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes, "words",
+        [helper.make_tensor_value_info(first, TensorProto.INT64, ["N", "L"])],
+        [helper.make_tensor_value_info("sentence", TensorProto.FLOAT, ["N", table.shape[1]])],
+        [numpy_helper.from_array(table, "table"),
+         numpy_helper.from_array(np.array([1], np.int64), "axis")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 9
+    save_model(model, str(path))
+    described = {"embedding": "sentence", "tokenizer": "tokenizer.json", "backbone": backbone}
+    path.with_name(f"{path.name}.json").write_text(json.dumps(described))
+    return path
+
+
+@pytest.fixture(scope="session")
+def word_network() -> Callable[..., Path]:
+    """Return `write_word_network(path, words, backbone)`."""
+    return write_word_network
+
+
 @pytest.fixture(scope="session")
 def trained(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `listlens auto` made of the shop; no test changes it."""

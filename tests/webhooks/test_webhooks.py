@@ -336,6 +336,21 @@ def test_one_announcement_is_delivered_soon(
     assert receiver.photos == ["a"]
 
 
+def test_after_an_outage_what_is_new_arrives_as_soon_as_ever(
+    store: Store, clock: Any, receiver: Any, post: Poster, announce: Any
+) -> None:
+    receiver.answer = lambda *_: 503
+    store.webhooks.add(receiver.url)
+    with Relay(store, post, poll_s=0.02):
+        announce(*(f"p{n}" for n in range(50)), listing="")
+        until(lambda: store.webhooks.get(1).probe_at is not None)
+        receiver.answer = lambda *_: 200
+        clock.pass_s(PROBE_S + 1)
+        until(lambda: store.webhooks.get(1).n_waiting == 0 and len(set(receiver.photos)) == 50)
+        announce("late")
+        until(lambda: "late" in receiver.photos, 3.0)
+
+
 def test_two_processes_do_not_deliver_to_one_endpoint_at_once(
     store: Store, clock: Any, receiver: Any, post: Poster, announce: Any
 ) -> None:

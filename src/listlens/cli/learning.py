@@ -65,6 +65,14 @@ TargetOption = Annotated[
     typer.Option(help="What thresholds aim at: best-f1, precision>=0.95, or error<=0.02."),
 ]
 SeedOption = Annotated[int, typer.Option(help="Makes splits and training repeatable.")]
+FewOption = Annotated[
+    bool,
+    typer.Option(
+        "--few",
+        help="Learn classes of one or two labelled photos too. Answers that are a class of one "
+        "listing are for a person to look at.",
+    ),
+]
 PdfOption = Annotated[
     bool,
     typer.Option("--pdf", help="Write report.pdf beside report.html; needs listlens[report]."),
@@ -311,6 +319,7 @@ def train(
             "may look at photos more than once, so that tagging takes longer."
         ),
     ] = None,
+    few: FewOption = False,
     finetune: Annotated[
         bool,
         typer.Option(
@@ -342,7 +351,6 @@ def train(
     from listlens.learn.budget import parse_budget
 
     budget_s = None if budget is None else parse_budget(budget)
-
     with (
         listlens.project.open(project) as opened,
         progress(f"train {task}", quiet=as_json) as update,
@@ -355,6 +363,7 @@ def train(
             pdf=pdf,
             finetune=finetune if finetune_seconds is None else finetune_seconds,
             budget_s=budget_s,
+            few=few,
             promote=promote,
             progress=lambda step, done, total: update(done, total, step),
         )

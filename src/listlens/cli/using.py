@@ -173,6 +173,14 @@ def search(
     words: Annotated[
         str, typer.Option(help="Words on the photo instead of a tag; first: listlens text.")
     ] = "",
+    sentence: Annotated[
+        str,
+        typer.Option(
+            "--text",
+            help="A sentence instead of a tag, where listlens.toml names a text network "
+            "(docs/sentences.md).",
+        ),
+    ] = "",
     like: Annotated[
         str,
         typer.Option(
@@ -184,25 +192,28 @@ def search(
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Find the photos that carry a tag, show some words or look like an example, the surest first.
+    """Find photos by a tag, by words on them, by a sentence or by an example, the surest first.
 
-    A tag is looked for in every task's answers and the starter tags. With --like each picture is
-    shown once, however many photos show it.
+    A tag is looked for in every task's answers and the starter tags. With --like and --text each
+    picture is shown once, however many photos show it.
 
     Example: listlens search sofa
     """
     import listlens.project
 
-    if sum(map(bool, (query, words, like))) != 1:
+    if sum(map(bool, (query, words, like, sentence))) != 1:
         raise InputError(
-            "say what to search for, one of them: a tag, --words TEXT or --like PHOTO."
+            "say what to search for, one of them: a tag, --words, --text or --like PHOTO."
         )
     with listlens.project.open(project) as opened:
         if words:
             _show_words(words, opened.text.search(words, limit), as_json=as_json)
             return
         if like:
-            _show_like(like, opened.search_like(like, limit), as_json=as_json)
+            _show_like("like", like, opened.search_like(like, limit), as_json=as_json)
+            return
+        if sentence:
+            _show_like("text", sentence, opened.search_text(sentence, limit), as_json=as_json)
             return
         hits = opened.search(query, limit=limit)
     rows = [
@@ -219,7 +230,7 @@ def _show_words(words: str, hits: list[dict[str, Any]], *, as_json: bool) -> Non
     show({"words": words, "photos": hits}, text, as_json=as_json)
 
 
-def _show_like(photo: str, hits: list[dict[str, Any]], *, as_json: bool) -> None:
+def _show_like(by: str, what: str, hits: list[dict[str, Any]], *, as_json: bool) -> None:
     rows = [(h["listing_id"], h["image"], round(h["similarity"], 3), h["n_photos"]) for h in hits]
     text = table(rows, ("listing", "image", "similarity", "photos"))
-    show({"like": photo, "photos": hits}, text, as_json=as_json)
+    show({by: what, "photos": hits}, text, as_json=as_json)

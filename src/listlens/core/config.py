@@ -56,6 +56,12 @@ class BackboneConfig(_Section):
         "file, relative to this file, with a JSON file of the same name beside it "
         "(docs/backbones.md makes one of any timm network).",
     )
+    text: str = Field(
+        "",
+        description="A text network whose vectors can be compared with the embeddings: the path of "
+        "an ONNX file, relative to this file, with a JSON file of the same name beside it "
+        "(docs/sentences.md). Then `search --text` works.",
+    )
     engine: Literal["auto", "openvino", "onnxruntime"] = Field(
         "auto", description="What runs it: auto takes OpenVINO where it is installed."
     )
@@ -136,10 +142,10 @@ class ServeConfig(_Section):
     )
     max_records: int = Field(64, ge=1, le=10_000, description="Photos one call may hold.")
     max_queue_ms: int = Field(
-        350,
+        400,
         ge=1,
         le=60_000,
-        description="A call whose photos would wait longer to be looked at is answered by 429.",
+        description="A call whose photos would be answered later is answered by 429 at once.",
     )
     cache_bytes: int = Field(
         64 * 2**20,

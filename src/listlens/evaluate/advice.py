@@ -81,6 +81,12 @@ def headline(kind: Kind | None, evaluation: AnyEvaluation | None) -> tuple[str, 
             f"Right on {_so_many(right.value, 'photos')} of listings it has not seen",
             f"{basis}: {100 * right.value:.1f} % right, 95 % interval {interval(right)}.",
         )
+    if not evaluation.n:
+        return (
+            "Nobody knows yet how often it is right",
+            "Nothing could be held out: each class was learnt from one listing. A person should "
+            "look at every answer, until there is a labelled photo of a second listing.",
+        )
     micro = evaluation.scores.micro
     if micro.precision is None or micro.recall is None:
         return "It gives no tag yet", f"{basis}."

@@ -12,6 +12,7 @@ from listlens.core.tree import Tree
 from listlens.core.types import Estimate, Kind, Policy
 from listlens.evaluate.coverage import Coverage, coverage
 from listlens.evaluate.hierarchy import N_CONFUSIONS, Hierarchy, columns_of, hierarchy
+from listlens.evaluate.leaks import leaks_as_dict, with_and_without
 from listlens.evaluate.plain import finite, plain
 from listlens.learn.policies import Decided, answers
 from listlens.metrics.calibration import Bin, expected_calibration_error, reliability
@@ -193,13 +194,7 @@ class Evaluation:
             },
         }
         out["baseline"] = {"name": self.baseline_name, self.metric: plain(self.baseline)}
-        if self.without_leaks is not None:
-            clean = self.without_leaks
-            out["leaking"] = {
-                "n": self.n_leaking,
-                "without": {"n": clean.n, self.metric: plain(clean.headline)},
-            }
-        return out
+        return out | leaks_as_dict(self)
 
 
 def evaluate(
@@ -236,16 +231,11 @@ def evaluate(
     if not keep.any():
         raise ValueError("no photo to evaluate on has a known answer")
     rows = predicted.rows(keep)
-    result = _evaluate(rows, train_targets, n_resamples, seed)
-    if leaking is None:
-        return result
-    mask = np.asarray(leaking, dtype=np.bool_)[keep]
-    if not mask.any():
-        return result
-    clean = None
-    if not mask.all():
-        clean = _evaluate(rows.rows(~mask), train_targets, n_resamples, seed)
-    return replace(result, n_leaking=int(mask.sum()), without_leaks=clean)
+
+    def judged(some: NDArray[np.bool_]) -> Evaluation:
+        return _evaluate(rows.rows(some), train_targets, n_resamples, seed)
+
+    return with_and_without(judged, keep, leaking)
 
 
 def resampling(listings: ArrayLike, n_resamples: int, seed: int) -> Bootstrap:
@@ -347,7 +337,7 @@ def _evaluate_tree(p: Predicted, tree: Tree, train: NDArray[Any], draws: Bootstr
             flat.rows(there), trained, draws.rows(there), np.zeros(there.sum(), np.bool_)
         )
         if there.any()
-        else _without_leaves(p)
+        else unscored(p)
     )
     return replace(
         base,
@@ -365,12 +355,12 @@ def _evaluate_tree(p: Predicted, tree: Tree, train: NDArray[Any], draws: Bootstr
     )
 
 
-def _without_leaves(p: Predicted) -> Evaluation:
-    """What is known of the leaves where no photo is labelled with one: nothing."""
+def unscored(p: Predicted) -> Evaluation:
+    """What is known where no photo is left to judge by, or none has a leaf: nothing."""
     none = Average(None, None, None, None)
     classes = tuple(ClassScore(0, 0, None, None, None, None) for _ in p.classes)
     return Evaluation(
-        kind="tree",
+        kind=p.kind,
         classes=p.classes,
         n=0,
         n_listings=0,

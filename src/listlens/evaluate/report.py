@@ -98,6 +98,8 @@ class ReportData:
     @property
     def folds(self) -> str:
         """What `cross_validation` was held out from."""
+        if any(check["name"] == "classes_unjudged" for check in self.checks):
+            return "listings of classes that have two"
         return "held-out part" if self.fine_tuning.get("chosen") else "grouped 5-fold"
 
     @property
@@ -250,7 +252,7 @@ def _advice(data: ReportData) -> list[Advice]:
 
 def _class_rows(e: Evaluation | None) -> list[dict[str, Any]]:
     """Rows of the table of classes, the weakest first."""
-    if e is None:
+    if e is None or not e.n:
         return []
     rows = [
         {

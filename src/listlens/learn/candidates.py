@@ -39,6 +39,7 @@ class TrainOptions:
             2.22 against 2.44).
         discriminants: whether a tree's head may be a linear discriminant, see
             `learn.discriminant`.
+        few: learn classes of one listing too, see `learn.few`; of kind single alone.
         min_examples: a class with fewer (multi: fewer yes, or fewer no) is set aside.
         min_groups: so is a class whose examples are in fewer groups, since it could not be both
             learnt and held out.
@@ -51,8 +52,14 @@ class TrainOptions:
     strengths: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
     sharing: tuple[float, ...] = (0.0, 0.5, 1.0)
     discriminants: bool = True
+    few: bool = False
     min_examples: int = 3
     min_groups: int = 2
+
+    @property
+    def least(self) -> tuple[int, int]:
+        """Examples and groups that a class needs."""
+        return (1, 1) if self.few else (self.min_examples, self.min_groups)
 
     def __post_init__(self) -> None:
         parse_target(self.target)

@@ -108,6 +108,9 @@ def _limits(meta: Mapping[str, Any]) -> list[str]:
     if kind == "score":
         limits.append("It knows what people who voted here liked. Scores bunch in the middle of "
                       "the scale: compare photos by their place, not by points.")  # fmt: skip
+    if training.get("unjudged"):
+        limits.append("Learnt from one listing and judged by nothing, so a person should look at "
+                      f"each of their answers: {', '.join(training['unjudged'])}.")  # fmt: skip
     if training.get("n_leaking"):
         limits.append(f"{training['n_leaking']} photos of the given split share a listing or a "
                       "picture with a training photo, so numbers on it are rosy.")  # fmt: skip
@@ -158,6 +161,8 @@ def _setting(training: Mapping[str, Any]) -> str:
     head = training.get("head", "logistic")
     if head == "discriminant":
         return discriminant
+    if head == "few labels":
+        return "class means and logistic regression, for few labels"
     logistic = f"C {training.get('C', '?')}"
     return (
         f"mean of {discriminant} and logistic regression, {logistic}"

@@ -41,8 +41,10 @@ class TrainingSet:
             have; a row without one is then training data.
         names: photo ids, for messages.
         weights: `(n,)` float32, what a row counts, above 0; None: all alike.
-        seen: `(n,)` bool, rows that the embedding itself was learnt from (fine-tuning): always
-            trained on, never held out; None: no row.
+        seen: `(n,)` bool, rows that are always trained on and never held out: the embedding itself
+            was learnt from them (fine-tuning), or nothing else is there of their class (see
+            `learn.few`); None: no row.
+        centre: `(d,)` mean embedding of the shop's photos, labelled or not; None: not known.
 
     Raises:
         TrainingError: shapes do not fit, a value is out of range, an embedding is not finite.
@@ -58,6 +60,7 @@ class TrainingSet:
     names: tuple[str, ...]
     weights: NDArray[np.float32] | None = None
     seen: NDArray[np.bool_] | None = None
+    centre: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.names), len(self.classes)
@@ -119,7 +122,7 @@ class TrainingSet:
 
     @property
     def holdable(self) -> NDArray[np.bool_]:
-        """`(n,)`: the embedding was not learnt from the row, so it can be held out."""
+        """`(n,)`: the row can be held out, see `seen`."""
         return np.ones(len(self.names), np.bool_) if self.seen is None else ~self.seen
 
     @property

@@ -1,4 +1,4 @@
-"""Fits candidates of every kind: logistic regression, linear discriminants, and both together."""
+"""Fits candidates of every kind: logistic regression, discriminants, both, and for few labels."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from listlens.learn.discriminant import (
     cross_fit_discriminants,
     fit_discriminant,
 )
+from listlens.learn.few import HEAD, Few, few_head
 from listlens.learn.heads import Floats, Head, fit
 from listlens.learn.objectives import Targets
 from listlens.learn.trees import shape_of
@@ -45,15 +46,19 @@ class Joint:
         return {**self.discriminant.record(), **self.logistic.record(), "head": "joint"}
 
 
-AnyCandidate = Candidate | Setting | Joint
+AnyCandidate = Candidate | Setting | Joint | Few
 
 JOINT_SETTINGS = (Setting(0.3, 16.0), Setting(0.6, 16.0))
 JOINT_FROM = 0.1
 """Least strength of the logistic head in a joint one: it then adds what the discriminant lacks."""
 
 
-def all_candidates(targets: Targets, options: TrainOptions) -> list[AnyCandidate]:
+def all_candidates(
+    targets: Targets, options: TrainOptions, few: bool = False
+) -> list[AnyCandidate]:
     """All settings to try: logistic regressions first, then of a tree the others."""
+    if few:
+        return [Few()]
     logistic = candidates_for(targets, options)
     if targets.kind != "tree" or not options.discriminants:
         return [*logistic]
@@ -65,6 +70,8 @@ def all_candidates(targets: Targets, options: TrainOptions) -> list[AnyCandidate
 def candidate_of(record: Mapping[str, Any]) -> AnyCandidate:
     """The candidate that noted this, see `record`."""
     head = record.get("head", "logistic")
+    if head == HEAD:
+        return Few()
     if head == "discriminant":
         return Setting(record["shrinkage"], record["leaning"])
     logistic = Candidate(record["class_weight"], float(record["C"]), record.get("sharing", 0.0))
@@ -96,6 +103,8 @@ class Learner:
         classes: of the model.
         strengths: on the way to each logistic candidate.
         base: `(n,)` rows that every fold learns from, see `TrainingSet.holdable`; None: no row.
+        centre: see `TrainingSet`.
+        groups: `(n,)` see `TrainingSet`; those of a fold are left out of `base`, too.
     """
 
     embeddings: Floats
@@ -104,6 +113,8 @@ class Learner:
     classes: tuple[str, ...]
     strengths: tuple[float, ...]
     base: NDArray[np.bool_] | None = None
+    centre: Floats | None = None
+    groups: NDArray[np.int64] | None = None
 
     def cross_fit(self, fold: NDArray[np.int64], wanted: Sequence[AnyCandidate]) -> Floats:
         """Out-of-fold logits `(n_wanted, n, k)`; rows with fold -1 are left out (NaN)."""
@@ -114,6 +125,8 @@ class Learner:
                 logistic += [] if one.logistic in logistic else [one.logistic]
                 settings += [] if one.discriminant in settings else [one.discriminant]
         logits: dict[AnyCandidate, Floats] = {}
+        if Few() in wanted:
+            logits[Few()] = self._few(fold)
         if logistic:
             found = cross_fit(
                 self.embeddings, self.targets, fold, logistic, self.classes, self.base
@@ -130,7 +143,7 @@ class Learner:
     def again(self, fold: NDArray[np.int64], best: AnyCandidate) -> Floats:
         """Out-of-fold logits `(1, n, k)` of one candidate, as it comes out among the others."""
         logistic = best.logistic if isinstance(best, Joint) else best
-        if isinstance(logistic, Setting):
+        if isinstance(logistic, Setting | Few):
             return self.cross_fit(fold, [best])
         way = [replace(logistic, strength=c) for c in logistic.path(self.strengths)]
         return self.cross_fit(fold, [*way, best] if isinstance(best, Joint) else way)[-1:]
@@ -143,6 +156,8 @@ class Learner:
             best: the candidate.
             fold: of the cross-fit whose answers say how a discriminant is scaled.
         """
+        if isinstance(best, Few):
+            return few_head(self.embeddings[rows], self.targets.rows(rows), self.centre)
         if isinstance(best, Joint):
             one, other = (self.fit(rows, b, fold) for b in (best.logistic, best.discriminant))
             half = np.float32(0.5)
@@ -158,6 +173,17 @@ class Learner:
         wanted = weighted(self.targets.rows(rows), best)
         mix = mix_of(self.targets.kind, self.classes, best)
         return fit(self.embeddings[rows], wanted, best.path(self.strengths), mix)
+
+    def _few(self, fold: NDArray[np.int64]) -> Floats:
+        """Out-of-fold logits `(n, k)` of the head for few labels."""
+        logits = np.full(self.targets.yes.shape, np.nan, np.float32)
+        base = np.zeros(len(fold), np.bool_) if self.base is None else self.base
+        for f in np.unique(fold[fold >= 0]):
+            held = np.flatnonzero(fold == f)
+            free = base if self.groups is None else base & ~np.isin(self.groups, self.groups[held])
+            rows = np.flatnonzero((((fold >= 0) & (fold != f)) | free) & self.targets.known)
+            logits[held] = self.fit(rows, Few(), fold).logits(self.embeddings[held])
+        return logits
 
     def _discriminants(
         self, fold: NDArray[np.int64], settings: Sequence[Setting], scaled: bool = True

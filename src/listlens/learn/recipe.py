@@ -20,6 +20,7 @@ from listlens.core.types import Kind, Policy
 from listlens.learn.calibration import Calibration, fit_calibration
 from listlens.learn.candidates import TrainOptions, scores_of, strengths_for
 from listlens.learn.dataset import TrainingSet, known_rows
+from listlens.learn.few import Caution, is_few, only_listings
 from listlens.learn.heads import Floats, Head
 from listlens.learn.large import LargeFit, is_large, train_large
 from listlens.learn.learner import AnyCandidate, Learner, all_candidates
@@ -29,7 +30,7 @@ from listlens.learn.split import Plan, Protocol, plan_split
 from listlens.learn.trees import encode_nodes, in_leaf_order
 from listlens.learn.usable import usable_classes, with_classes
 
-RECIPE = 4
+RECIPE = 5
 """Changes when the same examples and options give another result, so that nothing old is kept."""
 
 Progress = Callable[[str, float], None]
@@ -52,7 +53,7 @@ class Trained:
         fold: `(n,)` fold of `oof_probs`.
         oof_probs: `(n, k)` float32 (float16 of a large tree, whose test rows are the shipped
             head's), for every row from a model that saw nothing of its group; NaN for rows that
-            the embedding was learnt from.
+            the embedding was learnt from, the shipped head's for those whose class has no other.
         oof_decided: decisions of `oof_probs`, `(n, k)`, each fold's under the thresholds that the
             other folds choose.
         test_probs: `(n, k)` float32, for test rows from a model that saw train and val only; NaN
@@ -107,7 +108,7 @@ def train(
     """
     options, say = options or TrainOptions(), progress or (lambda phrase, share: None)
     say("splitting", 0.0)
-    usable = usable_classes(data, options.min_examples, options.min_groups)
+    usable = usable_classes(data, *options.least)
     learnt, plan = planned(data, options)
     if is_large(learnt) and learnt.holdable.all():
         found = train_large(learnt, plan.inner_fold, options.target, say)
@@ -122,10 +123,20 @@ def planned(data: TrainingSet, options: TrainOptions) -> tuple[TrainingSet, Plan
     Raises:
         TrainingError: as `train`.
     """
-    usable = usable_classes(data, options.min_examples, options.min_groups)
+    if options.few and data.kind != "single":
+        raise TrainingError(
+            f"classes of one or two photos are learnt in tasks with one class a photo; this one is "
+            f"{data.kind}. Train it without --few."
+        )
+    usable = usable_classes(data, *options.least)
     learnt = with_classes(data, usable.classes)
     _require_train_side(learnt)
-    return learnt, plan_split(learnt, _folds_possible(learnt, options.n_folds), options.seed)
+    if options.few and (alone := only_listings(learnt)).any():
+        learnt = replace(learnt, seen=alone)
+    plan = plan_split(learnt, _folds_possible(learnt, options.n_folds), options.seed)
+    if options.few:  # what is always trained on is left out where its own group is held out
+        plan = replace(plan, leaks=plan.leaks[data.given_split[plan.leaks] != ""])
+    return learnt, plan
 
 
 def _require_train_side(data: TrainingSet) -> None:
@@ -154,19 +165,22 @@ def _train(
 ) -> Trained:
     targets, answered, classes = encoded(data)
     seen = np.flatnonzero(plan.inner_fold >= 0)
-    candidates = all_candidates(targets.rows(seen), options)
+    few = options.few or is_few(data)
+    candidates = all_candidates(targets.rows(seen), options, few)
     say("choosing the regularisation", 0.05)
-    base = ~data.holdable
+    base, caution = ~data.holdable, _caution(data) if few else None
     strengths = strengths_for(data.kind, options)
-    learner = Learner(data.embeddings, targets, answered, classes, strengths, base)
+    learner = Learner(
+        data.embeddings, targets, answered, classes, strengths, base, data.centre, data.groups
+    )
     logits = learner.cross_fit(plan.inner_fold, candidates)
     scores = scores_of(logits[:, seen], targets.rows(seen))
     best = candidates[int(np.argmin(scores))]
     say("calibrating", 0.6)
-    calibration = fit_calibration(logits[int(np.argmin(scores))][seen], targets.rows(seen))
-    judged = Judged(targets, answered, classes, options.target)
+    judged = Judged(targets, answered, classes, options.target, caution)
+    calibration = judged.calibration(logits[int(np.argmin(scores))], seen)
     probs, decided = honest(by_loss(logits, targets), judged, plan.inner_fold)
-    policy = choose_policy(probs[seen], answered[seen], data.kind, options.target, classes)
+    policy = judged.policy(probs, seen)
     say("fitting the head", 0.7)
     fitted = np.flatnonzero(((plan.inner_fold >= 0) | base) & data.labelled)
     head = learner.fit(fitted, best, plan.inner_fold)
@@ -177,6 +191,9 @@ def _train(
         say("out-of-fold probabilities", 0.8)
         logits = learner.again(plan.fold, best)
         probs, decided = honest(by_loss(logits, targets), judged, plan.fold)
+    if options.few and base.any():  # nothing else is there to answer them by
+        probs[base] = calibration.probs(head.logits(data.embeddings[base]), data.kind)
+        decided = decided.where(~base, answers(probs, policy, data.kind))
     say("done", 1.0)
     return Trained(
         kind=data.kind,
@@ -193,7 +210,8 @@ def _train(
         test_probs=test_probs,
         leaks=tuple(int(i) for i in plan.leaks),
         set_aside=set_aside,
-        selection=_selection(candidates, scores, best, options, plan, len(fitted)),
+        selection=_selection(candidates, scores, best, options, plan, len(fitted))
+        | _unjudged(caution, classes),
     )
 
 
@@ -262,14 +280,49 @@ def _selection(
     }
 
 
+def _unjudged(caution: Caution | None, classes: tuple[str, ...]) -> dict[str, Any]:
+    """For the record: the classes that nothing could be held out of."""
+    if caution is None or not caution.unjudged.any():
+        return {}
+    return {
+        "unjudged": [c for c, not_held in zip(classes, caution.unjudged, strict=True) if not_held]
+    }
+
+
+def _caution(data: TrainingSet) -> Caution:
+    """Of the classes of which no row can be held out."""
+    counted = data.targets[data.holdable & (data.targets >= 0) & (data.given_split != "test")]
+    return Caution(np.bincount(counted, minlength=len(data.classes)) == 0)
+
+
 @dataclass(frozen=True)
 class Judged:
-    """What policies are chosen on: encoded targets, the same in terms of the model, its classes."""
+    """What policies are chosen on: encoded targets, the same in terms of the model, its classes.
+
+    Args:
+        targets: of all rows.
+        answered: the same in terms of the model.
+        classes: of the model.
+        target: of the policy.
+        caution: with few photos; None: none is needed.
+    """
 
     targets: Targets
     answered: NDArray[Any]
     classes: tuple[str, ...]
     target: str
+    caution: Caution | None = None
+
+    def calibration(self, logits: Floats, rows: NDArray[np.int64]) -> Calibration:
+        """Fit on some rows of `(n, k)` logits."""
+        found = fit_calibration(logits[rows], self.targets.rows(rows))
+        return found if self.caution is None else self.caution.calibration(found)
+
+    def policy(self, probs: Floats, rows: NDArray[np.int64]) -> Policy:
+        """Choose by some rows of `(n, k)` probabilities."""
+        kind = self.targets.kind
+        found = choose_policy(probs[rows], self.answered[rows], kind, self.target, self.classes)
+        return found if self.caution is None else self.caution.policy(found)
 
 
 Seen = Callable[[int, NDArray[np.int64]], Floats]
@@ -299,14 +352,10 @@ def honest(seen_by: Seen, judged: Judged, fold: NDArray[np.int64]) -> tuple[Floa
     given, review = np.zeros(probs.shape, np.bool_), np.zeros(probs.shape, np.bool_)
     for f in np.unique(fold[fold >= 0]):
         others, held = np.flatnonzero((fold >= 0) & (fold != f)), np.flatnonzero(fold == f)
-        seen = targets.rows(others)
         best = seen_by(int(f), others)
-        calibration = fit_calibration(best[others], seen)
+        calibration = judged.calibration(best, others)
         probs[held] = calibration.probs(best[held], kind)
-        others_probs = calibration.probs(best[others], kind)
-        policy = choose_policy(
-            others_probs, judged.answered[others], kind, judged.target, judged.classes
-        )
+        policy = judged.policy(calibration.probs(best, kind), others)
         decided = answers(probs[held], policy, kind, judged.classes)
         given[held], review[held] = decided.given, decided.review
     return probs, Decided(given, review)

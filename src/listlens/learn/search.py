@@ -25,6 +25,7 @@ from listlens.learn.budget import NO_TIME, STORED, Found, Tried
 from listlens.learn.calibration import fit_calibration
 from listlens.learn.candidates import TrainOptions, strengths_for
 from listlens.learn.dataset import TrainingSet
+from listlens.learn.few import HEAD, few_head
 from listlens.learn.heads import Floats, Head
 from listlens.learn.large import is_large
 from listlens.learn.learner import logistic_part
@@ -99,6 +100,8 @@ class _Search:
         x = self.spaces[space]
         if head == "nearest mean":
             return nearest_mean(x, self.targets)
+        if head == HEAD:
+            return lambda some: [few_head(x[some], self.targets.rows(some), self.data.centre)]
         if head == UNLABELLED:
             return spreading(self.alike, self.targets)
         if head == "discriminant":
@@ -170,8 +173,8 @@ class _Search:
         return found
 
 
-_AS_TRIED = {"discriminant": "discriminant", "joint": "average"}
-"""What the recipe calls a tree's heads, to what they are called here."""
+_AS_TRIED = {"discriminant": "discriminant", "joint": "average", HEAD: HEAD}
+"""What the recipe calls its other heads, to what they are called here."""
 
 
 def search(
@@ -231,6 +234,9 @@ def _try_all(
     if state.try_one(STORED, "logistic") is None:
         return
     _try_rest(state, STORED, state.outcomes[0], say)
+    if state.default.selection.get("head") == HEAD:
+        say(HEAD)
+        state.try_one(STORED, HEAD)
     if state.unlabelled is not None and state.data.kind == "single":
         say(UNLABELLED)
         state.try_one(STORED, UNLABELLED)

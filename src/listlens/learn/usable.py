@@ -98,11 +98,13 @@ def _too_few(
 ) -> str:
     needed = "two classes" if data.kind == "single" else "one class with both yes and no"
     lacking = "; ".join(f"{name!r}: {why}" for name, why in list(set_aside.items())[:5])
+    few = data.kind == "single" and len(data.classes) > 1
     return (
         f"{len(kept)} of {len(data.classes)} classes can be learnt"
         f"{' (only ' + repr(kept[0]) + ')' if kept else ''}, and a head needs at least {needed}, "
         f"each with {min_examples} photos of {min_groups} listings outside the test split. "
-        f"{lacking + '. ' if lacking else ''}Label more photos."
+        f"{lacking + '. ' if lacking else ''}Label more photos"
+        f"{', or learn from one photo a class: train --few' if few else ''}."
     )
 
 

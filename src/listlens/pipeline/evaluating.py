@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from listlens.store.models import ModelView
     from listlens.store.open import Store
 
-TRAINING_CHECKS = ("classes_set_aside", "leaking_split")
+TRAINING_CHECKS = ("classes_set_aside", "classes_unjudged", "leaking_split")
 """What only a training finds."""
 
 
@@ -153,7 +153,8 @@ def evaluate_task(
     heldout = heldout.extended([pks[i] for i in later], probs, decided)
     classes = todays_classes(task, model)
     outcome = outcome_of(store, task, record)
-    judged = judge(examples, heldout, classes, policy, _curve(outcome))
+    unjudged = model.training.get("unjudged", ())
+    judged = judge(examples, heldout, classes, policy, _curve(outcome), unjudged)
     trained = [c for c in stored_checks(outcome) if c.name in TRAINING_CHECKS]
     checks = [*earlier_checks, *examples.checks, *trained, *judged.checks]
     reports = reports or root / "reports" / folder_name(task)

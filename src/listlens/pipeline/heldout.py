@@ -50,9 +50,10 @@ class Heldout:
         oof_probs: `(n, k)`, out-of-fold for every row.
         oof_decided: decisions of `oof_probs`, alike.
         own_split: whether a test split was given.
-        counted: `(n,)`, the out-of-fold answer is by heads on the model's own embeddings. Not so
-            for photos that a fine-tuned network learnt from: theirs is by heads on the frozen one,
-            which shows doubtful labels, and is left out of what is scored. None: all.
+        counted: `(n,)`, the out-of-fold answer is by heads on the model's own embeddings that saw
+            nothing of the photo. Not so for photos that a fine-tuned network learnt from: theirs is
+            by heads on the frozen one, which shows doubtful labels; nor for those of a class that
+            has no other listing. They are left out of what is scored. None: all.
     """
 
     photo_pks: NDArray[np.int64]
@@ -70,13 +71,16 @@ class Heldout:
         test = np.isfinite(trained.test_probs[:, :1])
         rows, pks = np.flatnonzero(test), np.asarray(photo_pks, np.int64)
         oof, own = (trained.oof_probs, trained.oof_decided), trained.protocol == "own split"
+        # Answered by the very model that learnt from them, where there is no other listing.
+        in_sample = (trained.fold < 0) & np.isfinite(trained.oof_probs[:, 0])
+        counted = ~in_sample if in_sample.any() else None
         if np.array_equal(trained.test_probs[rows], trained.oof_probs[rows]):
-            return cls(pks, trained.split, *oof, *oof, own)
+            return cls(pks, trained.split, *oof, *oof, own, counted)
         probs = np.where(test, trained.test_probs, trained.oof_probs)
         # Test rows chose none of it.
         shipped = answers(probs, trained.policy, trained.kind, trained.classes)
         decided = shipped.where(test[:, 0], trained.oof_decided)
-        return cls(pks, trained.split, probs.astype(np.float32), decided, *oof, own)
+        return cls(pks, trained.split, probs.astype(np.float32), decided, *oof, own, counted)
 
     @property
     def _alike(self) -> bool:

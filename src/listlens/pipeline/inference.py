@@ -47,12 +47,14 @@ are there to fill it. Decoding three more on two cores takes 10 to 20 ms."""
 @dataclass(slots=True)
 class _Job:
     data: bytes
+    priority: Priority
     backbones: Sequence[Backbone]
     thumbnail_px: int
     measure: bool
     sha256: str
     n_bytes: int
     future: Future[Looked] = field(default_factory=Future)
+    left: bool = False
     prepared: Prepared | None = None
     vectors: dict[str, NDArray[np.float16]] = field(default_factory=dict)
 
@@ -109,6 +111,7 @@ class Inference:
         self._ready: dict[str, _Ready] = {}
         self._changed = threading.Condition()
         self._n_decoding = 0
+        self._open = dict.fromkeys(Priority, 0)
         self._closing = False
         self._counters = Counters()
         self._cost = Cost()
@@ -148,7 +151,7 @@ class Inference:
             BusyError: the queue is full, or closing; says when to come again.
         """
         chosen = tuple({one.space.id: one for one in backbones or (self.backbone,)}.values())
-        job = _Job(data, chosen, thumbnail_px, measure, sha256, len(data))
+        job = _Job(data, priority, chosen, thumbnail_px, measure, sha256, len(data))
         with self._changed:
             if self._closing:
                 raise BusyError("listlens is shutting down", 1.0)
@@ -157,25 +160,28 @@ class Inference:
                 n = self._waiting.count(priority)
                 raise BusyError(f"{n} photos wait already", self._wait_s(n))
             self._count(accepted=1)
+            self._open[priority] += 1
             self._changed.notify()
         return job.future
 
     def require_room(self, priority: Priority, within_s: float) -> None:
-        """Refuse a call before its photos are queued, where they would wait for too long.
+        """Refuse a call before its photos are queued, where the answer would come too late.
+
+        A photo is never refused while there is an idle thread, however slow the machine.
 
         Args:
             priority: of the photos.
-            within_s: longest wait that makes sense for the caller.
+            within_s: by when an answer makes sense for the caller.
 
         Raises:
-            BusyError: those ahead take longer, or the queue is closing.
+            BusyError: those ahead, being looked at or waiting, and the photo itself take longer.
         """
         with self._changed:
-            n = sum(self._waiting.count(level) for level in Priority if level <= priority)
-            wait_s = self._wait_s(n)
-            if wait_s > within_s and not self._closing:
+            n = sum(self._open[level] for level in Priority if level <= priority)
+            wait_s = self._wait_s(n + 1)
+            if n > len(self._threads) and wait_s > within_s and not self._closing:
                 self._count(refused=1)
-                raise BusyError(f"{n} photos wait already, about {wait_s:.1f} s", wait_s)
+                raise BusyError(f"{n} photos come first, and take about {wait_s:.1f} s", wait_s)
 
     def warm_up(self, backbones: Sequence[Backbone] = ()) -> None:
         """Run each network once in each size that is used, so that no caller waits for it."""
@@ -200,6 +206,7 @@ class Inference:
             self._closing = True
             for job in () if drain else list(self._waiting.drain()):
                 job.future.cancel()
+                self._leave(job)
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
@@ -250,6 +257,8 @@ class Inference:
         with self._changed:
             self._n_decoding -= 1
             self._count(decoded=int(pixels is not None), decode_s=took_s)
+            if pixels is None:  # broken, which was answered, or its caller went away
+                self._leave(job)
             self._cost.decoded(took_s)
             for backbone, image in zip(job.backbones, pixels or (), strict=False):
                 self._queue_of(backbone).photos.append((job, image, time.monotonic()))
@@ -312,6 +321,7 @@ class Inference:
     def _answer(self, job: _Job, error: BaseException | None = None, *, failed: int = 0) -> None:
         with self._changed:
             self._count(failed=failed)
+            self._leave(job)
         try:
             if error is not None:
                 job.future.set_exception(error)
@@ -321,6 +331,12 @@ class Inference:
             job.future.set_result(Looked(job.prepared, ordered, job.sha256))
         except InvalidStateError:  # another of its networks failed before
             return
+
+    def _leave(self, job: _Job) -> None:
+        """Count a photo out, once; the lock is held."""
+        if not job.left:
+            job.left = True
+            self._open[job.priority] -= 1
 
     def _count(self, **more: float) -> None:
         """Add to the counters; the lock is held."""

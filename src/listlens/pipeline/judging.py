@@ -11,7 +11,7 @@ import numpy as np
 from listlens.core.errors import TrainingError
 from listlens.core.scale import scale_of
 from listlens.core.tree import ancestors
-from listlens.evaluate.evaluation import Predicted, evaluate
+from listlens.evaluate.evaluation import Predicted, evaluate, unscored
 from listlens.evaluate.learning_curve import LearningCurve
 from listlens.evaluate.scores import (
     AnyEvaluation,
@@ -54,6 +54,7 @@ class Judged:
         split: `(n,)` of the examples; `new` for those labelled since the training.
         checks: labelled photos that could not be scored, and why.
         all_folds: `cross_validation` is over all of them.
+        kept_apart: where it is not, what it is over.
     """
 
     test: AnyEvaluation | None
@@ -65,6 +66,7 @@ class Judged:
     split: NDArray[np.str_]
     checks: tuple[Check, ...] = ()
     all_folds: bool = True
+    kept_apart: str = "listings kept apart from fine-tuning"
 
     @property
     def held_out(self) -> AnyEvaluation:
@@ -84,7 +86,7 @@ class Judged:
 
     def summary(self, set_aside: dict[str, str]) -> dict[str, Any]:
         """The headline numbers, with sentences for a person."""
-        five = "five folds" if self.all_folds else "listings kept apart from fine-tuning"
+        five = "five folds" if self.all_folds else self.kept_apart
         lines = [_sentence(self.held_out, "its own test split" if self.test else five)]
         if self.test is not None:
             over = " over all labelled photos" if self.all_folds else ""
@@ -112,6 +114,7 @@ def judge(
     classes: tuple[str, ...],
     policy: Policy,
     curve: LearningCurve | None,
+    unjudged: Sequence[str] = (),
 ) -> Judged:
     """Score held-out probabilities against the labels as they are now.
 
@@ -122,6 +125,7 @@ def judge(
         classes: of the model, in the order of the probabilities.
         policy: thresholds, as shipped.
         curve: passed on.
+        unjudged: classes that nothing could be held out of.
 
     Raises:
         TrainingError: no photo that training had has a known answer any more.
@@ -145,23 +149,15 @@ def judge(
     counted = heldout.counts & ~new
     return Judged(
         test=_test(held, split, data.groups) if (test & known).any() else None,
-        cross_validation=_evaluated(folds.rows(counted)),
+        cross_validation=_folds(folds.rows(counted), known[counted]),
         since=_evaluated(held.rows(since), train_targets=given[~new]) if since.any() else None,
         suspects=find_suspects(examples, classes, folds.probs, given),
-        unsure=unsure(
-            kind,
-            classes,
-            held.probs,
-            data.names,
-            policy,
-            given=[label_in_words(kind, p.label) for p in examples.photos],
-            limit=N_UNSURE,
-            scale=scale_of(classes) if kind == "score" else (),
-        ),
+        unsure=_unsure(examples, classes, held.probs, policy, heldout.counts, unjudged),
         curve=curve,
         split=split,
         checks=_unscored(data.names, new & known & seen, test & ~(test & known).any()),
         all_folds=bool(counted.sum() == (~new).sum()),
+        kept_apart="classes of two or more listings" if unjudged else Judged.kept_apart,
     )
 
 
@@ -189,6 +185,13 @@ def _evaluated(predicted: Predicted | PredictedScores, **against: Any) -> AnyEva
     return evaluate(predicted, **against)
 
 
+def _folds(predicted: Predicted | PredictedScores, known: NDArray[np.bool_]) -> AnyEvaluation:
+    """The evaluation of what was held out in folds, where anything was."""
+    if isinstance(predicted, Predicted) and not known.any():
+        return unscored(predicted)
+    return _evaluated(predicted)
+
+
 def _test(
     held: Predicted | PredictedScores, split: NDArray[np.str_], groups: NDArray[np.int64]
 ) -> AnyEvaluation:
@@ -196,6 +199,29 @@ def _test(
     rows, trained = split == "test", np.isin(split, ("train", "val"))
     leaking = np.isin(groups, groups[trained])
     return _evaluated(held.rows(rows), train_targets=held.targets[trained], leaking=leaking[rows])
+
+
+def _unsure(
+    examples: Examples,
+    classes: tuple[str, ...],
+    probs: NDArray[np.floating],
+    policy: Policy,
+    counts: NDArray[np.bool_],
+    unjudged: Sequence[str],
+) -> tuple[Unsure, ...]:
+    """Photos nearest to turning, without those that the very model learnt from."""
+    kind = examples.data.kind
+    rows = np.flatnonzero(counts if unjudged else np.ones(len(probs), np.bool_))
+    return unsure(
+        kind,
+        classes,
+        probs[rows],
+        [examples.data.names[i] for i in rows],
+        policy,
+        given=[label_in_words(kind, examples.photos[i].label) for i in rows],
+        limit=N_UNSURE,
+        scale=scale_of(classes) if kind == "score" else (),
+    )
 
 
 def find_suspects(
@@ -294,6 +320,8 @@ def _estimate(value: Estimate | None) -> dict[str, Any] | None:
 def _sentence(evaluation: AnyEvaluation, where: str) -> str:
     """The headline with its interval and the baseline, in words."""
     value = evaluation.headline
+    if not evaluation.n:
+        return "Nothing could be held out, so how good it is nobody knows."
     if value is None:
         return f"Too few answers to score on {where}."
     return (

@@ -46,7 +46,7 @@ def measure_learning_curve(examples: Examples, trained: Trained, seed: int) -> L
     strengths = (best.strength,) if isinstance(best, Candidate) else ()
     if isinstance(best, Joint):
         strengths = (best.logistic.strength,)
-    learner = Learner(data.embeddings, wanted, targets, classes, strengths)
+    learner = Learner(data.embeddings, wanted, targets, classes, strengths, centre=data.centre)
 
     def score(some: NDArray[np.int64]) -> float:
         if not _learnable(targets[some], kind, len(classes)) or not len(test):

@@ -194,7 +194,7 @@ def _fitted_again(
     if learnt != classes:
         return []
     best, strengths = candidate_of(model.training), (logistic_part(model.training).strength,)
-    learner = Learner(data.embeddings, wanted, answered, classes, strengths)
+    learner = Learner(data.embeddings, wanted, answered, classes, strengths, centre=data.centre)
     groups = data.groups[rows]
     part = np.unique(groups, return_inverse=True)[1] % N_PARTS
     folds = np.unique(data.groups, return_inverse=True)[1] % N_PARTS

@@ -171,6 +171,15 @@ class _Looks:
         return self._here.with_network(replace(derived, name=f"{network.name}-{view.name}"))
 
 
+def with_centre(store: Store, examples: Examples, space: EmbeddingSpace) -> Examples:
+    """Return the examples with the mean embedding of the shop, which a few labels lean on."""
+    rest = unlabelled_embeddings(store, examples, space)
+    if rest is None:
+        return examples
+    centre = np.concatenate([examples.data.embeddings, rest]).mean(axis=0, dtype=np.float64)
+    return replace(examples, data=replace(examples.data, centre=centre.astype(np.float32)))
+
+
 def embedded_within(
     photos: list[LabelledPhoto], backbone: Backbone, seconds: float, limits: Limits
 ) -> Floats | str:

@@ -17,6 +17,7 @@ from listlens.core.errors import InputError, ListlensError, TrainingError
 from listlens.evaluate.pdf import require_typst
 from listlens.images.decode import Limits
 from listlens.learn.candidates import TrainOptions
+from listlens.learn.few import is_few
 from listlens.learn.model import folder_hash
 from listlens.learn.recipe import RECIPE, Trained
 from listlens.pipeline.apply import require_same_backbone
@@ -37,7 +38,7 @@ from listlens.pipeline.judging import judge
 from listlens.pipeline.label_growth import measure_learning_curve
 from listlens.pipeline.model_saving import model_of, save_model
 from listlens.pipeline.models import load_model_row
-from listlens.pipeline.searching import learn, unlabelled_embeddings
+from listlens.pipeline.searching import learn, unlabelled_embeddings, with_centre
 from listlens.pipeline.task_report import write_task_report
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def train_task(
     pdf: bool = False,
     finetune: bool | float = False,
     budget_s: float | None = None,
+    few: bool = False,
     earlier_checks: Sequence[Check] = (),
     limits: Limits | None = None,
     progress: StepProgress = lambda step, done, total: None,
@@ -85,6 +87,7 @@ def train_task(
         pdf: write the report as PDF too.
         finetune: try fine-tuning; a number is the time for its training, in seconds.
         budget_s: seconds to search for something better than the default; None: no search.
+        few: learn classes of one or two photos too, see `learn.few`.
         earlier_checks: findings of the label import, reported with the others.
         limits: bounds for the photos, where they are read again.
         progress: called with the step, per cent done and 100.
@@ -94,8 +97,8 @@ def train_task(
             on; the findings are written first.
         MissingExtraError: typst for a PDF, or PyTorch for fine-tuning, is not installed.
     """
-    times, limits, here = _checked(finetune, budget_s, pdf), limits or Limits(), backbone
-    options, started = TrainOptions(seed=seed, target=target), time.monotonic()
+    times, limits, here = _checked(finetune, budget_s, pdf, few), limits or Limits(), backbone
+    options, started = TrainOptions(seed=seed, target=target, few=few), time.monotonic()
     progress("checking labels", 0, 100)
     reports.mkdir(parents=True, exist_ok=True)
     examples = _examples(store, task, backbone, earlier_checks, reports / "checks.jsonl")
@@ -118,8 +121,7 @@ def train_task(
         examples, heldout, backbone = learnt.examples, learnt.heldout, learnt.backbone
         progress("evaluating", 60, 100)
         judged = learnt.judged()
-        checks += judged.checks
-        write_checks(reports / "checks.jsonl", checks)
+        write_checks(reports / "checks.jsonl", checks := [*checks, *judged.checks])
         progress("saving the model", 80, 100)
         model = learnt.model(task, judged)
         record = save_model(store, root, task, model, heldout, backbone, run_id)
@@ -158,17 +160,23 @@ def _taken_over(
 
 @dataclass(frozen=True)
 class _Times:
-    """Seconds for what is tried beside the default; None: not tried."""
+    """Seconds for what is tried beside the default, None: not tried; and whether `few`."""
 
     finetune_s: float | None
     budget_s: float | None
+    few: bool | None
 
 
-def _checked(finetune: bool | float, budget_s: float | None, pdf: bool) -> _Times:
+def _checked(finetune: bool | float, budget_s: float | None, pdf: bool, few: bool) -> _Times:
     """Return what is to be tried; raise where what is asked for cannot be done."""
     if pdf:
         require_typst()
-    times = _Times(checked_seconds(finetune), budget_s)
+    times = _Times(checked_seconds(finetune), budget_s, few or None)
+    if few and (times.finetune_s is not None or budget_s is not None):
+        raise InputError(
+            "--few learns classes that nothing can be held out of, and a budget or fine-tuning is "
+            "judged by what is held out. Give one of them."
+        )
     if times.finetune_s is not None and budget_s is not None:
         raise InputError(
             "a budget and fine-tuning are searches of their own: give one of them, and then the "
@@ -213,7 +221,8 @@ class _Learnt:
     def judged(self) -> Judged:
         """Scored on what was held out."""
         classes, policy = self.trained.classes, self.trained.policy
-        return judge(self.examples, self.heldout, classes, policy, self.curve)
+        unjudged = self.trained.selection.get("unjudged", ())
+        return judge(self.examples, self.heldout, classes, policy, self.curve, unjudged)
 
     def model(self, task: Task, judged: Judged) -> Model:
         """As it is saved, with what it is worth."""
@@ -234,6 +243,8 @@ def _learn(
 ) -> _Learnt:
     """Fit the head, and where it is wanted try to beat it by fine-tuning."""
     share_of = 60 if times.finetune_s is None else 10
+    if options.few or is_few(examples.data):
+        examples = with_centre(store, examples, backbone.space)
     more = unlabelled_embeddings(store, examples, backbone.space) if times.budget_s else None
     found = learn(
         examples,
@@ -375,9 +386,14 @@ def _training_checks(examples: Examples, trained: Trained) -> list[Check]:
     names = examples.data.names
     aside = [f"{name}: {reason}" for name, reason in trained.set_aside.items()]
     leaks = [f"{names[i]} ({trained.split[i]})" for i in trained.leaks]
+    unjudged = trained.selection.get("unjudged", [])
     return [
         *found("classes_set_aside", "warning", "Classes too small to learn: {n}. They are left "
-               "unscored until they have more labels.", aside),
+               "unscored until they have more labels, or learnt with --few where a task asks for "
+               "one class a photo.", aside),
+        *found("classes_unjudged", "warning", "Classes learnt from one listing: {n}. Nothing was "
+               "left to judge them by, so each of their answers is for a person to look at. Label "
+               "a photo of another listing.", unjudged),
         *found("leaking_split", "warning", "Photos of the given split whose listing or duplicate "
                "is on an earlier side too: {n}. The metric is also given without them.", leaks),
     ]  # fmt: skip

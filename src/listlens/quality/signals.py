@@ -6,6 +6,8 @@ of one picture at the scale at which it is looked at: the short side is `VIEW_PX
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,13 @@ _FLOOR = 1e-2
 _BLOCK = 8
 _N_OCTAVES = 3
 _ANGLES_DEG = (1.0, 2.5, 5.0, 9.0, 15.0, 24.0)
+_N_BANDS = 8
+_WALL_LEVELS = 12
+"""Grey levels either side of the most common tone that still count as the wall."""
+_GAUSS = np.exp(-0.5 * (np.arange(4) / (7 / 6)) ** 2).astype(np.float32)
+_GAUSS /= 2 * _GAUSS.sum() - _GAUSS[0]
+_SHADED = (16.0, 240.0)
+"""Tones at which noise is not cut off by black or white."""
 
 
 def signals(view: NDArray[np.uint8]) -> Floats:
@@ -58,6 +67,11 @@ def signals(view: NDArray[np.uint8]) -> Floats:
         _channels(red, green, blue),
         _directions(grey),
         _specks(rgb),
+        _edge_widths(grey),
+        _flattest(grey, *chroma),
+        _wall(grey, *chroma),
+        _spectrum(grey),
+        _upright(grey),
         [np.log2(min(view.shape[:2]) / VIEW_PX)],
     ]
     return np.concatenate([np.asarray(part, np.float32).ravel() for part in parts])
@@ -84,13 +98,11 @@ def _halved(plane: Floats) -> Floats:
 
 def _naturalness(grey: Floats) -> list[float]:
     """Shape and spread of locally normalised luminance and of products of neighbours (20)."""
-    from scipy.ndimage import gaussian_filter
-
-    mean = gaussian_filter(grey, 7 / 6, truncate=2.2)
-    square = gaussian_filter(grey * grey, 7 / 6, truncate=2.2)
-    normal = (grey - mean) / (np.sqrt(np.maximum(square - mean * mean, 0)) + np.float32(1))
+    mean, square = _weighted(grey), _weighted(grey * grey)
+    spread = np.sqrt(np.maximum(square - mean * mean, 0)) + np.float32(1)
+    normal = np.asarray((grey - mean) / spread, np.float32)
     found = [float(normal.std()), _peakedness(normal), float(np.abs(normal).mean())]
-    found.append(float((normal**3).mean()))
+    found.append(float((normal * normal * normal).mean()))
     shifted = (
         normal[:, :-1] * normal[:, 1:],
         normal[:-1] * normal[1:],
@@ -106,6 +118,18 @@ def _naturalness(grey: Floats) -> list[float]:
             float(np.sqrt(np.square(high).mean())),
         ]
     return found
+
+
+def _weighted(plane: Floats) -> Floats:
+    """Mean of 7 x 7 neighbours, weighted with a Gaussian of 7/6 px."""
+    for _ in range(2):
+        wide = np.pad(plane, ((0, 0), (3, 3)), mode="symmetric")
+        n = plane.shape[1]
+        total: Floats = wide[:, 3 : 3 + n] * _GAUSS[0]
+        for k in (1, 2, 3):
+            total += (wide[:, 3 - k : 3 - k + n] + wide[:, 3 + k : 3 + k + n]) * _GAUSS[k]
+        plane = total.T
+    return plane
 
 
 def _peakedness(values: Floats) -> float:
@@ -266,6 +290,110 @@ def _specks(rgb: Floats) -> list[float]:
     low = np.minimum.reduce(around) - here
     out = np.maximum(high, low)
     return [float(np.log((out > limit).mean() + 1e-4)) for limit in (6, 20, 50)]
+
+
+def _edge_widths(grey: Floats) -> list[float]:
+    """How much of the steepest edges lies within 1, 3 and 7 pixels, at two scales (12)."""
+    found: list[float] = []
+    for plane in (grey, _halved(grey)):
+        large = np.pad(plane, 5, mode="edge") if min(plane.shape) < 9 else plane
+        for lines in (large, large.T):
+            near, mid, far = (
+                np.abs(lines[:, 3 + k : lines.shape[1] - 4 + k] - lines[:, 3 - j : -4 - j])
+                for k, j in ((1, 0), (2, 1), (4, 3))
+            )
+            steep = near >= max(4.0, float(np.quantile(near[::2, ::2], 0.985)))
+            sizes = [float(part[steep].mean()) if steep.any() else 0.0 for part in (near, mid, far)]
+            one, three, seven = (size + 1.0 for size in sizes)
+            found += [float(np.log(one)), float(np.log(three / one)), float(np.log(seven / three))]
+    return found
+
+
+def _flattest(*planes: Floats) -> list[float]:
+    """Grain in the flattest blocks: of all, and of those neither black nor white, logs (6)."""
+    found: list[float] = []
+    grey = planes[0]
+    height, width = ((side - 2) // _BLOCK for side in grey.shape)
+    tones = _blocks(grey[1:-1, 1:-1], height, width).mean(axis=2)
+    spread = _blocks(grey[1:-1, 1:-1], height, width).std(axis=2)
+    shaded = (tones > _SHADED[0]) & (tones < _SHADED[1])
+    for part in (np.ones_like(shaded), shaded):
+        chosen = part & (spread <= np.quantile(spread[part], 0.08)) if part.any() else ~part
+        for plane in planes:
+            grain = _blocks(np.abs(_residual(plane)), height, width).mean(axis=2)
+            found.append(float(_log(grain[chosen].mean())))
+    return found
+
+
+def _blocks(plane: Floats, height: int, width: int) -> Floats:
+    """Return whole blocks `(height, width, 64)`."""
+    cut = plane[: height * _BLOCK, : width * _BLOCK].reshape(height, _BLOCK, width, _BLOCK)
+    return cut.swapaxes(1, 2).reshape(height, width, -1)
+
+
+def _wall(grey: Floats, blue: Floats, red: Floats) -> list[float]:
+    """The most common tone: where it lies, how much of the picture it is, how even, its tint (8).
+
+    A white wall behind goods, a sky, a floor: what is there shows grain, light and colour best.
+    """
+    counts = np.bincount(np.clip(grey + 0.5, 0, 255).astype(np.uint8).ravel(), minlength=256)
+    tone = int(np.convolve(counts, (1, 2, 3, 2, 1), "same").argmax())
+    away = np.abs(grey - np.float32(tone))
+    near = away <= _WALL_LEVELS
+    found = [tone / 255, float((away <= 1.5).mean()), float(near.mean())]
+    found += [float(_log(plane[near].std())) for plane in (grey, blue, red)]
+    return found + [float(plane[near].mean()) / 64 for plane in (blue, red)]
+
+
+@cache
+def _band_of(height: int, width: int) -> NDArray[np.intp]:
+    """Band of each frequency of a real transform; the last takes all above Nyquist's circle."""
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    bands: NDArray[np.intp] = np.minimum((radius * 2 * _N_BANDS).astype(np.intp), _N_BANDS)
+    return bands
+
+
+def _spectrum(grey: Floats) -> list[float]:
+    """Share of the detail in each band of frequencies against the band below, logs (8)."""
+    from scipy.fft import rfft2
+
+    side = 256
+    top, left = (max(0, (length - side) // 2) for length in grey.shape)
+    piece = grey[top : top + side, left : left + side]
+    height, width = piece.shape
+    window = np.hanning(height)[:, None] * np.hanning(width)[None]
+    power = np.square(np.abs(rfft2((piece - piece.mean()) * window.astype(np.float32))))
+    bands = _band_of(height, width).ravel()
+    means = np.bincount(bands, power.ravel(), _N_BANDS + 1) / np.bincount(
+        bands, minlength=_N_BANDS + 1
+    ).clip(min=1)
+    logs = np.log(means / (height * width) + 1e-2)
+    return [float(step) for step in np.diff(logs)]
+
+
+def _upright(grey: Floats) -> list[float]:
+    """Where the directions of edges peak near the upright, how sharply, how lopsidedly (7).
+
+    A turned camera moves upright and level edges to the same side; perspective, to both.
+    """
+    smooth = _halved(grey)
+    right = smooth[:, 2:] - smooth[:, :-2]
+    down = smooth[2:] - smooth[:-2]
+    right = right[:-2] + 2 * right[1:-1] + right[2:]
+    down = down[:, :-2] + 2 * down[:, 1:-1] + down[:, 2:]
+    size = np.hypot(right, down)
+    strong = size > max(24.0, float(np.quantile(size[::2, ::2], 0.85)))
+    degrees = (np.rad2deg(np.arctan2(down[strong], right[strong])) + 45) % 90 - 45
+    share = np.histogram(degrees, 90, (-45, 45), weights=size[strong])[0]
+    share = np.convolve(share, (1, 2, 3, 2, 1), "same")
+    share = (share + 1e-3) / (share.sum() + 9e-2) * 90
+    middle = share[15:75]
+    peak = int(middle.argmax())
+    found = [abs(peak - 29.5) / 30, float(np.log(middle[peak])), float(np.log(share[44:46].mean()))]
+    for low, high in ((1, 4), (3, 7), (6, 12), (10, 20)):
+        left, other = share[45 - high : 45 - low].mean(), share[45 + low : 45 + high].mean()
+        found.append(abs(float(np.log(left / other))))
+    return found
 
 
 N_SIGNALS = len(signals(np.zeros((32, 32, 3), np.uint8)))

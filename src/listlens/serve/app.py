@@ -24,6 +24,7 @@ from listlens.serve.log import make_log
 from listlens.serve.pages import Pages
 from listlens.serve.predicting import MOST_FETCHES, Predicting
 from listlens.serve.problems import Problem
+from listlens.serve.protocols import Protocols
 from listlens.serve.routes import add_routes
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def app(
     )
     made.state.serving = serving
     add_routes(made, serving)
+    Protocols(serving).add_routes(made)
     pages.add_routes(made)
     made.add_middleware(
         Gate,
@@ -180,6 +182,8 @@ def _say_models(serving: Serving) -> None:
 
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
+    if request.url.path.startswith("/v2"):  # where that protocol's clients look
+        error.more.setdefault("error", error.detail)
     return error.response(request.state.request_id)
 
 

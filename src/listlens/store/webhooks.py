@@ -226,7 +226,8 @@ class Webhooks:
         values: dict[str, Any] = {"cursor": cursor, "failures": hook.failures + len(wrong)}
         values |= {"probe_at": probe_at} if probe_at is not None else {}
         values |= {"detail": clean_text(wrong[-1].detail)} if wrong else {}
-        values |= {"delivered_at": taken[-1].at, "failures": 0} if taken else {}
+        if taken:
+            values |= {"delivered_at": taken[-1].at, "failures": 0, "probe_at": None}
         values |= {"detail": ""} if taken and not wrong else {}
         here = parked.c.webhook_id == hook.webhook_id
         with self._db.write() as connection:
