@@ -19,6 +19,7 @@ OPTIONAL = {
     "psycopg": "postgres: a PostgreSQL store",
     "onnxruntime": "onnxruntime: the second engine",
     "rapidocr_onnxruntime": "text: words on photos",
+    "tokenizers": "sentences: searching by a sentence",
     "yaml": "imageatm: its configuration",
     "h5py": "keras: weights of Keras' MobileNet",
 }

@@ -54,6 +54,8 @@ def test_one_photo_a_class_is_enough_and_each_answer_goes_to_a_person(
     assert report["test"]["n"] == 0
     page = (home / "reports" / "shape" / "report.html").read_text()
     assert "Nothing could be held out" in page
+    assert "Class by class" not in page
+    assert "least sure of" not in page
     assert "nan" not in page.casefold().split("<style>")[0]
     card = (home / "models" / "shape" / "1" / "README.md").read_text()
     assert "judged by nothing" in card

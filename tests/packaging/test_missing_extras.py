@@ -77,6 +77,12 @@ def use():
     from listlens.images.text import TextReader
     TextReader()
 """
+READ_SENTENCES = """
+def use():
+    from pathlib import Path
+    from listlens.backbones.text_encoder import _tokenizer
+    _tokenizer(Path('tokenizer.json'), Path('text.onnx'))
+"""
 READ_YAML = """
 def use():
     from pathlib import Path
@@ -137,6 +143,7 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         (["typst"], WRITE_PDF, "report"),
         (["torch"], FINE_TUNE, "finetune"),
         (["rapidocr_onnxruntime"], READ_TEXT, "text"),
+        (["tokenizers"], READ_SENTENCES, "sentences"),
         (["yaml"], READ_YAML, "imageatm"),
         (["h5py"], IMPORT_KERAS, "keras"),
         (["obstore"], READ_OBJECTS, "objects"),
@@ -154,6 +161,7 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         "pdf",
         "fine-tuning",
         "text",
+        "sentences",
         "imageatm",
         "keras",
         "objects",

@@ -12,6 +12,7 @@ from listlens.core.tree import Tree
 from listlens.core.types import Estimate, Kind, Policy
 from listlens.evaluate.coverage import Coverage, coverage
 from listlens.evaluate.hierarchy import N_CONFUSIONS, Hierarchy, columns_of, hierarchy
+from listlens.evaluate.leaks import leaks_as_dict, with_and_without
 from listlens.evaluate.plain import finite, plain
 from listlens.learn.policies import Decided, answers
 from listlens.metrics.calibration import Bin, expected_calibration_error, reliability
@@ -193,13 +194,7 @@ class Evaluation:
             },
         }
         out["baseline"] = {"name": self.baseline_name, self.metric: plain(self.baseline)}
-        if self.without_leaks is not None:
-            clean = self.without_leaks
-            out["leaking"] = {
-                "n": self.n_leaking,
-                "without": {"n": clean.n, self.metric: plain(clean.headline)},
-            }
-        return out
+        return out | leaks_as_dict(self)
 
 
 def evaluate(
@@ -236,16 +231,11 @@ def evaluate(
     if not keep.any():
         raise ValueError("no photo to evaluate on has a known answer")
     rows = predicted.rows(keep)
-    result = _evaluate(rows, train_targets, n_resamples, seed)
-    if leaking is None:
-        return result
-    mask = np.asarray(leaking, dtype=np.bool_)[keep]
-    if not mask.any():
-        return result
-    clean = None
-    if not mask.all():
-        clean = _evaluate(rows.rows(~mask), train_targets, n_resamples, seed)
-    return replace(result, n_leaking=int(mask.sum()), without_leaks=clean)
+
+    def judged(some: NDArray[np.bool_]) -> Evaluation:
+        return _evaluate(rows.rows(some), train_targets, n_resamples, seed)
+
+    return with_and_without(judged, keep, leaking)
 
 
 def resampling(listings: ArrayLike, n_resamples: int, seed: int) -> Bootstrap:

@@ -252,7 +252,7 @@ def _advice(data: ReportData) -> list[Advice]:
 
 def _class_rows(e: Evaluation | None) -> list[dict[str, Any]]:
     """Rows of the table of classes, the weakest first."""
-    if e is None:
+    if e is None or not e.n:
         return []
     rows = [
         {

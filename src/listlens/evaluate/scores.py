@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from listlens.core.types import Estimate
 from listlens.evaluate.evaluation import Evaluation, resampling
+from listlens.evaluate.leaks import leaks_as_dict, with_and_without
 from listlens.evaluate.plain import finite, plain
 from listlens.metrics.intervals import Bootstrap
 from listlens.metrics.ordinal import (
@@ -170,13 +171,7 @@ class ScoreEvaluation:
             "mae": plain(self.baseline_mae),
             "emd": plain(self.baseline_emd),
         }
-        if self.without_leaks is not None:
-            clean = self.without_leaks
-            out["leaking"] = {
-                "n": self.n_leaking,
-                "without": {"n": clean.n, self.metric: plain(clean.headline)},
-            }
-        return out
+        return out | leaks_as_dict(self)
 
 
 AnyEvaluation = Evaluation | ScoreEvaluation
@@ -216,17 +211,12 @@ def evaluate_scores(
     rows = predicted.rows(keep)
     train = np.asarray(rows.targets if train_targets is None else train_targets, np.float64)
     train = train[~np.isnan(train).any(axis=1)]
-    result = _evaluate(rows, train, resampling(rows.listings, n_resamples, seed), seed)
-    if leaking is None:
-        return result
-    mask = np.asarray(leaking, dtype=np.bool_)[keep]
-    if not mask.any():
-        return result
-    clean = None
-    if not mask.all():
-        rest = rows.rows(~mask)
-        clean = _evaluate(rest, train, resampling(rest.listings, n_resamples, seed), seed)
-    return replace(result, n_leaking=int(mask.sum()), without_leaks=clean)
+
+    def judged(some: NDArray[np.bool_]) -> ScoreEvaluation:
+        part = rows.rows(some)
+        return _evaluate(part, train, resampling(part.listings, n_resamples, seed), seed)
+
+    return with_and_without(judged, keep, leaking)
 
 
 def _evaluate(p: PredictedScores, train: Floats, draws: Bootstrap, seed: int) -> ScoreEvaluation:

@@ -152,16 +152,7 @@ def judge(
         cross_validation=_folds(folds.rows(counted), known[counted]),
         since=_evaluated(held.rows(since), train_targets=given[~new]) if since.any() else None,
         suspects=find_suspects(examples, classes, folds.probs, given),
-        unsure=unsure(
-            kind,
-            classes,
-            held.probs,
-            data.names,
-            policy,
-            given=[label_in_words(kind, p.label) for p in examples.photos],
-            limit=N_UNSURE,
-            scale=scale_of(classes) if kind == "score" else (),
-        ),
+        unsure=_unsure(examples, classes, held.probs, policy, heldout.counts, unjudged),
         curve=curve,
         split=split,
         checks=_unscored(data.names, new & known & seen, test & ~(test & known).any()),
@@ -208,6 +199,29 @@ def _test(
     rows, trained = split == "test", np.isin(split, ("train", "val"))
     leaking = np.isin(groups, groups[trained])
     return _evaluated(held.rows(rows), train_targets=held.targets[trained], leaking=leaking[rows])
+
+
+def _unsure(
+    examples: Examples,
+    classes: tuple[str, ...],
+    probs: NDArray[np.floating],
+    policy: Policy,
+    counts: NDArray[np.bool_],
+    unjudged: Sequence[str],
+) -> tuple[Unsure, ...]:
+    """Photos nearest to turning, without those that the very model learnt from."""
+    kind = examples.data.kind
+    rows = np.flatnonzero(counts if unjudged else np.ones(len(probs), np.bool_))
+    return unsure(
+        kind,
+        classes,
+        probs[rows],
+        [examples.data.names[i] for i in rows],
+        policy,
+        given=[label_in_words(kind, examples.photos[i].label) for i in rows],
+        limit=N_UNSURE,
+        scale=scale_of(classes) if kind == "score" else (),
+    )
 
 
 def find_suspects(
