@@ -30,6 +30,15 @@ def test_a_smoke_run_measures_every_line_that_is_installed_and_names_those_that_
 
 
 @pytest.mark.slow
+def test_a_smoke_run_measures_the_worker_beside_the_batch_path():
+    command = [sys.executable, str(RUN.with_name("worker.py")), "--smoke"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line[:1] == "|"]
+    assert rows[2:] == ["batch", "files", "urls"]
+
+
+@pytest.mark.slow
 def test_a_smoke_run_of_the_api_measures_the_server_beside_a_plain_route():
     done = subprocess.run(
         [sys.executable, str(RUN.with_name("api.py")), "--smoke"],
