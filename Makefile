@@ -28,7 +28,7 @@ test: $(VENV)/.dev ## Run the tests that take seconds
 test-slow: $(VENV)/.dev ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
-check: $(VENV)/.dev ## Lint, types, layers, docs, changelog, Dockerfile
+check: $(VENV)/.dev ## Lint, types, layers, docs, changelog, Dockerfile, deploy
 	$(BIN)/ruff check src tests tools demo benchmarks
 	$(BIN)/ruff format --check src tests tools demo benchmarks
 	$(BIN)/mypy
@@ -36,6 +36,7 @@ check: $(VENV)/.dev ## Lint, types, layers, docs, changelog, Dockerfile
 	$(BIN)/python tools/reference.py --check
 	$(BIN)/python tools/changelog.py
 	$(BIN)/python tools/lint_dockerfile.py
+	$(BIN)/python tools/lint_deploy.py
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix src tests tools demo benchmarks

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -77,8 +78,8 @@ def address_of(server: subprocess.Popen[str]) -> str:
     """The address that the server prints once it answers."""
     assert server.stdout is not None
     for line in server.stdout:
-        if "http://" in line:
-            return "http://" + line.split("http://")[1].split()[0].rstrip("/.,")
+        if found := re.search(r"http://[\w.]+:\d+", line):
+            return found[0]
     raise RuntimeError("the server ended before it answered")
 
 

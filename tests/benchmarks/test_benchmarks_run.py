@@ -27,3 +27,27 @@ def test_a_smoke_run_measures_every_line_that_is_installed_and_names_those_that_
     assert not [row for row in rows if "Keras" in row or "PyTorch" in row]
     assert "skipped: (b) Keras MobileNet + tf.data" in done.stdout
     assert "The limit: decoding at 1/8" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_smoke_run_measures_the_worker_beside_the_batch_path():
+    command = [sys.executable, str(RUN.with_name("worker.py")), "--smoke"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line[:1] == "|"]
+    assert rows[2:] == ["batch", "files", "urls"]
+
+
+@pytest.mark.slow
+def test_a_smoke_run_of_the_api_measures_the_server_beside_a_plain_route():
+    done = subprocess.run(
+        [sys.executable, str(RUN.with_name("api.py")), "--smoke"],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[1].strip() for line in done.stdout.splitlines() if "|" in line]
+    assert {"listlens serve", "(b) our engine, no batching"} <= set(rows)
+    assert "listlens serve, default bound on waiting" in rows

@@ -29,6 +29,7 @@ from listlens.pipeline.finetuning import FineTuned, Winner
 from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.judging import judge
 from listlens.pipeline.model_saving import model_of, save_model
+from listlens.pipeline.tagging import embed_missing
 
 Cli = Callable[..., Any]
 SIZE, DIM = 32, 24
@@ -234,11 +235,9 @@ def waiting(trained: Path, tmp_path: Path) -> Path:
     home = Path(shutil.copytree(trained, tmp_path / "project"))
     bring(home, tmp_path, promote=False)
     with listlens.open(home) as project:
-        space = project.store.models.get(1, 2).space
-        ids = [c.content_id for c in project.store.contents.scan()]
-        kept = project.store.vectors.get(space, ids[:12])
-        project.store.vectors.drop(space)
-        project.store.vectors.put(space, ids[:12], kept)
+        model = Model.load(home / "models" / "label" / "2")
+        ids = [c.content_id for c in project.store.contents.scan()][:12]
+        embed_missing(project.store, project.backbone_for(model), project.limits, only=set(ids))
     return home
 
 

@@ -170,7 +170,8 @@ def test_a_comparison_says_its_shape_its_seed_and_its_words(
     assert cli(*ask, "--json").json == told
     words = cli(*ask).out
     assert words.startswith(told["verdict"])
-    assert f"{told['n_mended']} {told['unit']} are mended" in words
+    unit = told["unit"].removesuffix("s") if told["n_mended"] == 1 else told["unit"]
+    assert f"Mended: {told['n_mended']} {unit}, broken: {told['n_broken']};" in words
     stored = json.loads((tmp_path / "compare.json").read_text("utf-8"))
     assert stored == {key: value for key, value in told.items() if key != "files"}
 

@@ -120,6 +120,11 @@ def use():
     require_server()
 """
 
+CLIENT = """
+def use():
+    import listlens.client
+"""
+
 
 def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -151,6 +156,7 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         (["timm"], EXPORT_TIMM, "timm"),
         (["fastapi"], SERVE, "serve"),
         (["structlog"], SERVE, "serve"),
+        (["httpx"], CLIENT, "client"),
     ],
     ids=[
         "parquet",
@@ -169,6 +175,7 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         "timm",
         "server",
         "server-log",
+        "client",
     ],
 )  # fmt: skip
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, absent, use, extra):

@@ -19,6 +19,7 @@ from listlens.cli import (
     image_atm,
     learning,
     models,
+    operating,
     photos,
     policy,
     quality,
@@ -58,6 +59,7 @@ for module in (
     backbone,
     token,
     serving,
+    operating,
     webhooks,
 ):
     module.register(app)

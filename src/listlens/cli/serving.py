@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from listlens.cli.output import ProjectOption
+from listlens.cli.output import ProjectOption, note
+from listlens.core.errors import ListlensError
 
 if TYPE_CHECKING:
+    from listlens.pipeline.inference import Inference
     from listlens.project import Project
     from listlens.serve.running import Beside
 
@@ -64,8 +68,16 @@ def serve(
 
 def _beside(project: Project, no_worker: bool) -> Beside:
     """What runs beside the server on the same queue to the network."""
-    from contextlib import nullcontext
-
     from listlens.stream.running import working
 
-    return lambda inference: nullcontext() if no_worker else working(project, inference)
+    @contextmanager
+    def beside(inference: Inference) -> Iterator[None]:
+        with ExitStack() as stack:
+            if not no_worker:
+                try:
+                    stack.enter_context(working(project, inference))
+                except ListlensError as error:  # calls are answered all the same
+                    note(f"no worker runs here, and events wait: {error}")
+            yield
+
+    return beside

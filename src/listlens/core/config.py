@@ -221,6 +221,15 @@ class WorkerConfig(_Section):
     )
 
 
+class BudgetConfig(_Section):
+    core_hour: float = Field(
+        0.0,
+        ge=0,
+        description="Price of an hour of one processor core, such as 0.04; 0 shows no costs.",
+    )
+    currency: str = Field("EUR", max_length=10, description="Of the price.")
+
+
 class TaskConfig(_Section):
     kind: Kind = Field(
         description="single: exactly one class a photo; multi: any number of classes; tree: a node "
@@ -265,6 +274,7 @@ class Config(_Section):
     serve: ServeConfig = Field(ServeConfig(), description="The server: listlens serve.")
     events: EventsConfig = Field(EventsConfig(), description="What a shop's events look like.")
     worker: WorkerConfig = Field(WorkerConfig(), description="The worker: listlens work.")
+    budget: BudgetConfig = Field(BudgetConfig(), description="What the work costs.")
     tasks: dict[str, TaskConfig] = Field(
         default_factory=dict, description="The questions asked of each photo, one table each."
     )

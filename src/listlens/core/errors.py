@@ -11,6 +11,8 @@ ListlensError
 ├── StoreError (RuntimeError)          the database or its files
 ├── StoreBusyError (Retryable)         another process holds the lock; try again
 ├── StoreUnreachableError (Retryable)  no answer from the database server
+├── AccessError (PermissionError)      a server lets the caller's token in nowhere, or not there
+├── ServerError (RuntimeError, Retryable) a server broke, or does not answer
 ├── BusyError (RuntimeError, Retryable) a bounded queue is full; says when to come again
 ├── DiskFullError (OSError, Retryable) free some room, then repeat the command
 ├── DownloadError (OSError, Retryable) something on the internet cannot be reached
@@ -89,6 +91,14 @@ class StoreBusyError(ListlensError, RuntimeError, Retryable):
 
 class StoreUnreachableError(ListlensError, RuntimeError, Retryable):
     """The database server does not answer, or the connection was lost."""
+
+
+class AccessError(ListlensError, PermissionError, Terminal):
+    """A server does not let the caller do this: no token, an unknown one, or another scope."""
+
+
+class ServerError(ListlensError, RuntimeError, Retryable):
+    """A server failed, answered something strange, or did not answer; it may later."""
 
 
 class BusyError(ListlensError, RuntimeError, Retryable):

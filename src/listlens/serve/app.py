@@ -116,7 +116,8 @@ def _serving(
 ) -> Serving:
     config = project.config.serve
     models = LiveModels(project, inference)
-    counting = Counting(inference, models)
+    price = project.config.budget
+    counting = Counting(inference, models, price.core_hour, price.currency)
     answering = Answering(
         project.store,
         inference,

@@ -7,10 +7,10 @@ import binascii
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 
 from anyio import to_thread
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -21,6 +21,11 @@ from listlens.serve.shapes import MOST_TASKS, PredictRequest, RecordIn
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+SMALL_BYTES = 64 * 1024
+"""Of bodies that hold no photos."""
 
 IDLE_S = 15.0
 """A body of which nothing arrives for so long is given up."""
@@ -127,6 +132,32 @@ def _too_large(max_bytes: int) -> Problem:
         f"At most {max_bytes:,} bytes are read. Send fewer or smaller photos at once.",
         headers={"Connection": "close"},
     )
+
+
+async def read_shape(
+    request: Request, budget: Budget, shape: type[Shape], max_bytes: int = SMALL_BYTES
+) -> Shape:
+    """Read a JSON body that holds no photos; raises Problem."""
+    with budget.share() as share:
+        body = await read_body(request, max_bytes, share)
+    try:
+        return shape.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def read_query(request: Request, shape: type[Shape]) -> Shape:
+    """Read what stands behind the question mark; raises Problem: 422."""
+    given = request.query_params
+    values: dict[str, Any] = {}
+    for name in given:
+        field = shape.model_fields.get(name)
+        many = field is not None and get_origin(field.annotation) is list
+        values[name] = given.getlist(name) if many else given[name]
+    try:
+        return shape.model_validate(values)
+    except ValidationError as error:
+        raise invalid(error) from None
 
 
 async def parse_call(body: bytes, content_type: str, max_records: int) -> Call:

@@ -31,10 +31,19 @@ class Counting:
     Args:
         inference: its counters are shown too.
         models: the live ones are shown too.
+        core_hour: price of an hour of one core; 0 where none is known.
+        currency: of the price.
     """
 
-    def __init__(self, inference: Inference, models: LiveModels) -> None:
+    def __init__(
+        self,
+        inference: Inference,
+        models: LiveModels,
+        core_hour: float = 0.0,
+        currency: str = "",
+    ) -> None:
         self.begun = time.time()
+        self._core_hour, self._currency = core_hour, currency
         self._inference = inference
         self._registry = registry = CollectorRegistry()
         self.requests = Counter(
@@ -55,7 +64,7 @@ class Counting:
         )  # fmt: skip
         for how in HOW:
             self.photos.labels(how)
-        registry.register(_InferenceCollector(inference, models))
+        registry.register(_InferenceCollector(inference, models, core_hour))
         self._recent: deque[tuple[int, int, int]] = deque(maxlen=RECENT_S + 1)
         self._by_status: dict[tuple[str, int], Counter] = {}
         self._by_route: dict[str, Histogram] = {}
@@ -101,6 +110,7 @@ class Counting:
         total = sum(answered.values())
         saved = total - answered["computed"]
         cost_s = counters.decode_s + counters.embed_s
+        cost = cost_s / 3600 * self._core_hour if self._core_hour else None
         return {
             "uptime_s": round(time.time() - self.begun),
             "photos": total,
@@ -119,6 +129,11 @@ class Counting:
             "core_seconds_a_1000_photos": round(1000 * cost_s / counters.decoded, 1)
             if counters.decoded
             else None,
+            "cost": None if cost is None else round(cost, 6),
+            "cost_a_1000_photos": None
+            if cost is None or not counters.decoded
+            else round(1000 * cost / counters.decoded, 6),
+            "currency": self._currency if cost is not None else None,
         }
 
     def _failed(self) -> dict[str, int]:
@@ -135,8 +150,8 @@ class Counting:
 class _InferenceCollector(Collector):
     """The queue's own counters, and the live models, read when they are asked for."""
 
-    def __init__(self, inference: Inference, models: LiveModels) -> None:
-        self._inference, self._models = inference, models
+    def __init__(self, inference: Inference, models: LiveModels, core_hour: float) -> None:
+        self._inference, self._models, self._core_hour = inference, models, core_hour
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """Yield the metrics."""
@@ -149,6 +164,10 @@ class _InferenceCollector(Collector):
         yield waiting
         for name, about in COUNTED.items():
             yield CounterMetricFamily(f"listlens_{name}", about, value=getattr(now, name))
+        if self._core_hour:
+            about = "What looking at photos has cost, by the price of a core."
+            spent = (now.decode_s + now.embed_s) / 3600 * self._core_hour
+            yield CounterMetricFamily("listlens_cost", about, value=spent)
         live = GaugeMetricFamily(
             "listlens_model_live", "1 for each model in force.", labels=["task", "version"]
         )

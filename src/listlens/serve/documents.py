@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from listlens.serve.problems import KINDS, MEDIA_TYPE
 from listlens.serve.shapes import ProblemOut
 
@@ -18,6 +20,67 @@ def problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
     statuses = sorted({KINDS[kind][0] for kind in kinds})
     titles = {s: " or ".join(KINDS[k][1] for k in kinds if KINDS[k][0] == s) for s in statuses}
     return {status: {"description": titles[status], "content": shape} for status in statuses}
+
+
+WITH_BODY = ("too-slow", "too-large", "invalid", "busy")
+
+
+def said(
+    summary: str,
+    tag: str,
+    answer: type[BaseModel],
+    *,
+    body: type[BaseModel] | None = None,
+    query: type[BaseModel] | None = None,
+    status: int = 200,
+    wrong: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Return what the OpenAPI document says of a route, as arguments of its decorator.
+
+    Args:
+        summary: a few words.
+        tag: group of the route.
+        answer: shape of what it returns.
+        body: shape of what it takes.
+        query: shape of what stands behind the question mark.
+        status: of the answer.
+        wrong: kinds of problems beside those that may come anywhere.
+    """
+    extra: dict[str, Any] = dict(BEARER)
+    kinds = [*ANYWHERE, *wrong]
+    if body is not None:
+        schema = {"schema": inlined(body.model_json_schema())}
+        extra["requestBody"] = {"required": True, "content": {"application/json": schema}}
+        kinds += WITH_BODY
+    if query is not None:
+        extra["parameters"] = _parameters(inlined(query.model_json_schema()))
+        kinds.append("invalid")
+    return {
+        "summary": summary,
+        "tags": [tag],
+        "status_code": status,
+        "response_model": None,
+        "responses": {
+            status: {"model": answer, "description": answer.__doc__ or ""},
+            **problems(*kinds),
+        },
+        "openapi_extra": extra,
+    }
+
+
+def _parameters(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """A shape's members as parameters behind the question mark."""
+    needed = schema.get("required", [])
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in needed,
+            "description": about.pop("description", ""),
+            "schema": about,
+        }
+        for name, about in schema["properties"].items()
+    ]
 
 
 def inlined(schema: dict[str, Any]) -> dict[str, Any]:

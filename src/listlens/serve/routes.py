@@ -10,6 +10,7 @@ from fastapi.security import HTTPBearer
 
 from listlens.serve.documents import ANYWHERE, BEARER, inlined, problems
 from listlens.serve.event_routes import add_events
+from listlens.serve.listing_routes import add_listings
 from listlens.serve.registry_routes import add_registry
 from listlens.serve.shapes import HealthOut, ModelsOut, PredictRequest, PredictResponse
 from listlens.serve.webhook_routes import add_webhooks
@@ -38,6 +39,7 @@ def add_routes(app: FastAPI, serving: Serving) -> None:
     _add_predict(router, serving)
     _add_looking(router, serving)
     add_events(router, serving)
+    add_listings(router, serving)
     add_webhooks(router, serving)
     add_registry(router, serving)
     app.include_router(router)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from listlens.core.errors import NotFoundError
-from listlens.serve.bodies import invalid, read_body
-from listlens.serve.documents import ANYWHERE, BEARER, inlined, problems
+from listlens.serve.bodies import read_shape
+from listlens.serve.documents import said
 from listlens.serve.problems import Problem
 from listlens.serve.shapes import (
     DeliveriesOut,
@@ -30,11 +30,6 @@ from listlens.serve.shapes import (
 if TYPE_CHECKING:
     from listlens.serve.app import Serving
     from listlens.store.webhook_rows import Webhook
-
-Shape = TypeVar("Shape", bound=BaseModel)
-
-MAX_BODY_BYTES = 64 * 1024
-WITH_BODY = ("too-slow", "too-large", "invalid", "busy")
 
 
 def add_webhooks(router: APIRouter, serving: Serving) -> None:
@@ -56,7 +51,7 @@ def _add_endpoints(router: APIRouter, serving: Serving) -> None:
     @router.post("/v1/webhooks", **_said("Add a webhook", WebhookSecretOut, WebhookIn, status=201))
     async def add(request: Request) -> Response:
         """Add an endpoint; its secret is in the answer. Private addresses are refused."""
-        asked = await _read(request, serving, WebhookIn)
+        asked = await read_shape(request, serving.predicting.budget, WebhookIn)
 
         def make() -> Webhook:
             from listlens.stream.webhooks import check_endpoint, webhook_rules
@@ -94,7 +89,7 @@ def _add_one(router: APIRouter, serving: Serving) -> None:
     )
     async def rotate(webhook_id: str, request: Request) -> Response:
         """Make a new secret, which is in the answer; the old one signs too for a while."""
-        asked = await _read(request, serving, RotateIn)
+        asked = await read_shape(request, serving.predicting.budget, RotateIn)
         keep = timedelta(hours=asked.keep_hours)
         return _with_secret(await to_thread.run_sync(hooks.rotate, _id(webhook_id), keep))
 
@@ -137,7 +132,10 @@ def _add_delivering(router: APIRouter, serving: Serving) -> None:
     @router.post("/v1/webhooks/{webhook_id}/replay", **_said("Deliver again", ReplayOut, ReplayIn))
     async def replay(webhook_id: str, request: Request) -> Response:
         """Deliver again what failed for good, or everything after a position."""
-        asked, number = await _read(request, serving, ReplayIn), _id(webhook_id)
+        asked, number = (
+            await read_shape(request, serving.predicting.budget, ReplayIn),
+            _id(webhook_id),
+        )
 
         def again() -> int:
             return store.webhooks.replay(number, after=asked.after)
@@ -150,32 +148,8 @@ def _said(
     summary: str, answer: type[BaseModel], body: type[BaseModel] | None = None, status: int = 200
 ) -> dict[str, Any]:
     """What the OpenAPI document says of a route."""
-    extra: dict[str, Any] = dict(BEARER)
-    if body is not None:
-        schema = {"schema": inlined(body.model_json_schema())}
-        extra["requestBody"] = {"required": True, "content": {"application/json": schema}}
-    wrong = (*ANYWHERE, "not-found", "invalid", *(WITH_BODY if body is not None else ()))
-    return {
-        "summary": summary,
-        "tags": ["webhooks"],
-        "status_code": status,
-        "response_model": None,
-        "responses": {
-            status: {"model": answer, "description": answer.__doc__ or ""},
-            **problems(*wrong),
-        },
-        "openapi_extra": extra,
-    }
-
-
-async def _read(request: Request, serving: Serving, shape: type[Shape]) -> Shape:
-    """Read a small JSON body; raises Problem."""
-    with serving.predicting.budget.share() as share:
-        body = await read_body(request, MAX_BODY_BYTES, share)
-    try:
-        return shape.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid(error) from None
+    wrong = ("not-found", "invalid")
+    return said(summary, "webhooks", answer, body=body, status=status, wrong=wrong)
 
 
 async def _answer(ask: Callable[[int], Webhook], webhook_id: str) -> Response:

@@ -18,6 +18,7 @@ from listlens.store.outbox import Outbox
 from listlens.store.photos import Photos
 from listlens.store.predictions import Predictions
 from listlens.store.readings import Readings
+from listlens.store.snapshot import Snapshot
 from listlens.store.stages import Stages
 from listlens.store.sweeping import Sweeping
 from listlens.store.thumbnails import Thumbnails
@@ -48,6 +49,7 @@ class Store:
         order: the newest event of each photo.
         outbox: what was announced.
         webhooks: who is told of it.
+        snapshot: copies the database while others work with it.
         together: `with store.together():` makes one transaction of all that this thread does.
         url: of the database, without its password.
         root: the project's folder.
@@ -74,6 +76,7 @@ class Store:
         self.order = Order(self._db)
         self.outbox = Outbox(self._db)
         self.webhooks = Webhooks(self._db)
+        self.snapshot = Snapshot(self._db)
         self.together = self._db.together
         try:
             migrate(self._db)

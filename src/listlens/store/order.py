@@ -9,11 +9,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from listlens.store.database import Database, chunks
-from listlens.store.event_rows import EventRecord
-from listlens.store.stream_tables import latest
+from listlens.store.event_rows import EventRecord, EventState, EventView, to_view
+from listlens.store.stream_tables import event, latest
 
 Subject = tuple[str, str, str]
 """(listing_id, photo_id, source); an empty photo_id is the listing itself."""
+
+BRING = ("photo.added", "photo.changed")
+"""Kinds of event that bring a photo to look at."""
 
 
 class Order:
@@ -80,6 +83,35 @@ class Order:
         with self._db.write() as connection:
             return connection.execute(sa.delete(latest).where(old)).rowcount
 
+    def known_photos(self, listing_id: str, source: str) -> set[str]:
+        """Return the photos of a listing that a source has told of and not deleted.
+
+        Those whose events are still on their way are among them.
+        """
+        told = sa.select(latest.c.photo_id).where(
+            latest.c.listing_id == listing_id, latest.c.source == source, latest.c.deleted == 0
+        )
+        coming = sa.select(event.c.photo_id).where(
+            event.c.listing_id == listing_id, event.c.source == source, _on_its_way()
+        )
+        with self._db.read() as connection:
+            return set(connection.execute(told.union(coming)).scalars()) - {""}
+
+    def waiting(self, listing_id: str) -> int:
+        """Return how many events of a listing and its photos are still on their way."""
+        query = sa.select(sa.func.count()).where(event.c.listing_id == listing_id, _on_its_way())
+        with self._db.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def photos_ahead(self, n_sample: int) -> tuple[int, list[EventView]]:
+        """Return how many events that bring photos wait, and some of them, drawn by chance."""
+        which = (event.c.state == EventState.WAITING.value, event.c.kind.in_(BRING))
+        count = sa.select(sa.func.count()).where(*which)
+        some = sa.select(event).where(*which).order_by(sa.func.random()).limit(n_sample)
+        with self._db.read() as connection:
+            n = int(connection.execute(count).scalar_one())
+            return n, [to_view(row) for row in connection.execute(some)]
+
     def _known(self, records: Iterable[EventRecord]) -> dict[Subject, tuple[datetime, int, int]]:
         found: dict[Subject, tuple[datetime, int, int]] = {}
         key = sa.tuple_(latest.c.listing_id, latest.c.photo_id, latest.c.source)
@@ -89,6 +121,10 @@ class Order:
                     subject = (row.listing_id, row.photo_id, row.source)
                     found[subject] = (row.at, row.sequence, row.deleted)
         return found
+
+
+def _on_its_way() -> sa.ColumnElement[bool]:
+    return event.c.state.in_((EventState.WAITING.value, EventState.LEASED.value))
 
 
 def _rank(record: EventRecord, deletes: bool) -> tuple[datetime, int, int]:

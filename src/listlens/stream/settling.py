@@ -238,8 +238,8 @@ class Settling:
         ]
         if rows:
             self._store.photos.save_listings(rows)
-        batch.ended += [Finished(work.event.event_id, LISTING) for work in works]
-        batch.counts[LISTING] += len(works)
+            batch.ended += [Finished(work.event.event_id, LISTING) for work in works]
+            batch.counts[LISTING] += len(works)
 
     def _delete(self, batch: _Batch, works: Sequence[Work]) -> None:
         by_source: dict[str, list[Work]] = {}

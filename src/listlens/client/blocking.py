@@ -1,0 +1,258 @@
+"""The client that waits for each answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from listlens.client import calls
+from listlens.client.calls import Answer, Call
+from listlens.client.photos import BATCH_PHOTOS, Named, batches, merged
+from listlens.client.retrying import Retries
+from listlens.client.sending import Attempts, arguments
+from listlens.serve.event_shapes import DeadReplayOut, FeedOut, LedgerOut, LetterOut, TakenOut
+from listlens.serve.listing_shapes import HitOut, ListingOut, ToldOut
+from listlens.serve.shapes import (
+    DeliveryOut,
+    HealthOut,
+    ModelOut,
+    RecordOut,
+    ReplayOut,
+    TestOut,
+    WebhookOut,
+    WebhookSecretOut,
+)
+
+
+class Client:
+    """Calls a server; safe to share among threads. Use it in a `with`, or close it.
+
+    What fails for now (429, 5xx, no connection) is tried again as `retries` says; what is raised
+    then, and at once for what will never succeed, is a `ListlensError`: `BusyError`, `ServerError`,
+    `AccessError`, `NotFoundError`, `InputError`.
+
+    Args:
+        url: of the server.
+        token: as `listlens token create` made it; by default that of LISTLENS_TOKEN.
+        retries: how often calls are made again; by default 5 attempts within seconds.
+        timeout_s: for connecting, and between two parts of an answer.
+        options: further arguments of `httpx.Client`, such as `verify` or `proxy`.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        token: str | None = None,
+        *,
+        retries: Retries | None = None,
+        timeout_s: float = 60.0,
+        **options: Any,
+    ) -> None:
+        self._retries = retries or Retries()
+        self._http = httpx.Client(**arguments(url, token, timeout_s, options))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _send(self, call: Call[Answer]) -> Answer:
+        attempts = Attempts(call, self._retries)
+        while True:
+            try:
+                response = self._http.request(**call.request)
+            except httpx.TransportError as error:
+                pause_s = attempts.lost(error)
+            else:
+                if response.is_success:
+                    return call.read(response.content)
+                pause_s = attempts.refused(response)
+            time.sleep(pause_s)
+
+    # -- predictions ------------------------------------------------------------------------
+
+    def predict(
+        self, photos: Iterable[Named], tasks: Sequence[str] | None = None, *, top: int | None = None
+    ) -> list[RecordOut]:
+        """Answer tasks for photos; a record each, in order. See `predict_each`."""
+        return list(self.predict_each(photos, tasks, top=top))
+
+    def predict_each(
+        self,
+        photos: Iterable[Named],
+        tasks: Sequence[str] | None = None,
+        *,
+        top: int | None = None,
+        batch: int = BATCH_PHOTOS,
+    ) -> Iterator[RecordOut]:
+        """Answer tasks for any number of photos, some at a time; nothing is stored.
+
+        Args:
+            photos: addresses, paths of files, or bytes; each alone or as `(id, photo)`.
+            tasks: only these.
+            top: only so many of the likeliest classes.
+            batch: photos a call, at most `serve.max_records`.
+
+        Yields:
+            A record for each photo, in order; one that cannot be used has `status` failed and a
+            `reason`.
+        """
+        for group in batches(photos, batch):
+            records = [one.record for one in group if one.record is not None]
+            said = self._send(calls.predict(records, tasks, top)).records if records else []
+            yield from merged(group, said)
+
+    def models(self) -> list[ModelOut]:
+        """Return the models in force."""
+        return self._send(calls.models()).models
+
+    def health(self) -> HealthOut:
+        """Return whether the server answers, and with what."""
+        return self._send(calls.health())
+
+    # -- events -----------------------------------------------------------------------------
+
+    def put(self, events: Iterable[Mapping[str, Any]]) -> TakenOut:
+        """Take events in, each id once.
+
+        Args:
+            events: in our form, or in the shop's own where the server's `[events]` reads it;
+                together no more than `serve.max_body_bytes`.
+        """
+        return self._send(calls.put_events(events))
+
+    def feed(
+        self,
+        cursor: int | str = 0,
+        *,
+        kinds: Sequence[str] = (),
+        tasks: Sequence[str] = (),
+        follow: bool = False,
+        poll_s: float = 1.0,
+        limit: int = 100,
+    ) -> Iterator[FeedOut]:
+        """Iterate over what was announced after a cursor, a page of events at a time.
+
+        Keep each page's `cursor` in one transaction with what was done about its events: going on
+        from there nothing is missed, and nothing is done twice.
+
+        Args:
+            cursor: of the last page that was handled; 0 for the beginning.
+            kinds: only these.
+            tasks: only what answers one of these.
+            follow: wait for what is still to come, without end.
+            poll_s: seconds between two looks for it.
+            limit: events a page.
+        """
+        while True:
+            page = self._send(calls.feed(int(cursor), limit, kinds, tasks))
+            cursor = page.cursor
+            if page.events:
+                yield page
+            elif not follow:
+                return
+            else:
+                time.sleep(poll_s)
+
+    def ledger(self) -> LedgerOut:
+        """Count every event that ever came in by where it stands."""
+        return self._send(calls.ledger())
+
+    # -- listings ---------------------------------------------------------------------------
+
+    def listing(self, listing_id: str, *, top: int | None = None) -> ListingOut:
+        """Return a listing with its photos and their answers."""
+        return self._send(calls.listing(listing_id, top))
+
+    def put_listing(
+        self,
+        listing_id: str,
+        photos: Iterable[Mapping[str, Any]] = (),
+        *,
+        complete: bool = False,
+        **said: Any,
+    ) -> ToldOut:
+        """Tell of a listing with its photos, which are then fetched and answered.
+
+        Args:
+            listing_id: external id.
+            photos: each with `id`, `url` (or `path`) and `position`.
+            complete: there are no others: those that are known and not named go.
+            said: seller_id, attributes, at, source, priority.
+        """
+        body = {"photos": [dict(one) for one in photos], "complete": complete, **said}
+        return self._send(calls.put_listing(listing_id, body))
+
+    def search(
+        self, tag: str | None = None, *, words: str | None = None, limit: int = 20
+    ) -> list[HitOut]:
+        """Find photos by a tag, or by the words that are written on them."""
+        return self._send(calls.search(tag, words, limit)).hits
+
+    # -- dead letters -----------------------------------------------------------------------
+
+    def dead(self, *, reason: str | None = None) -> Iterator[LetterOut]:
+        """Iterate over the dead letters, the oldest first."""
+        after: int | None = 0
+        while after is not None:
+            page = self._send(calls.dead(reason, after, 100))
+            yield from page.dead
+            after = page.next
+
+    def event(self, event_id: str) -> LetterOut:
+        """Return one event with all that is known of it."""
+        return self._send(calls.event(event_id))
+
+    def replay_dead(
+        self, ids: Sequence[str] | None = None, *, reason: str | None = None, every: bool = False
+    ) -> DeadReplayOut:
+        """Let dead letters wait again: some ids, all with a reason, or every one."""
+        return self._send(calls.replay_dead(ids, reason, every))
+
+    # -- webhooks ---------------------------------------------------------------------------
+
+    def webhooks(self) -> list[WebhookOut]:
+        """Return the endpoints."""
+        return self._send(calls.webhooks()).webhooks
+
+    def add_webhook(self, url: str, **said: Any) -> WebhookSecretOut:
+        """Add an endpoint: name, kinds, tasks, from_start. Its secret is shown this once."""
+        return self._send(calls.add_webhook(url, said))
+
+    def remove_webhook(self, webhook_id: int) -> WebhookOut:
+        """Remove an endpoint; return what it was."""
+        return self._send(calls.remove_webhook(webhook_id))
+
+    def rotate_webhook(self, webhook_id: int, keep_hours: float = 24.0) -> WebhookSecretOut:
+        """Give an endpoint a new secret; the old one signs too for a while."""
+        return self._send(calls.rotate_webhook(webhook_id, keep_hours))
+
+    def enable_webhook(self, webhook_id: int) -> WebhookOut:
+        """Tell a disabled endpoint again, from where it stopped."""
+        return self._send(calls.enable_webhook(webhook_id))
+
+    def test_webhook(self, webhook_id: int) -> TestOut:
+        """Send an endpoint a test event; return what it answered."""
+        return self._send(calls.test_webhook(webhook_id))
+
+    def replay_webhook(self, webhook_id: int, after: int | None = None) -> ReplayOut:
+        """Deliver again what failed for good, or everything after a position."""
+        return self._send(calls.replay_webhook(webhook_id, after))
+
+    def deliveries(self, webhook_id: int) -> list[DeliveryOut]:
+        """Return what was delivered to an endpoint, the newest first."""
+        return self._send(calls.deliveries(webhook_id)).deliveries

@@ -1,0 +1,123 @@
+"""What the waiting events will take, measured on some of them before a back-fill begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from listlens.backbones.registry import usable_cores
+from listlens.pipeline.contents import THUMBNAIL_PX
+from listlens.pipeline.waiting import Priority
+from listlens.store.database import chunks
+from listlens.stream.bringing import Bringing, Fetches
+from listlens.stream.work import Work
+
+if TYPE_CHECKING:
+    from listlens.pipeline.inference import Inference
+    from listlens.project import Project
+
+SAMPLE = 48
+"""Photos that are fetched and looked at for a forecast, unless others are asked."""
+
+BLOCK = 16
+"""Looked at together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is to be expected.
+
+    Args:
+        waiting: events that bring a photo.
+        sampled: of them, brought and looked at for this; nothing of it was stored.
+        usable: of those, photos.
+        known: of those, whose content the store knows: they cost no looking.
+        bytes_a_photo: mean of what was brought.
+        core_s_a_photo: processor seconds a waiting event, bringing it included; storing and
+            announcing come on top.
+        core_hours: for all.
+        hours: on the cores of this machine, if nothing else runs and photos come fast enough.
+        cost: by `[budget] core_hour`; None where it names no price.
+        currency: of the cost.
+    """
+
+    waiting: int
+    sampled: int
+    usable: int
+    known: int
+    bytes_a_photo: float
+    core_s_a_photo: float
+    core_hours: float
+    hours: float
+    cost: float | None
+    currency: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return asdict(self)
+
+
+def forecast(
+    project: Project,
+    inference: Inference,
+    fetcher: Fetches,
+    n_sample: int = SAMPLE,
+    cpu_clock: Callable[[], float] = time.process_time,
+) -> Forecast:
+    """Measure what some waiting events take, and say what all of them will.
+
+    Args:
+        project: opened; nothing is written to it.
+        inference: the queue to the network.
+        fetcher: what asks URLs.
+        n_sample: events to measure, drawn by chance.
+        cpu_clock: processor seconds of this process, all threads together.
+    """
+    waiting, events = project.store.order.photos_ahead(n_sample)
+    config = project.config
+    folder = project.root / config.events.photos if config.events.photos else None
+    bringing = Bringing(fetcher, folder, project.limits)
+    inference.warm_up()
+    works = [Work(event) for event in events]
+    began = cpu_clock()
+    for work in works:
+        bringing.place(work)
+        bringing.bring(work)
+    known = project.store.contents.lookup(sorted({w.sha256 for w in works if w.sha256}))
+    new = {work.sha256: work.data for work in works if work.sha256 and work.sha256 not in known}
+    usable = _looked(inference, list(new.values()), config.store.keep == "thumbnails")
+    core_s = (cpu_clock() - began) / max(len(works), 1)
+    n_known = sum(work.sha256 in known for work in works)
+    core_hours = waiting * core_s / 3600
+    price = config.budget.core_hour
+    return Forecast(
+        waiting=waiting,
+        sampled=len(works),
+        usable=usable + n_known,
+        known=n_known,
+        bytes_a_photo=sum(work.n_bytes for work in works) / max(len(works), 1),
+        core_s_a_photo=core_s,
+        core_hours=core_hours,
+        hours=core_hours / usable_cores(),
+        cost=core_hours * price if price else None,
+        currency=config.budget.currency,
+    )
+
+
+def _looked(inference: Inference, photos: Sequence[bytes], thumbnails: bool) -> int:
+    """Look at photos as the worker does, so many at once that they fill blocks; count the good."""
+    usable = 0
+    for block in chunks(photos, BLOCK):
+        futures = [
+            inference.submit(
+                data,
+                priority=Priority.BACKFILL,
+                thumbnail_px=THUMBNAIL_PX if thumbnails else 0,
+                measure=True,
+            )
+            for data in block
+        ]
+        usable += sum(future.exception() is None for future in futures)
+    return usable
