@@ -77,6 +77,8 @@ def test_what_has_two_listings_is_judged_and_what_has_one_is_not(cli, labelled):
     assert held.counts.tolist().count(False) == 1
     report = json.loads((home / "reports" / "shape" / "report.json").read_text())
     assert report["test"]["protocol"] == "listings of classes that have two"
+    page = (home / "reports" / "shape" / "report.html").read_text()
+    assert "Classes that were learnt from one listing are not among them." in page
     again = cli("evaluate", "shape", "-p", home, "--json").json
     assert again["summary"]["lines"] == result["summary"]["lines"]
     assert cli("train", "shape", "--few", "-p", home, "--json").json["reused"] is True

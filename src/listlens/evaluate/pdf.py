@@ -19,7 +19,7 @@ from typing import Any
 
 from listlens.core.errors import MissingExtraError
 from listlens.core.files import whole
-from listlens.evaluate.advice import advice, headline
+from listlens.evaluate.advice import advice
 from listlens.evaluate.figures_by_kind import drawn
 from listlens.evaluate.finetuned import fine_tuning_text
 from listlens.evaluate.report import (
@@ -142,8 +142,7 @@ def _content(
     data: ReportData, folder: Path, thumbnail: Pictures, heatmap: Pictures
 ) -> dict[str, Any]:
     """What the template reads: report.json with sentences; pictures go to the folder."""
-    main = data.main
-    said = headline(data.kind, main)
+    said = data.headline
     report = data.as_dict()
     suspects = [
         {**s.as_dict(), "picture": _add(folder, thumbnail(s.image))}

@@ -39,6 +39,10 @@ MATRIX_CLASSES = 16
 """Up to this many classes the confusion matrix is drawn; beyond, its largest entries are listed."""
 
 
+PARTLY = "listings of classes that have two"
+"""What is held out where some classes were learnt from one listing; see `learn.few`."""
+
+
 @dataclass(frozen=True)
 class ReportData:
     """Everything the report says. Parts that are absent leave their sections out.
@@ -99,8 +103,16 @@ class ReportData:
     def folds(self) -> str:
         """What `cross_validation` was held out from."""
         if any(check["name"] == "classes_unjudged" for check in self.checks):
-            return "listings of classes that have two"
+            return PARTLY
         return "held-out part" if self.fine_tuning.get("chosen") else "grouped 5-fold"
+
+    @property
+    def headline(self) -> tuple[str, str]:
+        """The first sentence, and what it rests on."""
+        said, basis = headline(self.kind, self.main)
+        if self.folds == PARTLY and self.main is not None and self.main.n:
+            basis += " Classes that were learnt from one listing are not among them."
+        return said, basis
 
     @property
     def classified(self) -> Evaluation | None:
@@ -223,7 +235,7 @@ def render(
         main=data.main,
         e=classified,
         s=rated,
-        headline=headline(data.kind, data.main),
+        headline=data.headline,
         advice=_advice(data),
         rows=_class_rows(classified)[:SHOWN_CLASSES],
         matrices=_matrices(classified),

@@ -123,7 +123,6 @@ class Answering:
                 await self._look(sha, data, spaces, priority)
             except PhotoError as broken:
                 error = broken
-                self._errors.put(sha, broken)
             except ModelError as failed:
                 error = failed
         if error is not None:
@@ -170,9 +169,23 @@ class Answering:
                 data, priority=priority, backbones=list(spaces.values()), sha256=sha
             )
             running = asyncio.wrap_future(future)
-            running.add_done_callback(lambda _: self._running.pop(key, None))
+            running.add_done_callback(lambda done: self._finish(key, done))
             self._running[key] = running
         looked = await asyncio.shield(self._running[key])
+        self._keep(sha, looked)  # again, should a small cache have dropped it since
+
+    def _finish(self, key: tuple[str, frozenset[str]], done: asyncio.Future[Looked]) -> None:
+        """Keep what was found at the moment it stops running, so that nobody looks again."""
+        del self._running[key]
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            self._keep(key[0], done.result())
+        elif isinstance(error, PhotoError):
+            self._errors.put(key[0], error)
+
+    def _keep(self, sha: str, looked: Looked) -> None:
         for space_id, vector in looked.vectors.items():
             self._vectors.put((sha, space_id), vector)
 
