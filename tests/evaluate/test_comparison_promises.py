@@ -157,7 +157,7 @@ def test_a_rank_correlation_of_equal_scores_is_undefined_and_said_to_be() -> Non
     assert (found.first, found.gain) == (None, None)
     assert found.second.value == 1
     assert found.verdict == "Too few answers to say whether model 1 or model 2 is better."
-    assert sentence(found) == "Rank correlation (SRCC) is not defined on these 4 photos."
+    assert sentence(found) == "Rank correlation (SRCC) is not defined on 4 photos."
     assert found.as_dict()["gain"] is None
 
 
