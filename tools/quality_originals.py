@@ -75,21 +75,6 @@ PACKAGES = {
         r"dist/demo/photos/.*-1500\.jpg$",
         "MIT, Copyright (c) 2018 The Tabler Authors; photos of Unsplash",
     ),
-    "soft-ui": Package(
-        "soft-ui-design-system@1.0.4",
-        "soft-ui-design-system-1.0.4.tgz",
-        "b999a9fe6dc31469bcb498c9d0560ac17060d76957abe7f1cb1c2dddf61a5095",
-        r"assets/img/(anastasia|annie-spratt|blog7-\d|brooke|bruce-mars|card-[23]|charles|ivana|"
-        r"ivancik|kal-visuals|marie|meeting|nastuh|toa-heftiba|team-[14])\.jpg$",
-        "MIT, Creative Tim; photos of Unsplash",
-    ),
-    "material-kit": Package(
-        "material-kit@2.0.4",
-        "material-kit-2.0.4.tgz",
-        "543712c988b2697c61a7ef6c9527ebf850b21b56e1bdfd7258fc6d333f725602",
-        r"assets/img/examples/.*\.jpg$",
-        "MIT, Creative Tim; photos of Unsplash",
-    ),
     "mate": Package(
         "mate-backgrounds=1.26.0-1",
         "mate-backgrounds_1.26.0-1_all.deb",

@@ -26,7 +26,7 @@ from listlens.quality.technical import features
 
 N_VIEWS = {
     **{"demo": 3, "test": 2, "scikit-image": 5, "grocery": 1, "tuxpaint": 1},
-    **dict.fromkeys(("tabler-ui", "soft-ui", "material-kit", "lomiri", "mate", "plasma"), 2),
+    **dict.fromkeys(("tabler-ui", "lomiri", "mate", "plasma"), 2),
 }
 STUDIO = {"demo": 2, "grocery": 5}
 """One photo in so many has a view more, cut out before a white wall as shops show goods."""
