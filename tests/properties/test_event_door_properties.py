@@ -22,7 +22,7 @@ from listlens.store.event_rows import EventRecord
 from listlens.store.open import Store, open_store
 from listlens.store.stream_tables import event
 
-QUICK = settings(max_examples=40, deadline=None)
+QUICK = settings(max_examples=25, deadline=None)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OURS = EventsConfig()
 MAPPED = EventsConfig(

@@ -24,7 +24,7 @@ TOLD = st.tuples(
 )  # fmt: skip
 KINDS, TASKS = ("photo.predicted", "photo.failed", "listing.changed"), ("room", "style")
 QUICK = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
