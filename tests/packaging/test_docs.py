@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -192,7 +193,13 @@ def run() -> Iterator[Callable[[list[str], Path], Ran]]:
         warm.stdin.close()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def first_read_quickly(page: Path) -> Any:
+    """A page to run: those that everybody reads first in each run, the others with what is slow."""
+    first = page.name in ("README.md", "getting-started.md")
+    return pytest.param(page, id=page.name, marks=() if first else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("page", [first_read_quickly(page) for page in PAGES])
 def test_the_code_of_a_page_runs(page, shop, tmp_path, run):
     shutil.copytree(shop, tmp_path, dirs_exist_ok=True)
     for block in blocks_of(page):
