@@ -20,6 +20,7 @@ from listlens.core.errors import (
     NotFoundError,
     PhotoError,
     Retryable,
+    ServerError,
     StoreBusyError,
     StoreUnreachableError,
     Terminal,
@@ -50,6 +51,7 @@ def test_only_busy_full_and_unreachable_are_worth_another_try() -> None:
         DiskFullError,
         DownloadError,
         FetchError,
+        ServerError,
     }
     assert {k for k in LEAVES if issubclass(k, Retryable)} == again
 

@@ -169,20 +169,20 @@ class _Times:
 
 def _checked(finetune: bool | float, budget_s: float | None, pdf: bool, few: bool) -> _Times:
     """Return what is to be tried; raise where what is asked for cannot be done."""
-    if pdf:
-        require_typst()
-    times = _Times(checked_seconds(finetune), budget_s, few or None)
-    if few and (times.finetune_s is not None or budget_s is not None):
+    tuned = finetune is not False
+    if few and (tuned or budget_s is not None):
         raise InputError(
             "--few learns classes that nothing can be held out of, and a budget or fine-tuning is "
             "judged by what is held out. Give one of them."
         )
-    if times.finetune_s is not None and budget_s is not None:
+    if tuned and budget_s is not None:
         raise InputError(
             "a budget and fine-tuning are searches of their own: give one of them, and then the "
             "other to see which model is better."
         )
-    return times
+    if pdf:
+        require_typst()
+    return _Times(checked_seconds(finetune), budget_s, few or None)
 
 
 def _config(target: str, seed: int, times: _Times) -> dict[str, Any]:
