@@ -34,7 +34,11 @@ class QueueMachine(RuleBasedStateMachine):
     def at(self, level: Priority) -> list[Item]:
         return [item for item in self.all if item.level is level]
 
-    @rule(level=st.sampled_from(Priority), n_bytes=st.integers(0, 30), times=st.integers(1, 12))
+    @rule(
+        level=st.sampled_from(Priority),
+        n_bytes=st.sampled_from([0, 1, 4, 30]),
+        times=st.integers(1, 12),
+    )
     def put(self, level: Priority, n_bytes: int, times: int) -> None:
         for _ in range(times):
             item, there = Item(level, n_bytes), self.at(level)
@@ -56,6 +60,13 @@ class QueueMachine(RuleBasedStateMachine):
             for level, first in firsts.items():
                 first.passed += int(level > taken.level)
                 assert first.passed <= PATIENCE[level]
+
+    @rule(times=st.sampled_from([7, 8, 9, 16]))
+    def rush(self, times: int) -> None:
+        """Somebody urgent comes before each that goes."""
+        for _ in range(times):
+            self.put(Priority.INTERACTIVE, 1, 1)
+            self.take(1)
 
     @invariant()
     def counts_are_right(self) -> None:

@@ -39,7 +39,8 @@ def test_everything_is_counted_once(new: Callable[..., Counting], events: list[A
     counting = new()
     for event in events:
         if isinstance(event, tuple):
-            counting.request(*event, 0.02)
+            route, code = event
+            counting.request(route, code, 0.02)
         else:
             counting.photo(str(event))
     values, status = shown(counting), counting.status()
