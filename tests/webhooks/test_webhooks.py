@@ -330,6 +330,8 @@ def test_one_announcement_is_delivered_soon(
         announce("a")
         relay.wake()
         until(lambda: bool(receiver.got), 2.0)
+        until(lambda: bool(store.webhooks.log()), 2.0)
+        time.sleep(0.3)  # a round that is under way may end
         store.webhooks.remove(1)
         announce("b")
         time.sleep(0.4)

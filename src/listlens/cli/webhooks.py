@@ -49,12 +49,16 @@ def add(
     Example: listlens webhooks add https://shop.example/hooks --kind photo.predicted
     """
     import listlens.project
-    from listlens.stream.webhooks import check_endpoint, webhook_rules
+    from listlens.stream.webhooks import check_endpoint, check_kinds, webhook_rules
 
     with listlens.project.open(project) as opened:
         checked = check_endpoint(url, webhook_rules(opened.config.fetch))
         hook = opened.store.webhooks.add(
-            checked, name=name, kinds=kind or (), tasks=task or (), after=0 if from_start else None
+            checked,
+            name=name,
+            kinds=check_kinds(kind or ()),
+            tasks=task or (),
+            after=0 if from_start else None,
         )
     _show_secret(hook, as_json, f"Webhook {hook.webhook_id} is told what happens from now on.")
 
@@ -111,6 +115,8 @@ def log(
     import listlens.project
 
     with listlens.project.open(project) as opened:
+        if webhook_id is not None:
+            opened.store.webhooks.get(webhook_id)  # or it says that there is none
         found = opened.store.webhooks.log(webhook_id, limit=limit, failed=failed)
         rows = [one.as_dict() for one in found]
     header = ("at", "webhook", "position", "attempt", "outcome", "status", "took_ms", "detail")
@@ -123,7 +129,11 @@ def replay(
     webhook_id: IdArgument,
     after: Annotated[
         int | None,
-        typer.Option(min=0, help="Everything after this position, as the log shows it; 0 is all."),
+        typer.Option(
+            min=0,
+            max=2**63 - 1,
+            help="Everything after this position, as the log shows it; 0 is all.",
+        ),
     ] = None,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,

@@ -15,7 +15,7 @@ from listlens.pipeline.events import (
     read_event,
 )
 from listlens.pipeline.results import result_of
-from listlens.sources.paths import printable
+from listlens.sources.paths import printable, real_path
 
 if TYPE_CHECKING:
     from listlens.pipeline.models import LiveModel
@@ -59,9 +59,12 @@ def events_of(
         yield read_event(one, now)
     if said.get("complete"):
         named = {printable(str(photo.get("id"))) for photo in photos}
-        source = str(head.get("source", SOURCE))
-        for photo_id in sorted(store.order.known_photos(listing_id, source) - named):
-            yield read_event({"kind": PHOTO_DELETED, **head, "photo_id": photo_id}, now)
+        # As the events name them: escaped where no database keeps a text.
+        source = printable(str(head.get("source") or SOURCE))
+        known = store.order.known_photos(printable(listing_id), source)
+        for photo_id in sorted(known - named):
+            gone = {"kind": PHOTO_DELETED, **head, "photo_id": real_path(photo_id)}
+            yield read_event(gone, now)
 
 
 def listing_view(
@@ -79,6 +82,7 @@ def listing_view(
         None where nothing is known of it and nothing is on its way. `waiting` counts its events
         that are. Photos stand by position, at most `MOST_PHOTOS`.
     """
+    listing_id = printable(listing_id)
     listing, waiting = store.photos.listing(listing_id), store.order.waiting(listing_id)
     if listing is None and not waiting:
         return None

@@ -42,7 +42,12 @@ class Moved:
 
     def text(self) -> str:
         """For a person."""
-        lines = [_SENTENCES[self.action].format(**asdict(self), percent=100 * self.share)]
+        words = {
+            "percent": 100 * self.share,
+            "instead": "" if self.before is None else f", instead of model {self.before}",
+            "beside": "no other model" if self.live is None else f"model {self.live}",
+        }
+        lines = [_SENTENCES[self.action].format(**asdict(self), **words)]
         if self.before == self.live and self.action == "promoted":
             lines = [f"Model {self.version} of {self.task!r} answers already: nothing changed."]
         if self.answered:
@@ -61,9 +66,9 @@ class Moved:
 
 _SENTENCES = {
     "promoted": "Model {version} of {task!r} answers. Back: listlens models rollback {task}",
-    "restored": "Model {version} of {task!r} answers again, instead of model {before}.",
-    "shadowed": "Model {version} of {task!r} answers beside model {live}; its answers are stored "
-    "and never given out.",
+    "restored": "Model {version} of {task!r} answers again{instead}.",
+    "shadowed": "Model {version} of {task!r} answers beside {beside}; its answers are stored and "
+    "never given out.",
     "canary": "Model {version} of {task!r} answers {percent:g} % of the pictures, model {live} the "
     "rest.",
     "recalled": "Model {version} of {task!r} is a plain candidate: it answers nothing.",

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 PAGE = "upgrade.html"
 
+MOST_DAYS = 36_500.0
+"""A longer time is everything there is; no calendar reaches back without end."""
+
 OWN_NETWORK_SAMPLE = 500
 """Photos looked at by default where a model's own network has to embed them first: about 10 s on
 2 cores. All others are answered from stored embeddings."""
@@ -167,7 +170,7 @@ def _candidates(
     if days is None:
         ids: Iterator[int] = (c.content_id for c in store.contents.scan() if c.status is Status.OK)
         return np.fromiter(ids, np.int64)
-    since = now() - timedelta(days=days)
+    since = now() - timedelta(days=min(days, MOST_DAYS))
     blocks = [np.array(block, np.int64) for block in store.predictions.since(first.model_id, since)]
     return np.concatenate([np.empty(0, np.int64), *blocks])
 

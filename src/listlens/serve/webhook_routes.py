@@ -54,12 +54,16 @@ def _add_endpoints(router: APIRouter, serving: Serving) -> None:
         asked = await read_shape(request, serving.predicting.budget, WebhookIn)
 
         def make() -> Webhook:
-            from listlens.stream.webhooks import check_endpoint, webhook_rules
+            from listlens.stream.webhooks import check_endpoint, check_kinds, webhook_rules
 
             url = check_endpoint(asked.url, webhook_rules(serving.project.config.fetch))
             after = 0 if asked.from_start else None
             return hooks.add(
-                url, name=asked.name, kinds=asked.kinds, tasks=asked.tasks, after=after
+                url,
+                name=asked.name,
+                kinds=check_kinds(asked.kinds),
+                tasks=asked.tasks,
+                after=after,
             )
 
         return _with_secret(await to_thread.run_sync(make), 201)

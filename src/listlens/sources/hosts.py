@@ -101,7 +101,7 @@ def retry_after_s(value: str | None, cap_s: float) -> float | None:
         return min(float(text[:9]), cap_s)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year or a zone of twenty digits
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)

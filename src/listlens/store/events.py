@@ -278,7 +278,7 @@ class Events:
     def get(self, event_key: str) -> EventView:
         """Return one event. Raises NotFoundError where no such key is in the inbox."""
         with self._db.read() as connection:
-            query = sa.select(event).where(event.c.event_key == event_key)
+            query = sa.select(event).where(event.c.event_key == clean_text(event_key))
             row = connection.execute(query).first()
         if row is None:
             raise NotFoundError(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from listlens.pipeline.events import LISTING_CHANGED
+from listlens.pipeline.events import LISTING_CHANGED, PHOTO_DELETED
 from listlens.store.event_rows import Announcement
 from listlens.stream.work import Work
 
 PHOTO_PREDICTED, PHOTO_FAILED = "photo.predicted", "photo.failed"
+
+ANNOUNCED = (PHOTO_PREDICTED, PHOTO_FAILED, PHOTO_DELETED, LISTING_CHANGED)
+"""Every kind that is announced."""
 
 
 def announcement(work: Work, results: dict[str, Any], now: datetime) -> Announcement:

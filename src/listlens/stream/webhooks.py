@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from listlens.core.errors import FetchError, InputError, PhotoError
+from listlens.core.errors import FetchError, InputError, PhotoError, suggest
 from listlens.sources.fetching import Fetcher, FetchRules
 from listlens.store.database import to_json
 from listlens.store.event_rows import Announcement
 from listlens.store.webhook_rows import DELIVERED, DROPPED, FAILED, RETRIED, Attempt, Webhook
+from listlens.stream.announcing import ANNOUNCED
 
 if TYPE_CHECKING:
     from listlens.core.config import FetchConfig
@@ -91,6 +92,14 @@ def check_endpoint(url: str, rules: FetchRules) -> str:
             return fetcher.checked(url).url
         except PhotoError as error:
             raise InputError(f"no webhook can be at {error.detail}") from None
+
+
+def check_kinds(kinds: Sequence[str]) -> Sequence[str]:
+    """Return kinds of event as they are; raises InputError for one that is never announced."""
+    for kind in kinds:
+        if kind not in ANNOUNCED:
+            raise InputError(f"no event is of kind {kind!r}. {suggest(kind, ANNOUNCED)}")
+    return kinds
 
 
 class Poster:
