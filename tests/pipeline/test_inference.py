@@ -224,3 +224,19 @@ def test_a_call_that_would_be_answered_too_late_is_refused_and_later_ones_are_no
         assert gone.exception(30) is not None
         for _ in range(3):
             inference.require_room(Priority.NEW, 0.0)
+
+
+class _Forgetful(_Fussy):
+    """Gives too few vectors, as a network whose graph has a fixed batch would."""
+
+    def embed(self, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return self._inner.embed(images[:1] if len(images) > 1 else images[:0])
+
+
+def test_a_network_that_gives_too_few_vectors_leaves_nobody_waiting(
+    backbone: Backbone, photos: list[bytes]
+) -> None:
+    with running(_Forgetful(backbone), n_threads=1) as inference:
+        errors = [f.exception(30) for f in submit_all(inference, photos[:5])]
+        assert all(isinstance(e, ModelError) and "0 vectors" in str(e) for e in errors)
+        assert inference.counters().embedded == 0

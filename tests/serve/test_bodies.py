@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
 from listlens.serve import bodies
-from listlens.serve.bodies import Budget, parse_call, read_body
+from listlens.serve.bodies import Budget, Share, parse_call, read_body
 from listlens.serve.problems import Problem
 
 
@@ -116,3 +116,51 @@ def test_bytes_beyond_a_part_of_a_form_are_kept_exactly() -> None:
     call = asyncio.run(parse_call(body, "multipart/form-data; boundary=x", 4))
     (one,) = call.records
     assert (one.record_id, one.data) == ("a.jpg", photo)
+
+
+lengths = st.text("0123456789 ²-+.a_", max_size=30) | st.integers(0, 6000).map("9".__mul__)
+
+
+@settings(deadline=None)
+@given(lengths)
+def test_any_announced_length_is_read_or_refused_and_never_an_error(length: str) -> None:
+    budget, room = Budget(100), 10
+    try:
+        assert read(request_of([b"abc"], length), room, budget) == b"abc"
+    except Problem as problem:
+        assert problem.kind == "too-large"
+        assert length.isascii() and length.strip("0").isdigit()
+    assert budget.held == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60), st.booleans()), max_size=40))
+def test_a_budget_is_never_negative_never_passed_and_whole_in_the_end(
+    steps: list[tuple[int, int, bool]],
+) -> None:
+    budget = Budget(100)
+    shares = [Share(budget) for _ in range(4)]
+    held = dict.fromkeys(range(4), 0)
+    closed = set()
+    for place, n_bytes, closes in steps:
+        try:
+            shares[place].take(n_bytes)
+        except Problem as problem:
+            assert problem.status == 429 and sum(held.values()) + n_bytes > 100
+        else:
+            held[place] += 0 if place in closed else n_bytes
+        if closes:
+            shares[place].close()
+            held[place] = 0
+            closed.add(place)
+        assert budget.held == sum(held.values()) and 0 <= budget.held <= 100
+    for share in shares:
+        share.close()
+    assert budget.held == 0
+
+
+def test_a_photo_fetched_after_its_call_was_refused_is_held_by_nobody() -> None:
+    budget = Budget(10)
+    with budget.share() as share:
+        share.take(4)
+    share.take(6)  # one of its downloads ends only now
+    assert budget.held == share.n_bytes == 0

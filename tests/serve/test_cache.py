@@ -54,3 +54,44 @@ def test_bytes_are_counted_right_and_bounded(puts: list[tuple[int, int]]) -> Non
     kept = {key: value for key, value in last.items() if cache.get(key) is not None}
     assert all(cache.get(key) == value for key, value in kept.items())
     assert cache.n_bytes == sum(len(v) + OVERHEAD_BYTES for v in kept.values())
+
+
+def test_one_that_is_too_large_takes_nobody_s_place() -> None:
+    cache: Cache[bytes] = Cache(1000, len)
+    cache.put("a", b"1")
+    cache.put("b", b"2" * 1000)
+    assert cache.get("a") == b"1" and cache.get("b") is None
+    cache.put("a", b"3" * 1000)
+    assert cache.get("a") is None and cache.n_bytes == 0, "the value before it is no answer"
+
+
+steps = st.one_of(
+    st.tuples(st.just("put"), st.integers(0, 6), st.integers(0, 1200)),
+    st.tuples(st.just("get"), st.integers(0, 6), st.just(0)),
+    st.tuples(st.just("wait"), st.just(0), st.sampled_from([1, 1800, 3600])),
+)
+
+
+@given(st.lists(steps, max_size=50))
+def test_it_keeps_what_a_slow_list_would_keep(given_steps: list[tuple[str, int, int]]) -> None:
+    clock, most = Clock(), 3000
+    cache: Cache[bytes] = Cache(most, len, clock)
+    used: list[tuple[int, float, bytes]] = []  # key, moment and value, the longest unused first
+    for what, key, number in given_steps:
+        entry = next((one for one in used if one[0] == key), None)
+        if what == "wait":
+            clock.now += number
+        elif what == "put":
+            value = bytes(number)
+            used = [one for one in used if one is not entry]
+            if number + OVERHEAD_BYTES <= most:
+                used.append((key, clock.now, value))
+            while sum(len(one[2]) + OVERHEAD_BYTES for one in used) > most:
+                used.pop(0)
+            cache.put(key, value)
+        else:
+            used = [one for one in used if one is not entry]
+            fresh = entry is not None and clock.now - entry[1] <= MAX_AGE_S
+            used += [entry] if entry is not None and fresh else []
+            assert cache.get(key) == (entry[2] if entry is not None and fresh else None)
+        assert len(cache) == len(used)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from listlens.backbones.registry import usable_cores
-from listlens.core.errors import BusyError, PhotoError
+from listlens.core.errors import BusyError, ModelError, PhotoError
 from listlens.images.files import Limits
 from listlens.images.prepare import Prepared, prepare
 from listlens.pipeline.looked import Cost, Counters, Looked
@@ -294,6 +294,8 @@ class Inference:
         begun, n_batches = time.monotonic(), 1
         try:
             vectors = backbone.embed(np.stack([image for _, image, _ in taken]))
+            if len(vectors) != len(taken):  # otherwise a photo would wait for its vector for ever
+                raise ModelError(f"the network gave {len(vectors)} vectors for {len(taken)} photos")
         except BaseException as error:
             if len(taken) > 1:  # one photo must not take its neighbours with it
                 for one in taken:

@@ -117,10 +117,13 @@ class Answering:
         how = "stored" if known.vectors else "cached"
         error: ListlensError | None = known.error
         spaces = self._spaces(sha, models)
+        probs, vectors = self._held(
+            sha, models
+        )  # they may leave the caches while others are awaited
         if error is None and spaces:
             how = "shared" if self._key(sha, spaces) in self._running else "computed"
             try:
-                await self._look(sha, data, spaces, priority)
+                vectors |= (await self._look(sha, data, spaces, priority)).vectors
             except PhotoError as broken:
                 error = broken
             except ModelError as failed:
@@ -128,7 +131,19 @@ class Answering:
         if error is not None:
             return Answered(error=error)
         self._counting.photo(how)
-        return Answered(how, tuple(self._answer(sha, served) for served in models))
+        return Answered(how, tuple(self._answer(sha, one, probs, vectors) for one in models))
+
+    def _held(
+        self, sha: str, models: Sequence[Served]
+    ) -> tuple[dict[tuple[int, str], NDArray[np.float32]], dict[str, NDArray[np.float16]]]:
+        """What is in memory of a content: probabilities by model, vectors by space."""
+        probs = {one.key: self._probs.get((sha, one.key)) for one in models}
+        spaces = {one.backbone.space.id for one in models}
+        vectors = {space_id: self._vectors.get((sha, space_id)) for space_id in spaces}
+        return (
+            {key: found for key, found in probs.items() if found is not None},
+            {key: found for key, found in vectors.items() if found is not None},
+        )
 
     async def _known(self, shas: Mapping[str, None], models: Sequence[Served]) -> dict[str, Known]:
         """What is in memory of these contents, and for the others what the store knows."""
@@ -161,7 +176,7 @@ class Answering:
 
     async def _look(
         self, sha: str, data: bytes, spaces: Mapping[str, Backbone], priority: Priority
-    ) -> None:
+    ) -> Looked:
         """Queue a photo, or wait with those who asked for the same content first."""
         key = self._key(sha, spaces)
         if key not in self._running:
@@ -171,8 +186,7 @@ class Answering:
             running = asyncio.wrap_future(future)
             running.add_done_callback(lambda done: self._finish(key, done))
             self._running[key] = running
-        looked = await asyncio.shield(self._running[key])
-        self._keep(sha, looked)  # again, should a small cache have dropped it since
+        return await asyncio.shield(self._running[key])
 
     def _finish(self, key: tuple[str, frozenset[str]], done: asyncio.Future[Looked]) -> None:
         """Keep what was found at the moment it stops running, so that nobody looks again."""
@@ -189,12 +203,16 @@ class Answering:
         for space_id, vector in looked.vectors.items():
             self._vectors.put((sha, space_id), vector)
 
-    def _answer(self, sha: str, served: Served) -> Answer:
-        probs = self._probs.get((sha, served.key))
+    def _answer(
+        self,
+        sha: str,
+        served: Served,
+        held: Mapping[tuple[int, str], NDArray[np.float32]],
+        vectors: Mapping[str, NDArray[np.float16]],
+    ) -> Answer:
+        probs = held.get(served.key)
         if probs is None:
-            vector = self._vectors.get((sha, served.backbone.space.id))
-            assert vector is not None  # looked at just before, and nothing was awaited since
-            probs = served.live.probs(vector[None])[0]
+            probs = served.live.probs(vectors[served.backbone.space.id][None])[0]
             self._probs.put((sha, served.key), probs)
         return Answer(served, probs, served.live.decide(probs[None])[0])
 

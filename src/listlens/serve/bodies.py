@@ -37,6 +37,7 @@ _IN_THREAD_BYTES = 2**20  # parsing less takes about a millisecond, a thread's h
 JSON = {"", "application/json", "application/x-www-form-urlencoded"}
 """The last is what curl calls a body where it is told nothing else."""
 
+_MOST_DIGITS = 18  # of a length in bytes; Python refuses to read numbers of thousands of digits
 _PARTS = {"photo", "photos", "file", "files", "image", "images"}
 
 
@@ -76,21 +77,28 @@ class Budget:
         try:
             yield share
         finally:
-            self.held -= share.n_bytes
+            share.close()
 
 
 class Share:
     """What one call holds of a budget."""
 
     def __init__(self, budget: Budget) -> None:
-        self._budget, self.n_bytes = budget, 0
+        self._budget, self.n_bytes, self._closed = budget, 0, False
 
     def take(self, n_bytes: int) -> None:
         """Hold more. Raises Problem: 429 where all callers together hold too much."""
+        if self._closed:  # a photo of a call that was refused meanwhile: nobody would hand it back
+            return
         if self._budget.held + n_bytes > self._budget.max_bytes:
             raise busy("The server holds as many photos as it may.", 1)
         self._budget.held += n_bytes
         self.n_bytes += n_bytes
+
+    def close(self) -> None:
+        """Hand everything back, and hold nothing from then on."""
+        self._budget.held -= self.n_bytes
+        self.n_bytes, self._closed = 0, True
 
 
 async def read_body(request: Request, max_bytes: int, share: Share) -> bytes:
@@ -104,8 +112,9 @@ async def read_body(request: Request, max_bytes: int, share: Share) -> bytes:
     Raises:
         Problem: 413, 408 or 429.
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > max_bytes:
+    announced = request.headers.get("content-length", "").lstrip("0")
+    is_number = announced.isascii() and announced.isdigit()
+    if is_number and (len(announced) > _MOST_DIGITS or int(announced) > max_bytes):
         raise _too_large(max_bytes)
     chunks: list[bytes] = []
     n_bytes = 0
@@ -215,6 +224,8 @@ def _record(place: int, given: RecordIn) -> Record:
     record_id = place if given.id is None else given.id
     if (given.url is None) == (given.base64 is None):
         return _bad(record_id, "a record has either a url or base64, and not both")
+    if given.url == "":
+        return _bad(record_id, "the url is empty")
     if given.url is not None:
         return Record(record_id, url=given.url)
     try:
@@ -238,6 +249,21 @@ class _InMemory(MultiPartParser):
     """Starlette's parser, which keeps photos off the disk: predict-only calls store no bytes."""
 
     spool_max_size = 2**62
+    _ended = False
+
+    def on_end(self) -> None:
+        """The last boundary was read."""
+        self._ended = True
+
+    async def parse(self) -> FormData:
+        """Read the form; one that ends early is refused, and not taken without its last photo."""
+        form = await super().parse()
+        if not self._ended:
+            await form.close()
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise MultiPartException("it ends before its last boundary")
+        return form
 
 
 async def _form_call(body: bytes, content_type: str, max_records: int) -> Call:

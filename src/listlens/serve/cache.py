@@ -58,12 +58,18 @@ class Cache(Generic[V]):
         return entry[1]
 
     def put(self, key: Hashable, value: V) -> None:
-        """Keep a value, and drop what was unused for longest where it gets too much."""
+        """Keep a value, and drop what was unused for longest where it gets too much.
+
+        A value that is too large for the whole cache is not kept, and costs no other its place.
+        """
         if key in self._entries:
             self._drop(key)
+        size = self._size_of(value) + OVERHEAD_BYTES
+        if size > self._max_bytes:
+            return
         self._entries[key] = (self._clock(), value)
-        self.n_bytes += self._size_of(value) + OVERHEAD_BYTES
-        while self.n_bytes > self._max_bytes and self._entries:
+        self.n_bytes += size
+        while self.n_bytes > self._max_bytes:
             self._drop(next(iter(self._entries)))
 
     def _drop(self, key: Hashable) -> None:

@@ -1,0 +1,69 @@
+"""What a body may say: exactly what is documented, in the type that is documented."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from listlens.serve import shapes
+from listlens.serve.bodies import invalid
+from listlens.serve.shapes import PredictRequest, PromoteIn, ReplayIn, RotateIn, WebhookIn
+
+WHOLE: list[tuple[type[BaseModel], dict[str, Any]]] = [
+    (shapes.RecordIn, {}),
+    (PredictRequest, {"records": [{}]}),
+    (PromoteIn, {}),
+    (shapes.RollbackIn, {}),
+    (shapes.RetireIn, {"version": 1}),
+    (WebhookIn, {"url": "https://shop.example"}),
+    (RotateIn, {}),
+    (ReplayIn, {}),
+]
+
+
+def test_all_shapes_that_come_in_are_here() -> None:
+    assert {shape for shape, _ in WHOLE} == set(shapes._Shape.__subclasses__())
+
+
+@pytest.mark.parametrize(
+    ("shape", "whole"), WHOLE, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_a_misspelt_field_is_refused_and_named(shape: type[BaseModel], whole: Any) -> None:
+    shape.model_validate(whole)
+    with pytest.raises(ValidationError) as caught:
+        shape.model_validate_json(json.dumps(whole | {"dry_rum": True}))
+    problem = invalid(caught.value)
+    assert [one["at"] for one in problem.more["errors"]] == ["dry_rum"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [
+        *[(PromoteIn, f'{{"version": {v}}}') for v in ("0", "true", "1.5", '"1"', "2147483648")],
+        *[(PromoteIn, f'{{"share": {v}}}') for v in ("1", "-0.1", "NaN", "1e999")],
+        *[(PromoteIn, f'{{"dry_run": {v}}}') for v in ("1", '"yes"', "null")],
+        *[(RotateIn, f'{{"keep_hours": {v}}}') for v in ("-1", "8761", "NaN", "Infinity")],
+        *[(ReplayIn, f'{{"after": {v}}}') for v in ("-1", "9223372036854775808", "false")],
+        (WebhookIn, json.dumps({"url": "https://a.example", "kinds": [""]})),
+        (WebhookIn, json.dumps({"url": "https://a.example", "tasks": ["a"] * 101})),
+        (PredictRequest, json.dumps({"records": [{"id": "a" * 501}]})),
+        (PredictRequest, json.dumps({"records": [{}], "top": 100_001})),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_without_being_repeated(
+    shape: type[BaseModel], text: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        shape.model_validate_json(text)
+    problem = invalid(caught.value)
+    assert problem.kind == "invalid" and len(str(problem)) < 300
+    assert all(set(one) == {"at", "problem", "kind"} for one in problem.more["errors"])
+
+
+def test_at_most_twenty_mistakes_are_told() -> None:
+    with pytest.raises(ValidationError) as caught:
+        PredictRequest.model_validate({"records": [{"id": True}] * 60})
+    assert len(invalid(caught.value).more["errors"]) == 20
