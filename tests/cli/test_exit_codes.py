@@ -202,6 +202,7 @@ def test_a_reader_that_leaves_early_is_no_error(project: Path, shop: Any) -> Non
     assert "BrokenPipe" not in ran.stderr
 
 
+@pytest.mark.slow
 def test_a_plain_terminal_shows_names_of_any_language(project: Path, tmp_path: Path) -> None:
     env = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii:strict"}
     (tmp_path / "küche.jpg").write_bytes(b"no photo")

@@ -170,6 +170,7 @@ def test_without_asking_nothing_is_fetched(
     assert cli("ingest", rows, "--fetch", "--json", "-p", root).json["new"] == 3
 
 
+@pytest.mark.slow
 def test_tags_labels_and_reports_work_on_photos_behind_urls(
     root: Path, host: PhotoHost, tmp_path: Path, shop: Any, cli: Callable[..., Any]
 ) -> None:

@@ -90,6 +90,7 @@ def kill_and_resume(shop: Any, root: Path, n_kills: int, seed: int) -> int:
     return hits
 
 
+@pytest.mark.slow
 def test_auto_killed_and_started_again_finds_the_same(shop: Any, tmp_path: Path) -> None:
     assert kill_and_resume(shop, tmp_path, 1, seed=1) == 1
 
@@ -114,6 +115,7 @@ def test_a_killed_ingest_goes_on_from_what_it_committed(
     assert cli("status", "-p", tmp_path / "p", "--json").json["photos"] == {"ok": 1200}
 
 
+@pytest.mark.slow
 def test_control_c_is_told_in_a_sentence(shop: Any, tmp_path: Path) -> None:
     process = start("auto", shop.photos, shop.labels, "--out", tmp_path / "OUT")
     while not (tmp_path / "OUT" / "listlens.db").exists() and process.poll() is None:

@@ -103,6 +103,6 @@ def test_a_server_that_is_not_there_is_named_without_its_password(cli: Cli, tmp_
     url = "postgresql+psycopg://me:secret@127.0.0.1:1/none?connect_timeout=2"
     toml.write_text(text.replace("sqlite:///listlens.db", url), encoding="utf-8")
     ran = cli("status", "-p", tmp_path / "p")
-    assert ran.code == 6
+    assert ran.code == 5
     assert "127.0.0.1" in ran.err
     assert "secret" not in ran.err

@@ -49,6 +49,7 @@ def test_a_second_training_makes_a_candidate_and_says_how_to_promote_it(
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_answers_is_the_live_model_and_what_is_judged_the_newest(
     cli: Cli, two: Path, shop: Any, tmp_path: Path
 ) -> None:

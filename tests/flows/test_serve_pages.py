@@ -110,6 +110,7 @@ def started(root: Path, *options: str) -> tuple[subprocess.Popen[str], list[str]
     return process, said
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_token_once_and_stops_gently(tmp_path: Path) -> None:
     root = tmp_path / "shop"
     listlens.init(root).close()

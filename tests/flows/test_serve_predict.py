@@ -122,7 +122,7 @@ def test_a_record_that_fails_leaves_the_others_alone(
 def test_a_content_that_comes_again_is_neither_decoded_nor_embedded(
     home_server: Any, new_photo: Callable[[int], bytes], as_record: Any
 ) -> None:
-    photo, broken = new_photo(1), b"not a photo at all"
+    photo, broken = new_photo(11), b"not a photo at all"
     first = home_server.predict([as_record(photo), as_record(broken)], tasks=["single"])
     before = home_server.counters()
     assert first["statistics"]["computed"] == 1
@@ -151,7 +151,7 @@ def test_a_content_of_the_store_is_not_looked_at_again(
 def test_equal_photos_of_callers_at_once_are_looked_at_once(
     home_server: Any, new_photo: Callable[[int], bytes], as_record: Any
 ) -> None:
-    photo = as_record(new_photo(2))
+    photo = as_record(new_photo(12))
     before = home_server.counters().decoded
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: home_server.predict([photo], tasks=["single"]), range(8)))
