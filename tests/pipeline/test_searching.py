@@ -141,6 +141,7 @@ def test_a_closer_look_wins_where_it_tells_more_and_goes_with_the_model(
     )
     folder = Path(found["files"]["model"])
     assert (folder / "backbone.onnx").is_file()
+    assert cli("models", "promote", "mark", "-p", small_marks).code == 0
     assert cli("tag", "-p", small_marks).code == 0
     assert cli("evaluate", "mark", "-p", small_marks).code == 0
     photo = small_marks.parent / "photos" / "00" / "0.jpg"
