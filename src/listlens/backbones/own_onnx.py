@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,8 @@ def read(path: Path) -> bytes:
         ) from error
 
 
-def described_by(text: bytes, sidecar: Path) -> dict[str, Any]:
-    """Return the checked description."""
+def known_keys(text: bytes, sidecar: Path, allowed: Sequence[str]) -> dict[str, Any]:
+    """Return the JSON object beside a network; InputError where it is none or a key is unknown."""
     try:
         described = json.loads(text)
     except ValueError as error:
@@ -92,8 +93,14 @@ def described_by(text: bytes, sidecar: Path) -> dict[str, Any]:
     if not isinstance(described, dict):
         raise InputError(f"{sidecar} must hold a JSON object, not {type(described).__name__}")
     for key in described:
-        if key not in ALLOWED:
-            raise InputError(f"{sidecar}: unknown key {key!r}. {suggest(key, ALLOWED)}")
+        if key not in allowed:
+            raise InputError(f"{sidecar}: unknown key {key!r}. {suggest(key, allowed)}")
+    return described
+
+
+def described_by(text: bytes, sidecar: Path) -> dict[str, Any]:
+    """Return the checked description."""
+    described = known_keys(text, sidecar, ALLOWED)
     for key in REQUIRED:
         if key not in described:
             raise InputError(f"{sidecar}: {key!r} is missing. Needed: {', '.join(REQUIRED)}.")

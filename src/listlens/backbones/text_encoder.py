@@ -13,15 +13,14 @@ embeddings of `backbone` says how well a photo fits the words. `tokenizer` is a 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from listlens.backbones.own_onnx import checked_output, parsed, shape
-from listlens.core.errors import InputError, MissingExtraError, ModelError, NotFoundError, suggest
+from listlens.backbones.own_onnx import checked_output, known_keys, parsed, shape
+from listlens.core.errors import InputError, MissingExtraError, ModelError, NotFoundError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,15 +117,7 @@ def _read(file: Path, path: Path) -> bytes:
 
 def _described(text: bytes, sidecar: Path) -> dict[str, Any]:
     """Return the checked description."""
-    try:
-        described = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{sidecar} is not JSON: {error}") from error
-    if not isinstance(described, dict):
-        raise InputError(f"{sidecar} must hold a JSON object, not {type(described).__name__}")
-    for key in described:
-        if key not in ALLOWED:
-            raise InputError(f"{sidecar}: unknown key {key!r}. {suggest(key, ALLOWED)}")
+    described = known_keys(text, sidecar, ALLOWED)
     for key in REQUIRED:
         if not isinstance(described.get(key), str) or not described[key]:
             raise InputError(f"{sidecar}: {key!r} must be a text. Needed: {', '.join(REQUIRED)}.")

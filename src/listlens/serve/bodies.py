@@ -144,13 +144,18 @@ def _too_large(max_bytes: int) -> Problem:
 
 
 async def read_shape(
-    request: Request, budget: Budget, shape: type[Shape], max_bytes: int = SMALL_BYTES
+    request: Request,
+    budget: Budget,
+    shape: type[Shape],
+    max_bytes: int = SMALL_BYTES,
+    *,
+    absent: bytes = b"",
 ) -> Shape:
-    """Read a JSON body that holds no photos; raises Problem."""
+    """Read a JSON body that holds no photos, or `absent` where none came; raises Problem."""
     with budget.share() as share:
         body = await read_body(request, max_bytes, share)
     try:
-        return shape.model_validate_json(body)
+        return shape.model_validate_json(body or absent)
     except ValidationError as error:
         raise invalid(error) from None
 

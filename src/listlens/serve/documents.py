@@ -31,6 +31,7 @@ def said(
     answer: type[BaseModel],
     *,
     body: type[BaseModel] | None = None,
+    body_needed: bool = True,
     query: type[BaseModel] | None = None,
     status: int = 200,
     wrong: tuple[str, ...] = (),
@@ -42,6 +43,7 @@ def said(
         tag: group of the route.
         answer: shape of what it returns.
         body: shape of what it takes.
+        body_needed: whether a call without a body is wrong.
         query: shape of what stands behind the question mark.
         status: of the answer.
         wrong: kinds of problems beside those that may come anywhere.
@@ -50,7 +52,7 @@ def said(
     kinds = [*ANYWHERE, *wrong]
     if body is not None:
         schema = {"schema": inlined(body.model_json_schema())}
-        extra["requestBody"] = {"required": True, "content": {"application/json": schema}}
+        extra["requestBody"] = {"required": body_needed, "content": {"application/json": schema}}
         kinds += WITH_BODY
     if query is not None:
         extra["parameters"] = _parameters(inlined(query.model_json_schema()))

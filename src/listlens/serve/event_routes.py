@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ValidationError
 
 from listlens.pipeline.dead_letters import as_dict, chosen, replay
 from listlens.pipeline.event_door import let_in, read_lines, understood
 from listlens.pipeline.events import Wrong
-from listlens.serve.bodies import invalid, read_body
-from listlens.serve.documents import ANYWHERE, BEARER, inlined, problems
+from listlens.serve.bodies import read_body, read_query, read_shape
+from listlens.serve.documents import BEARER, WITH_BODY
+from listlens.serve.documents import said as documented
 from listlens.serve.event_shapes import (
     DeadOut,
     DeadQuery,
@@ -35,10 +35,8 @@ if TYPE_CHECKING:
     from listlens.serve.app import Serving
     from listlens.store.event_rows import EventRecord, EventView
 
-Shape = TypeVar("Shape", bound=BaseModel)
-
 NDJSON = ("application/x-ndjson", "application/jsonl", "application/json-lines")
-WITH_BODY = ("too-slow", "too-large", "invalid", "busy")
+TAG = "events"
 MAX_REPLAY_BYTES = 2**20
 
 BODY = {
@@ -71,10 +69,10 @@ def add_events(router: APIRouter, serving: Serving) -> None:
 
 
 def _add_in(router: APIRouter, serving: Serving) -> None:
-    said = _said("Take events in", TakenOut, status=202, also=WITH_BODY)
-    said["openapi_extra"] = {**BEARER, "requestBody": BODY}
+    described = documented("Take events in", TAG, TakenOut, status=202, wrong=WITH_BODY)
+    described["openapi_extra"] = {**BEARER, "requestBody": BODY}
 
-    @router.post("/v1/events", **said)
+    @router.post("/v1/events", **described)
     async def put(request: Request) -> Response:
         """Take events in, each id once, and answer once they are stored; the worker does the rest.
 
@@ -118,16 +116,15 @@ def _json(body: bytes) -> Any:
 
 def _add_out(router: APIRouter, serving: Serving) -> None:
     store = serving.project.store
-    feed_said = _said("What was announced", FeedOut, query=FeedQuery, also=("invalid",))
 
-    @router.get("/v1/feed", **feed_said)
+    @router.get("/v1/feed", **documented("What was announced", TAG, FeedOut, query=FeedQuery))
     async def feed(request: Request) -> Response:
         """Return announcements after a cursor, for those who can neither listen nor subscribe.
 
         Keep the cursor of the answer, and ask again with it: nothing is left out and nothing comes
         twice. Needs scope `read`.
         """
-        asked = _asked(request, FeedQuery)
+        asked = read_query(request, FeedQuery)
 
         def read() -> dict[str, Any]:
             found, at = store.outbox.read(
@@ -138,7 +135,7 @@ def _add_out(router: APIRouter, serving: Serving) -> None:
 
         return JSONResponse(await to_thread.run_sync(read))
 
-    @router.get("/v1/ledger", **_said("The ledger of events", LedgerOut))
+    @router.get("/v1/ledger", **documented("The ledger of events", TAG, LedgerOut))
     async def ledger() -> Response:
         """Count every event that ever came in by where it stands. Needs scope `read`."""
 
@@ -147,12 +144,11 @@ def _add_out(router: APIRouter, serving: Serving) -> None:
 
 def _add_dead(router: APIRouter, serving: Serving) -> None:
     events = serving.project.store.events
-    dead_said = _said("Dead letters", DeadOut, query=DeadQuery, also=("invalid",))
 
-    @router.get("/v1/dead", **dead_said)
+    @router.get("/v1/dead", **documented("Dead letters", TAG, DeadOut, query=DeadQuery))
     async def dead(request: Request) -> Response:
         """Return dead letters, the oldest first, with their reasons. Needs scope `admin`."""
-        asked = _asked(request, DeadQuery)
+        asked = read_query(request, DeadQuery)
 
         def read() -> list[EventView]:
             return list(events.dead(reason=asked.reason, after=asked.after, limit=asked.limit))
@@ -161,24 +157,23 @@ def _add_dead(router: APIRouter, serving: Serving) -> None:
         after = found[-1].event_id if len(found) == asked.limit else None
         return JSONResponse({"dead": [as_dict(one) for one in found], "next": after})
 
-    replay_said = _said("Replay dead letters", DeadReplayOut, also=(*WITH_BODY, "not-found"))
-    schema = {"schema": inlined(DeadReplayIn.model_json_schema())}
-    body = {"required": True, "content": {"application/json": schema}}
-    replay_said["openapi_extra"] = {**BEARER, "requestBody": body}
-
-    @router.post("/v1/dead/replay", **replay_said)
+    @router.post(
+        "/v1/dead/replay",
+        **documented(
+            "Replay dead letters", TAG, DeadReplayOut, body=DeadReplayIn, wrong=("not-found",)
+        ),
+    )
     async def replay_dead(request: Request) -> Response:
         """Let dead letters wait again, as if they had just come in. Needs scope `admin`."""
-        with serving.predicting.budget.share() as share:
-            data = await read_body(request, MAX_REPLAY_BYTES, share)
-        try:
-            asked = DeadReplayIn.model_validate_json(data)
-        except ValidationError as error:
-            raise invalid(error) from None
+        budget = serving.predicting.budget
+        asked = await read_shape(request, budget, DeadReplayIn, MAX_REPLAY_BYTES)
         done = await to_thread.run_sync(_replay, serving, asked)
         return JSONResponse({"again": done.again, "left": done.left})
 
-    @router.get("/v1/dead/{event_id:path}", **_said("One event", LetterOut, also=("not-found",)))
+    @router.get(
+        "/v1/dead/{event_id:path}",
+        **documented("One event", TAG, LetterOut, wrong=("not-found",)),
+    )
     async def one(event_id: str) -> Response:
         """Return one event with all that is known of it. Needs scope `admin`."""
         return JSONResponse(as_dict(await to_thread.run_sync(events.get, event_id)))
@@ -190,43 +185,3 @@ def _replay(serving: Serving, asked: DeadReplayIn) -> Any:
     store = serving.project.store
     letters = chosen(store, asked.ids, asked.reason)
     return replay(store, serving.project.config.events, letters)
-
-
-def _asked(request: Request, shape: type[Shape]) -> Shape:
-    """Read the query of an address; raises Problem."""
-    lists = {n for n, f in shape.model_fields.items() if f.default_factory is list}
-    query = request.query_params
-    values = {name: query.getlist(name) if name in lists else query[name] for name in query}
-    try:
-        return shape.model_validate(values)
-    except ValidationError as error:
-        raise invalid(error) from None
-
-
-def _said(
-    summary: str,
-    answer: type[BaseModel],
-    *,
-    query: type[BaseModel] | None = None,
-    status: int = 200,
-    also: Sequence[str] = (),
-) -> dict[str, Any]:
-    """What the OpenAPI document says of a route."""
-    extra: dict[str, Any] = dict(BEARER)
-    if query is not None:
-        schema = inlined(query.model_json_schema())
-        extra["parameters"] = [
-            {"name": name, "in": "query", "required": False, "schema": about}
-            for name, about in schema["properties"].items()
-        ]
-    return {
-        "summary": summary,
-        "tags": ["events"],
-        "status_code": status,
-        "response_model": None,
-        "responses": {
-            status: {"model": answer, "description": answer.__doc__ or ""},
-            **problems(*ANYWHERE, *also),
-        },
-        "openapi_extra": extra,
-    }

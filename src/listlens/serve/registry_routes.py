@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from listlens.core.errors import InputError
-from listlens.serve.bodies import invalid, read_body
-from listlens.serve.documents import ANYWHERE, BEARER, inlined, problems
+from listlens.serve.bodies import read_shape
+from listlens.serve.documents import said
 from listlens.serve.shapes import MovedOut, PromoteIn, RegistryOut, RetireIn, RollbackIn
 
 if TYPE_CHECKING:
@@ -110,29 +110,13 @@ def _how(request: Request, asked: PromoteIn | RollbackIn | RetireIn) -> dict[str
 
 async def _read(request: Request, serving: Serving, shape: type[Shape]) -> Shape:
     """Read a small JSON body, which may be absent; raises Problem."""
-    with serving.predicting.budget.share() as share:
-        body = await read_body(request, MAX_BODY_BYTES, share)
-    try:
-        return shape.model_validate_json(body or b"{}")
-    except ValidationError as error:
-        raise invalid(error) from None
+    budget = serving.predicting.budget
+    return await read_shape(request, budget, shape, MAX_BODY_BYTES, absent=b"{}")
 
 
 def _said(
     summary: str, answer: type[BaseModel], body: type[BaseModel] | None = None
 ) -> dict[str, Any]:
     """What the OpenAPI document says of a route."""
-    extra: dict[str, Any] = dict(BEARER)
-    wrong = [*ANYWHERE, "not-found", "invalid"]
-    if body is not None:
-        schema = {"schema": inlined(body.model_json_schema())}
-        extra["requestBody"] = {"required": False, "content": {"application/json": schema}}
-        wrong += ["too-slow", "too-large", "busy"]
-    return {
-        "summary": summary,
-        "tags": ["models"],
-        "response_model": None,
-        "responses": {200: {"model": answer, "description": answer.__doc__ or ""},
-                      **problems(*wrong)},
-        "openapi_extra": extra,
-    }  # fmt: skip
+    wrong = ("not-found", "invalid")
+    return said(summary, "models", answer, body=body, body_needed=False, wrong=wrong)
