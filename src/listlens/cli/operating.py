@@ -122,9 +122,7 @@ def _expected(said: Forecast) -> str:
 
 
 def _capped(one: dict[str, Any]) -> str:
-    begin = (
-        f"Source {one['source']}: {one['waiting']:,} wait, {one['today']:,} fit into today's cap"
-    )
+    begin = f"Source {one['source']}: {one['waiting']:,} wait, {one['today']:,} fit into the cap"
     if one["at_cap"] == "embed-only":
         return f"{begin}; the rest is embedded, and answered by `listlens tag`."
     if one["at_cap"] == "sample":

@@ -12,11 +12,11 @@ from listlens.stream.work import Work
 
 PHOTO_PREDICTED, PHOTO_FAILED = "photo.predicted", "photo.failed"
 PHOTO_EMBEDDED = "photo.embedded"
-BUDGET_REACHED, DRIFT_DETECTED = "budget.reached", "drift.detected"
+BUDGET_REACHED = "budget.reached"
 
 ANNOUNCED = (
     *(PHOTO_PREDICTED, PHOTO_FAILED, PHOTO_EMBEDDED, PHOTO_DELETED, LISTING_CHANGED),
-    *(BUDGET_REACHED, DRIFT_DETECTED),
+    BUDGET_REACHED,
 )
 """Every kind that is announced."""
 
