@@ -28,11 +28,11 @@ def picture(name):
     return out.getvalue()
 
 
-def data(kind="single", classes=("bath", "bed", "yard"), n=120, title="rooms", **more):
+def data(kind="single", classes=("bath", "bed", "yard"), n=120, title="rooms", photos=None, **more):
     rng = np.random.default_rng(0)
     k = len(classes)
     policy = Policy((0.5,) * k, (0.4,) * k, (0.6,) * k)
-    names = [f"home-{i}/{i}.jpg" for i in range(n)]
+    names = [f"home-{i}/{i}.jpg" for i in range(n)] if photos is None else photos
     if kind == "single":
         targets = np.arange(n) % k
         probs = rng.dirichlet(np.ones(k), n) * 0.5 + 0.5 * np.eye(k)[targets]
@@ -127,6 +127,14 @@ def test_nothing_learnt_is_said_and_empty_sections_are_left_out():
     for words in ("Class by class", "may be wrong", "needs no person", "What to do next"):
         assert words not in said
     assert "Nothing" in text_of(pages(ReportData(title="nothing"))[0])
+
+
+def test_a_name_without_a_place_to_break_stays_below_its_photo():
+    hashes = [f"images/{i:032d}.jpg" for i in range(120)]
+    pdf = pypdf.PdfReader(io.BytesIO(pages(data(photos=hashes), thumbnail=picture)[0]))
+    lines = [line for page in pdf.pages for line in page.extract_text().splitlines()]
+    assert any(line.startswith("images/000") for line in lines)
+    assert not any(line.endswith(".jpg") for line in lines if line.startswith("images/"))
 
 
 @pytest.mark.parametrize("k", [2, 9, 16, 40])
