@@ -10,11 +10,13 @@ from typing import Any
 from starlette.responses import Response
 
 from listlens.core.errors import (
+    AccessError,
     BusyError,
     InputError,
     ListlensError,
     MissingExtraError,
     NotFoundError,
+    PhotoError,
     Retryable,
 )
 
@@ -86,6 +88,10 @@ def problem_of(error: ListlensError) -> Problem:
         return Problem("not-found", str(error))
     if isinstance(error, InputError):
         return Problem("invalid", str(error))
+    if isinstance(error, PhotoError):  # of the one photo that the call is about
+        return Problem("invalid", str(error), reason=error.reason.value)
+    if isinstance(error, AccessError):
+        return Problem("forbidden", str(error))
     if isinstance(error, MissingExtraError):
         return Problem("missing-package", str(error))
     if isinstance(error, Retryable):
