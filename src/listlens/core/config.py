@@ -221,6 +221,18 @@ class WorkerConfig(_Section):
     )
 
 
+class JobsConfig(_Section):
+    at_once: int = Field(
+        1, ge=1, le=64, description="Jobs that run at once, on all servers of the project together."
+    )
+    nice: int = Field(
+        10,
+        ge=0,
+        le=19,
+        description="How far a job gives way to the server and to others on its machine.",
+    )
+
+
 class BudgetConfig(_Section):
     core_hour: float = Field(
         0.0,
@@ -274,6 +286,7 @@ class Config(_Section):
     serve: ServeConfig = Field(ServeConfig(), description="The server: listlens serve.")
     events: EventsConfig = Field(EventsConfig(), description="What a shop's events look like.")
     worker: WorkerConfig = Field(WorkerConfig(), description="The worker: listlens work.")
+    jobs: JobsConfig = Field(JobsConfig(), description="Long work asked for over HTTP.")
     budget: BudgetConfig = Field(BudgetConfig(), description="What the work costs.")
     tasks: dict[str, TaskConfig] = Field(
         default_factory=dict, description="The questions asked of each photo, one table each."

@@ -64,10 +64,10 @@ class Problem(Exception):
         """The HTTP status code."""
         return KINDS[self.kind][0]
 
-    def response(self, request_id: str = "") -> Response:
-        """Return what the caller gets."""
+    def document(self, request_id: str = "") -> dict[str, Any]:
+        """Return what it says, JSON-able, as RFC 9457 shapes it."""
         status, title = KINDS[self.kind]
-        document = {
+        return {
             "type": f"urn:listlens:problem:{self.kind}",
             "title": title,
             "status": status,
@@ -75,9 +75,11 @@ class Problem(Exception):
             "request_id": request_id,
             **self.more,
         }
-        return Response(
-            json.dumps(document), status, {**self.headers, "Cache-Control": "no-store"}, MEDIA_TYPE
-        )
+
+    def response(self, request_id: str = "") -> Response:
+        """Return what the caller gets."""
+        text, headers = json.dumps(self.document(request_id)), dict(self.headers)
+        return Response(text, self.status, headers | {"Cache-Control": "no-store"}, MEDIA_TYPE)
 
 
 def problem_of(error: ListlensError) -> Problem:

@@ -1,9 +1,9 @@
 """Other servers' protocols: the Open Inference Protocol v2, and TensorFlow Serving's `:predict`.
 
-A task is a model, and its versions are the live one and, where there is one, its canary. A call that
-names no version is answered as `/v1/predict` does, photo by photo, and says which version answered
-each; one that names a version is answered by that one alone. Both protocols have no word for one photo
-that fails among others, so the whole call is refused and names it.
+A task is a model, and its versions are the live one and, where there is one, its canary. A call
+that names no version is answered as `/v1/predict` does, photo by photo, and says which version
+answered each; one that names a version is answered by that one alone. Both protocols have no word
+for one photo that fails among others, so the whole call is refused and names it.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from listlens.store.contents import Contents
 from listlens.store.database import Clock, connect, utc_now
 from listlens.store.events import Events
 from listlens.store.forgetting import Forgetting
+from listlens.store.jobs import Jobs
 from listlens.store.labels import Labels
 from listlens.store.migrate import migrate
 from listlens.store.models import Models
@@ -49,6 +50,7 @@ class Store:
         order: the newest event of each photo.
         outbox: what was announced.
         webhooks: who is told of it.
+        jobs: long work, by its state.
         snapshot: copies the database while others work with it.
         together: `with store.together():` makes one transaction of all that this thread does.
         url: of the database, without its password.
@@ -76,6 +78,7 @@ class Store:
         self.order = Order(self._db)
         self.outbox = Outbox(self._db)
         self.webhooks = Webhooks(self._db)
+        self.jobs = Jobs(self._db)
         self.snapshot = Snapshot(self._db)
         self.together = self._db.together
         try:
