@@ -104,8 +104,21 @@ def test_a_shadow_a_canary_and_a_retirement_are_forms_too(server: Any, enter: En
     assert stages(server) == {1: "live", 2: "retired"}
 
 
-def test_what_changes_is_compared_by_a_job_and_shown_with_photos(server: Any, enter: Enter) -> None:
-    browser, project = enter(server), server.project
+@pytest.fixture
+def unlike(project: Path, shop: Any, serve: Any) -> Iterator[Any]:
+    """Served with a candidate that learnt the names of the classes the wrong way round."""
+    turned = {"disc": "speckle", "speckle": "stripes", "stripes": "disc"}
+    wrong = {name: turned[shape] for name, shape in shop.classes.items()}
+    with listlens.open(project) as opened:
+        opened.import_labels(TASK, shop.write_labels(project / "labels.csv", wrong))
+        assert opened.train(TASK).stage == "candidate"
+    with serve(project) as running:
+        yield running
+
+
+def test_what_changes_is_compared_by_a_job_and_shown_with_photos(unlike: Any, enter: Enter) -> None:
+    server, project = unlike, unlike.project
+    browser = enter(server)
     shown = browser.get("/models/diff", params={"task": TASK, "version": 2}).text
     assert "has not been compared" in shown
     form = {"task": TASK, "version": "2", "which": "sample:30"}

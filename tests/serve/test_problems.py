@@ -29,6 +29,7 @@ EXPECTED = {
     "StoreError": 500,
     "StoreBusyError": 503,
     "StoreUnreachableError": 503,
+    "BrokerError": 503,
     "AccessError": 403,
     "ServerError": 503,
     "BusyError": 429,
