@@ -349,7 +349,8 @@ def render_config(config: Config) -> str:
         tables = list[str]()
         for key, about in type(section).model_fields.items():
             value = getattr(section, key)
-            if key == "sources":  # tables of their own, which an empty one here would forbid
+            if isinstance(value, dict) and key == "sources":  # tables of their own, which
+                # an empty one here would forbid
                 lines.append(f"# {about.description}")
                 tables += [line for one in value.items() for line in _source_table(name, *one)]
             else:
