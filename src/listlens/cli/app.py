@@ -13,6 +13,7 @@ import typer
 from listlens._version import __version__
 from listlens.cli import (
     backbone,
+    brokers,
     classes,
     explaining,
     finding,
@@ -29,6 +30,7 @@ from listlens.cli import (
     text,
     token,
     using,
+    watching,
     webhooks,
 )
 from listlens.cli.output import ExitCode, carry_any_text, exit_code, note
@@ -55,6 +57,7 @@ for module in (
     using,
     quality,
     stream,
+    brokers,
     text,
     finding,
     image_atm,
@@ -62,6 +65,7 @@ for module in (
     token,
     serving,
     operating,
+    watching,
     webhooks,
 ):
     module.register(app)

@@ -25,7 +25,9 @@ from listlens.store.sweeping import Sweeping
 from listlens.store.thumbnails import Thumbnails
 from listlens.store.tokens import Tokens
 from listlens.store.tombstones import create_key
+from listlens.store.topics import Topics
 from listlens.store.troubles import disk_error
+from listlens.store.usage import Usage
 from listlens.store.vectors import GRACE_S, FileVectors
 from listlens.store.webhooks import Webhooks
 
@@ -51,6 +53,8 @@ class Store:
         outbox: what was announced.
         webhooks: who is told of it.
         jobs: long work, by its state.
+        topics: what is read from brokers and announced to them.
+        usage: what was used of each source's budget.
         snapshot: copies the database while others work with it.
         together: `with store.together():` makes one transaction of all that this thread does.
         url: of the database, without its password.
@@ -79,6 +83,8 @@ class Store:
         self.outbox = Outbox(self._db)
         self.webhooks = Webhooks(self._db)
         self.jobs = Jobs(self._db)
+        self.topics = Topics(self._db)
+        self.usage = Usage(self._db)
         self.snapshot = Snapshot(self._db)
         self.together = self._db.together
         try:

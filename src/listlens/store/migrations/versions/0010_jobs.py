@@ -1,6 +1,6 @@
 """Jobs: long work that is asked for over HTTP, and done by one process at a time.
 
-Revision ID: 0008
+Revision ID: 0010
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0010"
+down_revision = "0009"
 
 
 def upgrade() -> None:
