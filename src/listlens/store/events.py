@@ -27,7 +27,7 @@ from listlens.store.event_rows import (
     to_values,
     to_view,
 )
-from listlens.store.ledger import Ledger, count_events
+from listlens.store.ledger import Ledger, count_dead, count_events
 from listlens.store.stream_tables import event
 from listlens.store.tallies import add_to
 
@@ -309,6 +309,10 @@ class Events:
     def ledger(self) -> Ledger:
         """Count every event that ever came in by where it stands, in one consistent look."""
         return count_events(self._db)
+
+    def reasons(self) -> dict[str, int]:
+        """Count dead letters by reason, the most frequent first; quicker than the whole ledger."""
+        return count_dead(self._db)
 
     def waiting(self) -> tuple[int, datetime | None]:
         """Return how many events are due now, and when the oldest of them became so."""
