@@ -16,6 +16,7 @@ from listlens.store.models import Models
 from listlens.store.order import Order
 from listlens.store.outbox import Outbox
 from listlens.store.photos import Photos
+from listlens.store.positions import Positions
 from listlens.store.predictions import Predictions
 from listlens.store.readings import Readings
 from listlens.store.snapshot import Snapshot
@@ -49,6 +50,7 @@ class Store:
         order: the newest event of each photo.
         outbox: what was announced.
         webhooks: who is told of it.
+        positions: how far streams of brokers were read.
         snapshot: copies the database while others work with it.
         together: `with store.together():` makes one transaction of all that this thread does.
         url: of the database, without its password.
@@ -76,6 +78,7 @@ class Store:
         self.order = Order(self._db)
         self.outbox = Outbox(self._db)
         self.webhooks = Webhooks(self._db)
+        self.positions = Positions(self._db)
         self.snapshot = Snapshot(self._db)
         self.together = self._db.together
         try:
