@@ -179,7 +179,7 @@ class SqsOutlet(_Queue):
         raise BrokerError(f"{self._address.shown}: {len(failed)} messages refused: {why}")
 
     def _entry(self, one: Outgoing) -> dict[str, Any]:
-        entry = {"MessageBody": one.body.decode().translate(_NOT_TAKEN)}
+        entry = {"MessageBody": one.body.decode("utf-8", "replace").translate(_NOT_TAKEN)}
         if self._fifo:
             entry["MessageGroupId"] = _fitting(one.key or one.message_id)
             entry["MessageDeduplicationId"] = _fitting(one.message_id)

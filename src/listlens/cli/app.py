@@ -13,6 +13,7 @@ import typer
 from listlens._version import __version__
 from listlens.cli import (
     backbone,
+    brokers,
     classes,
     explaining,
     finding,
@@ -53,6 +54,7 @@ for module in (
     using,
     quality,
     stream,
+    brokers,
     text,
     finding,
     image_atm,

@@ -221,6 +221,24 @@ class WorkerConfig(_Section):
     )
 
 
+class BrokersConfig(_Section):
+    sources: tuple[str, ...] = Field(
+        (),
+        description="Addresses of topics that events are read from, such as "
+        "'nats://127.0.0.1:4222/photos' (docs/brokers.md). '${NAME}' in one stands for a variable "
+        "of the environment, such as a password.",
+    )
+    announce: tuple[str, ...] = Field(
+        (), description="Addresses of topics that what is announced is sent to; likewise."
+    )
+    max_waiting: int = Field(
+        5000,
+        ge=1,
+        description="While more events than these wait, nothing is read: the rest is left to the "
+        "brokers.",
+    )
+
+
 class BudgetConfig(_Section):
     core_hour: float = Field(
         0.0,
@@ -274,6 +292,9 @@ class Config(_Section):
     serve: ServeConfig = Field(ServeConfig(), description="The server: listlens serve.")
     events: EventsConfig = Field(EventsConfig(), description="What a shop's events look like.")
     worker: WorkerConfig = Field(WorkerConfig(), description="The worker: listlens work.")
+    brokers: BrokersConfig = Field(
+        BrokersConfig(), description="Brokers that a worker reads from and announces to."
+    )
     budget: BudgetConfig = Field(BudgetConfig(), description="What the work costs.")
     tasks: dict[str, TaskConfig] = Field(
         default_factory=dict, description="The questions asked of each photo, one table each."

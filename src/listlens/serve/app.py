@@ -26,6 +26,7 @@ from listlens.serve.predicting import MOST_FETCHES, Predicting
 from listlens.serve.problems import Problem
 from listlens.serve.protocols import Protocols
 from listlens.serve.routes import add_routes
+from listlens.serve.topics import TopicWatch
 
 if TYPE_CHECKING:
     from listlens.pipeline.inference import Inference
@@ -51,11 +52,13 @@ class Serving:
     counting: Counting
     predicting: Predicting
     access: Access
+    topics: TopicWatch
     log: Any
 
     def refresh(self) -> bool:
         """Look what is new in the store; return whether other models are in force."""
         self.predicting.answering.seen.refresh()
+        self.topics.refresh()
         return self.models.refresh()
 
 
@@ -118,6 +121,8 @@ def _serving(
     models = LiveModels(project, inference)
     price = project.config.budget
     counting = Counting(inference, models, price.core_hour, price.currency)
+    topics = TopicWatch(project.store.topics)
+    counting.show(topics)
     answering = Answering(
         project.store,
         inference,
@@ -135,7 +140,7 @@ def _serving(
         CapacityLimiter(MOST_FETCHES),
     )
     access = Access(project.store.tokens, open_inference=open_inference)
-    return Serving(project, inference, models, counting, predicting, access, log)
+    return Serving(project, inference, models, counting, predicting, access, topics, log)
 
 
 def _lifespan(serving: Serving, close_inference: bool) -> Any:

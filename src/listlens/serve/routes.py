@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
@@ -107,7 +108,7 @@ def _add_looking(router: APIRouter, serving: Serving) -> None:
                 response_model=HealthOut, responses=problems("internal"))  # fmt: skip
     async def health() -> Response:
         """Return 200 as soon as calls are answered, with no model yet too. Needs no token."""
-        trouble = serving.models.trouble
+        trouble = " ".join(filter(None, (serving.models.trouble, serving.topics.trouble)))
         names = sorted(one.name for one in serving.models.current.values())
         status = "degraded" if trouble else "ready"
         return JSONResponse({"status": status, "detail": trouble, "models": names})
@@ -124,4 +125,5 @@ def _add_looking(router: APIRouter, serving: Serving) -> None:
                 openapi_extra=BEARER)  # fmt: skip
     async def metrics() -> Response:
         """Return all counters in Prometheus' text format. Needs scope `read`."""
-        return Response(serving.counting.text(), media_type="text/plain; version=0.0.4")
+        text = await to_thread.run_sync(serving.counting.text)
+        return Response(text, media_type="text/plain; version=0.0.4")

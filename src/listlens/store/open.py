@@ -25,6 +25,7 @@ from listlens.store.sweeping import Sweeping
 from listlens.store.thumbnails import Thumbnails
 from listlens.store.tokens import Tokens
 from listlens.store.tombstones import create_key
+from listlens.store.topics import Topics
 from listlens.store.troubles import disk_error
 from listlens.store.vectors import GRACE_S, FileVectors
 from listlens.store.webhooks import Webhooks
@@ -50,6 +51,7 @@ class Store:
         order: the newest event of each photo.
         outbox: what was announced.
         webhooks: who is told of it.
+        topics: what is read from brokers and announced to them.
         positions: how far streams of brokers were read.
         snapshot: copies the database while others work with it.
         together: `with store.together():` makes one transaction of all that this thread does.
@@ -78,6 +80,7 @@ class Store:
         self.order = Order(self._db)
         self.outbox = Outbox(self._db)
         self.webhooks = Webhooks(self._db)
+        self.topics = Topics(self._db)
         self.positions = Positions(self._db)
         self.snapshot = Snapshot(self._db)
         self.together = self._db.together

@@ -391,4 +391,5 @@ pending_deletion = Table(
 )
 
 import listlens.store.stream_tables  # noqa: E402  the tables of the stream, registered
+import listlens.store.topic_tables  # noqa: E402  those of brokers
 import listlens.store.webhook_tables  # noqa: E402, F401  and those of the webhooks

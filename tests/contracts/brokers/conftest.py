@@ -41,6 +41,7 @@ class Rig:
         clears: whether it recognises that a message was sent twice.
         most: what one `receive` may bring at most, where the broker has a bound.
         longest_s: until a message that is there was received at the latest.
+        text_only: whether it takes texts only, and no empty ones.
         many: messages of the test that sends many.
         options: that every address has.
         make: makes a topic, where the broker does not by itself.
@@ -54,6 +55,7 @@ class Rig:
     clears: bool = False
     most: int = 500
     longest_s: float = 5.0
+    text_only: bool = False
     many: int = 2000
     options: dict[str, Any] = field(default_factory=dict)
     make: Callable[[str], object] | None = None
@@ -72,9 +74,10 @@ class Rig:
         """Address of a topic at the broker that is not there."""
         return f"{self.nowhere}/photos" + ("?endpoint=http://127.0.0.1:1" if self.options else "")
 
-    def open(self, url: str) -> Inlet:
-        """Open a source, with positions where the broker needs them."""
-        return open_inlet(url, self.store.positions if self.store else None)
+    def open(self, url: str, store: Store | None = None) -> Inlet:
+        """Open a source, with the positions of a store, or of one for all tests."""
+        store = store or self.store
+        return open_inlet(url, store.positions if store else None)
 
     @cached_property
     def store(self) -> Store | None:
@@ -320,6 +323,7 @@ def sqs_rig() -> Iterator[Rig]:
         yield Rig(
             *("sqs://us-east-1", "sqs://us-east-1", {"visibility": 1}),
             ordered=False,
+            text_only=True,
             many=60,
             options={"endpoint": api.url},
             make=lambda topic: api.client("sqs").create_queue(QueueName=topic),
@@ -333,8 +337,15 @@ RIGS: dict[str, Callable[[], AbstractContextManager[Rig]]] = {
 }
 """Scheme to what makes its rig."""
 
+SLOW = {"kinesis", "sqs"}
+"""Rigs whose server is slow: moto is written in Python."""
 
-@pytest.fixture(scope="session", params=sorted(RIGS))
+PARAMS = [
+    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in sorted(RIGS)
+]
+
+
+@pytest.fixture(scope="session", params=PARAMS)
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """Every broker in turn."""
     with RIGS[request.param]() as made:

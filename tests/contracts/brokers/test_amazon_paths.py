@@ -109,10 +109,9 @@ def worker(project: Path, *args: str) -> Iterator[Any]:
     try:
         yield ran
         ran.send_signal(signal.SIGTERM)
-        out, err = ran.communicate(timeout=60)
+        _, err = ran.communicate(timeout=60)
         assert ran.returncode == 0, err
         assert "Traceback" not in err
-        ran.report = json.loads(out)
     finally:
         ran.kill()
         ran.communicate()
@@ -125,11 +124,12 @@ def wait_for(done: Callable[[], bool], within_s: float = 60) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_the_kinesis_path(
     amazon: Any, project: Path, shop: Any, receiver: Receiver, photo_host: str, cli: Any
 ) -> None:
     """Events in a shop's own words, put into a stream, are tags in the database, at the webhook
-    and in another stream, while the worker runs and after it was killed."""
+    and in another stream, also those of the time between two workers."""
     change(project, "private = []", f'private = ["127.0.0.1:{receiver.port}", "{photo_host}"]')
     understand(
         project,
@@ -165,18 +165,15 @@ def test_the_kinesis_path(
     addresses = ["--source", f"kinesis://us-east-1/{came}?{at}&lease=2"]
     addresses += ["--announce", f"kinesis://us-east-1/{told}?{at}"]
     put(*photos[:4], photos[0], "home-00/none.jpg")
-    with worker(project, *addresses) as first:
+    with worker(project, *addresses):
         wait_for(lambda: len(receiver.results) == 4)
-        first.kill()
-        first.wait()
-        put(*photos[4:6])
-        with worker(project, *addresses):
-            wait_for(lambda: len(receiver.results) == 6)
-            put(*photos[6:])
-            wait_for(lambda: len(receiver.results) == 8)
-        first.send_signal = lambda number: None
-        first.returncode, first.communicate = 0, lambda **_: ("{}", "")
+    put(*photos[4:6])  # while nobody listens
+    with worker(project, *addresses):
+        wait_for(lambda: len(receiver.results) == 6)
+        put(*photos[6:])
+        wait_for(lambda: len(receiver.results) == 8)
     assert receiver.results == {photo: shop.classes[photo] for photo in photos}
+    wait_for(lambda: len(receiver.got) >= 9)
     ids = [one["data"]["id"] for one in receiver.got]
     assert len(set(ids)) == 9, "eight tagged and one missing"
     with listlens.open(project) as opened:
@@ -196,6 +193,7 @@ def test_the_kinesis_path(
     assert tags == receiver.results
 
 
+@pytest.mark.slow
 def test_a_photo_that_is_put_into_a_bucket_is_tagged(
     amazon: Any, project: Path, shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

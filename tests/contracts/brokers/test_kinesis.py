@@ -148,6 +148,7 @@ def test_an_iterator_that_expired_is_asked_for_again_behind_what_was_read(new_st
     assert read(inlet, 3) == numbered(3, 5), "what is in hand does not come a second time"
 
 
+@pytest.mark.slow
 def test_a_shard_that_is_read_too_often_is_left_alone_for_longer_each_time(
     new_stream: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -162,6 +163,7 @@ def test_a_shard_that_is_read_too_often_is_left_alone_for_longer_each_time(
     assert len(waits) == 4 and waits[-1] > waits[0]
 
 
+@pytest.mark.slow
 def test_an_idle_shard_is_asked_as_seldom_as_amazon_bears(
     new_stream: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +195,7 @@ def test_shards_are_read_on_through_a_split_and_a_merge_parents_first(new_stream
     assert read(stream.inlet(), 0) == [], "what ended is not read again"
 
 
+@pytest.mark.slow
 def test_events_of_one_listing_keep_their_order_through_a_split(new_stream: Any) -> None:
     stream = new_stream()
     stream.put(*numbered(30), key="L1")
@@ -221,6 +224,7 @@ def test_a_reader_that_starts_again_goes_on_behind_what_was_acknowledged(new_str
     assert read(stream.inlet(), 5) == numbered(5, 4)
 
 
+@pytest.mark.slow
 def test_newest_is_kept_as_a_moment_so_that_a_restart_skips_nothing(new_stream: Any) -> None:
     stream = new_stream()
     stream.put("old")
@@ -232,6 +236,7 @@ def test_newest_is_kept_as_a_moment_so_that_a_restart_skips_nothing(new_stream: 
     assert read(stream.inlet(start="newest"), 1) == ["while nobody listened"]
 
 
+@pytest.mark.slow
 def test_a_shard_that_comes_later_is_read_from_its_beginning_also_with_newest(
     new_stream: Any,
 ) -> None:
@@ -243,12 +248,14 @@ def test_a_shard_that_comes_later_is_read_from_its_beginning_also_with_newest(
     assert sorted(read(inlet, 20)) == sorted(numbered(20))
 
 
+@pytest.mark.slow
 def test_groups_read_apart(new_stream: Any) -> None:
     stream = new_stream()
     stream.put("a")
     assert read(stream.inlet(group="one"), 1) == read(stream.inlet(group="two"), 1) == ["a"]
 
 
+@pytest.mark.slow
 def test_a_stream_that_was_made_again_is_read_from_its_beginning(new_stream: Any) -> None:
     stream = new_stream()
     stream.put(*numbered(5))
@@ -263,6 +270,7 @@ def test_a_stream_that_was_made_again_is_read_from_its_beginning(new_stream: Any
     assert read(stream.inlet(), 1) == ["new"]
 
 
+@pytest.mark.slow
 def test_two_readers_have_half_of_the_shards_each_and_the_rest_after_a_death(
     new_stream: Any,
 ) -> None:
@@ -283,6 +291,7 @@ def test_two_readers_have_half_of_the_shards_each_and_the_rest_after_a_death(
     assert len(one._readings) == 4
 
 
+@pytest.mark.slow
 def test_a_late_acknowledgement_moves_no_position_of_another(new_stream: Any) -> None:
     stream = new_stream()
     stream.put(*numbered(6))
@@ -297,6 +306,7 @@ def test_a_late_acknowledgement_moves_no_position_of_another(new_stream: Any) ->
     assert read(stream.inlet(), 0) == []
 
 
+@pytest.mark.slow
 def test_what_the_producer_library_packs_is_many_messages(new_stream: Any) -> None:
     assert bodies(PACKED) == UNPACKED
     stream = new_stream()
@@ -347,6 +357,7 @@ def refuse_some(client: Any, keys: Sequence[str], times: int) -> Callable[[str, 
     return rule
 
 
+@pytest.mark.slow
 def test_what_is_refused_of_a_batch_is_put_again_and_a_listing_ends_with_its_last(
     new_stream: Any,
 ) -> None:
@@ -366,6 +377,7 @@ def test_what_is_refused_of_a_batch_is_put_again_and_a_listing_ends_with_its_las
     assert [text for text in got if int(text) % 4 in (0, 2)] == [str(n) for n in range(0, 20, 2)]
 
 
+@pytest.mark.slow
 def test_what_is_refused_every_time_is_an_error(
     new_stream: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -378,6 +390,7 @@ def test_what_is_refused_every_time_is_an_error(
     outlet.close()
 
 
+@pytest.mark.slow
 def test_many_and_large_messages_go_in_calls_that_amazon_takes(new_stream: Any) -> None:
     stream = new_stream()
     outlet = open_outlet(stream.url())
@@ -408,6 +421,7 @@ def test_a_wrong_address_says_what_is_allowed(store: Store, url: str, says: str)
     assert "zqxzqx" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_not_there_says_so(amazon: Any, store: Store) -> None:
     url = f"kinesis://us-east-1/none?endpoint={amazon.front}"
     for end in (lambda: open_inlet(url, store.positions), lambda: open_outlet(url)):
@@ -417,6 +431,7 @@ def test_a_stream_that_is_not_there_says_so(amazon: Any, store: Store) -> None:
         open_inlet(url)
 
 
+@pytest.mark.slow
 def test_without_credentials_it_says_where_they_are_looked_for(
     amazon: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -429,6 +444,7 @@ def test_without_credentials_it_says_where_they_are_looked_for(
         open_inlet(f"kinesis://us-east-1/s?endpoint={amazon.front}", store.positions)
 
 
+@pytest.mark.slow
 def test_no_log_line_has_the_credentials(
     new_stream: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -105,6 +105,7 @@ def take_all(inlet: Any) -> list[Any]:
 # -- receiving ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_more_than_ten_come_in_one_batch_and_are_deleted_when_acknowledged(new_queue: Any) -> None:
     queue = new_queue()
     queue.put(*[f'{{"n": {n}}}' for n in range(25)])
@@ -128,6 +129,7 @@ def test_what_is_not_deleted_at_once_is_deleted_again(new_queue: Any) -> None:
     inlet.close()
 
 
+@pytest.mark.slow
 def test_a_message_that_was_given_to_another_meanwhile_stops_nothing(
     new_queue: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -141,6 +143,7 @@ def test_a_message_that_was_given_to_another_meanwhile_stops_nothing(
     inlet.close()
 
 
+@pytest.mark.slow
 def test_what_is_in_hand_stays_hidden_for_as_long_as_the_address_says(new_queue: Any) -> None:
     queue = new_queue(VisibilityTimeout="0")  # the queue's own would show it at once
     queue.put("a")
@@ -153,6 +156,7 @@ def test_what_is_in_hand_stays_hidden_for_as_long_as_the_address_says(new_queue:
     other.close()
 
 
+@pytest.mark.slow
 def test_a_queue_that_soon_gives_messages_up_is_warned_of(
     new_queue: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -167,6 +171,7 @@ def test_a_queue_that_soon_gives_messages_up_is_warned_of(
 # -- sending --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_refused_of_a_batch_is_sent_again(new_queue: Any) -> None:
     queue = new_queue()
     failing(queue, "SendMessageBatch", 2)
@@ -178,6 +183,7 @@ def test_what_is_refused_of_a_batch_is_sent_again(new_queue: Any) -> None:
     inlet.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("times", "sender", "calls"), [(1000, False, 6), (1, True, 1)])
 def test_what_is_refused_every_time_or_for_good_is_an_error(
     new_queue: Any, times: int, sender: bool, calls: int
@@ -209,6 +215,7 @@ def test_a_fifo_queue_keeps_each_listing_in_order_also_where_some_are_refused(
         assert [n for n in got if n % 3 == key] == list(range(key, 15, 3))
 
 
+@pytest.mark.slow
 def test_large_messages_go_in_calls_that_every_queue_takes(new_queue: Any) -> None:
     queue = new_queue()
     outlet = open_outlet(queue.url())
@@ -226,6 +233,7 @@ def test_large_messages_go_in_calls_that_every_queue_takes(new_queue: Any) -> No
 # -- envelopes ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_comes_by_sns_is_taken_out_of_its_envelope(new_queue: Any, amazon: Any) -> None:
     queue, sns = new_queue(), amazon.client("sns")
     topic = sns.create_topic(Name="photos")["TopicArn"]
@@ -319,6 +327,7 @@ def test_the_url_of_a_queue_names_its_region_and_account() -> None:
     assert sqs.region(address) == "eu-west-1"
 
 
+@pytest.mark.slow
 def test_a_queue_that_is_not_there_says_so(amazon: Any) -> None:
     for end in (open_inlet, open_outlet):
         with pytest.raises(BrokerError, match=r"/none: .*Make the queue first"):
