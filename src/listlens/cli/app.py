@@ -29,6 +29,7 @@ from listlens.cli import (
     text,
     token,
     using,
+    watching,
     webhooks,
 )
 from listlens.cli.output import ExitCode, carry_any_text, exit_code, note
@@ -62,6 +63,7 @@ for module in (
     token,
     serving,
     operating,
+    watching,
     webhooks,
 ):
     module.register(app)

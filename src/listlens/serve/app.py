@@ -27,6 +27,7 @@ from listlens.serve.problems import Problem
 from listlens.serve.protocols import Protocols
 from listlens.serve.routes import add_routes
 from listlens.serve.topics import TopicWatch
+from listlens.serve.watching import WatchCollector
 
 if TYPE_CHECKING:
     from listlens.pipeline.inference import Inference
@@ -120,7 +121,7 @@ def _serving(
     config = project.config.serve
     models = LiveModels(project, inference)
     price = project.config.budget
-    counting = Counting(inference, models, price.core_hour, price.currency)
+    counting = Counting(inference, models, price.core_hour, price.currency, WatchCollector(project))
     topics = TopicWatch(project.store.topics)
     counting.show(topics)
     answering = Answering(

@@ -27,6 +27,7 @@ from listlens.store.tokens import Tokens
 from listlens.store.tombstones import create_key
 from listlens.store.topics import Topics
 from listlens.store.troubles import disk_error
+from listlens.store.usage import Usage
 from listlens.store.vectors import GRACE_S, FileVectors
 from listlens.store.webhooks import Webhooks
 
@@ -53,6 +54,7 @@ class Store:
         webhooks: who is told of it.
         topics: what is read from brokers and announced to them.
         positions: how far streams of brokers were read.
+        usage: what was used of each source's budget.
         snapshot: copies the database while others work with it.
         together: `with store.together():` makes one transaction of all that this thread does.
         url: of the database, without its password.
@@ -82,6 +84,7 @@ class Store:
         self.webhooks = Webhooks(self._db)
         self.topics = Topics(self._db)
         self.positions = Positions(self._db)
+        self.usage = Usage(self._db)
         self.snapshot = Snapshot(self._db)
         self.together = self._db.together
         try:
