@@ -246,6 +246,7 @@ def test_everything_imported_is_declared_as_a_dependency():
         "yaml": "pyyaml",
         "nats": "nats-py",
         "huggingface_hub": "huggingface-hub",
+        "opentelemetry": "opentelemetry-sdk",
     }
     missing = set()
     for path in (ROOT / "src").rglob("*.py"):

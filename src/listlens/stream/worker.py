@@ -26,6 +26,7 @@ from listlens.stream.looking import Looking
 from listlens.stream.report import Tidies, WorkReport
 from listlens.stream.retrying import Backoff
 from listlens.stream.settling import Settling
+from listlens.stream.traces import begun, ended
 from listlens.stream.work import Trouble, Work
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ class Worker:
         events = self._store.events.claim(self._owner, room, self._config.lease_s)
         self._none_due = not events and now > self._again_s
         for event in events:
-            work = Work(event, since_s=now)
+            work = Work(event, trace=begun(event, self._store.clock()), since_s=now)
             self._active[event.event_id] = work
             self._new.append(work)
         return len(events)
@@ -356,6 +357,7 @@ class Worker:
     def _drop(self, works: list[Work]) -> None:
         for work in works:
             self._active.pop(work.event.event_id, None)
+            ended(work)
 
     def _renew(self) -> None:
         now = self._clock()
