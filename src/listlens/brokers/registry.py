@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from listlens.brokers.address import Address, Option, parse_address
@@ -56,6 +56,28 @@ EVERY_OUTLET = {
 }
 """Options of every topic that is announced to."""
 
+_REDIS = Kind(
+    "Redis Streams",
+    "redis_streams",
+    "redis",
+    "redis://127.0.0.1:6379/0/photos",
+    {
+        "group": Option("Consumer group, shared by all workers that name it.", "listlens",
+                        way="in"),
+        "claim_after": Option(
+            "Seconds after which what another consumer has in hand is taken over.", 60.0, way="in",
+            least=0.1,
+        ),
+        "field": Option(
+            "Field of an entry that holds the event. Left out: the only one, or all as an object.",
+            way="in",
+        ),
+        "maxlen": Option(
+            "Entries that the stream keeps at least, older ones go; 0 keeps all.", 0.0, way="out"
+        ),
+    },
+)  # fmt: skip
+
 KINDS: dict[str, Kind] = {
     "nats": Kind(
         "NATS JetStream",
@@ -78,6 +100,8 @@ KINDS: dict[str, Kind] = {
             "tls": Option("Whether to encrypt: yes or no.", "no", one_of=("yes", "no")),
         },
     ),
+    "redis": _REDIS,
+    "rediss": replace(_REDIS, name="Redis Streams over TLS", example="rediss://h:6379/0/photos"),
 }  # fmt: skip
 """Scheme of an address to the kind of broker."""
 

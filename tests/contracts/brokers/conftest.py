@@ -102,7 +102,18 @@ def nats_rig() -> Iterator[Rig]:
     asyncio.run(clear())
 
 
-RIGS: dict[str, Callable[[], AbstractContextManager[Rig]]] = {"nats": nats_rig}
+@contextmanager
+def redis_rig() -> Iterator[Rig]:
+    at = os.environ.get("LISTLENS_TEST_REDIS", "redis://127.0.0.1:6379/0")
+    rig = Rig(at, "redis://127.0.0.1:1", {"claim_after": 1}, longest_s=8)
+    require("Redis (LISTLENS_TEST_REDIS)", rig)
+    yield rig
+    import redis
+
+    redis.Redis.from_url(at).delete(*rig.topics)
+
+
+RIGS: dict[str, Callable[[], AbstractContextManager[Rig]]] = {"nats": nats_rig, "redis": redis_rig}
 """Scheme to what makes its rig."""
 
 
