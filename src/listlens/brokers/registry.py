@@ -78,6 +78,22 @@ _REDIS = Kind(
     },
 )  # fmt: skip
 
+_RABBITMQ = Kind(
+    "RabbitMQ",
+    "rabbitmq",
+    "rabbitmq",
+    "amqp://guest:${RABBITMQ_PASSWORD}@127.0.0.1:5672/photos",
+    {
+        "prefetch": Option(
+            "Messages that a worker may have in hand.", 1000.0, way="in", least=1
+        ),
+        "exchange": Option(
+            "Exchange to publish to, with the path as routing key; left out: straight to a queue.",
+            way="out",
+        ),
+    },
+)  # fmt: skip
+
 KINDS: dict[str, Kind] = {
     "nats": Kind(
         "NATS JetStream",
@@ -100,6 +116,8 @@ KINDS: dict[str, Kind] = {
             "tls": Option("Whether to encrypt: yes or no.", "no", one_of=("yes", "no")),
         },
     ),
+    "amqp": _RABBITMQ,
+    "amqps": replace(_RABBITMQ, name="RabbitMQ over TLS", example="amqps://h/shop/photos"),
     "redis": _REDIS,
     "rediss": replace(_REDIS, name="Redis Streams over TLS", example="rediss://h:6379/0/photos"),
 }  # fmt: skip

@@ -113,7 +113,30 @@ def redis_rig() -> Iterator[Rig]:
     redis.Redis.from_url(at).delete(*rig.topics)
 
 
-RIGS: dict[str, Callable[[], AbstractContextManager[Rig]]] = {"nats": nats_rig, "redis": redis_rig}
+@contextmanager
+def rabbitmq_rig() -> Iterator[Rig]:
+    at = os.environ.get("LISTLENS_TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1:5672")
+    rig = Rig(at, "amqp://guest:guest@127.0.0.1:1")
+    require("RabbitMQ (LISTLENS_TEST_RABBITMQ)", rig)
+    yield rig
+    import asyncio
+
+    import aio_pika
+
+    async def clear() -> None:
+        async with await aio_pika.connect(at) as connection:
+            channel = await connection.channel()
+            for topic in rig.topics:
+                await channel.queue_delete(topic)
+
+    asyncio.run(clear())
+
+
+RIGS: dict[str, Callable[[], AbstractContextManager[Rig]]] = {
+    "nats": nats_rig,
+    "redis": redis_rig,
+    "amqp": rabbitmq_rig,
+}
 """Scheme to what makes its rig."""
 
 
