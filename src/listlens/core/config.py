@@ -217,6 +217,18 @@ class WorkerConfig(Section):
     )
 
 
+class JobsConfig(Section):
+    at_once: int = Field(
+        1, ge=1, le=64, description="Jobs that run at once, on all servers of the project together."
+    )
+    nice: int = Field(
+        10,
+        ge=0,
+        le=19,
+        description="How far a job gives way to the server and to others on its machine.",
+    )
+
+
 class BrokersConfig(Section):
     sources: tuple[str, ...] = Field(
         (),
@@ -279,6 +291,7 @@ class Config(Section):
     serve: ServeConfig = Field(ServeConfig(), description="The server: listlens serve.")
     events: EventsConfig = Field(EventsConfig(), description="What a shop's events look like.")
     worker: WorkerConfig = Field(WorkerConfig(), description="The worker: listlens work.")
+    jobs: JobsConfig = Field(JobsConfig(), description="Long work asked for over HTTP.")
     brokers: BrokersConfig = Field(
         BrokersConfig(), description="Brokers that a worker reads from and announces to."
     )
