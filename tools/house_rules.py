@@ -19,6 +19,7 @@ LAYERS: dict[str, float] = {
     "store": 1,
     "sources": 1,
     "backbones": 1,
+    "brokers": 1,
     "metrics": 1,
     "duplicates": 2,
     "labels": 2,

@@ -118,15 +118,23 @@ def settings() -> str:
         models = [t for t in (field.annotation, *get_args(field.annotation)) if is_section(t)]
         for model in models:
             title = f"[{name}]" if model is field.annotation else f"[{name}.NAME]"
-            rows = [
-                f"| `{key}` | {shown(about)} | {cell(about.description)} |"
-                for key, about in model.model_fields.items()
-            ]
-            head = ["| key | default | meaning |", "|---|---|---|"]
-            parts += [f"## `{title}`", "", cell(field.description), "", *head, *rows, ""]
+            parts += section(title, field.description, model)
+            for key, about in model.model_fields.items():
+                for inner in filter(is_section, get_args(about.annotation)):
+                    parts += section(f"[{name}.{key}.NAME]", about.description, inner)
         if not models:
             parts += [f"`{name}`: {cell(field.description)} Default: {shown(field)}.", ""]
     return "\n".join(parts)
+
+
+def section(title: str, description: str, model: Any) -> list[str]:
+    """Return one table of the file as lines of Markdown."""
+    rows = [
+        f"| `{key}` | {shown(about)} | {cell(about.description)} |"
+        for key, about in model.model_fields.items()
+    ]
+    head = ["| key | default | meaning |", "|---|---|---|"]
+    return [f"## `{title}`", "", cell(description), "", *head, *rows, ""]
 
 
 def is_section(kind: Any) -> bool:

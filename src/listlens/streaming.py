@@ -45,6 +45,12 @@ class Streaming:
             "announced": self.store.outbox.count(),
         }
 
+    def budget(self) -> dict[str, Any]:
+        """What each source used in this day and month, against its caps; see `listlens budget`."""
+        from listlens.pipeline.budget import budget_report
+
+        return budget_report(self.store, self.config.budget)
+
     def dead_letters(self, reason: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return events that cannot be used, the oldest first, each with its reason."""
         from listlens.pipeline.dead_letters import as_dict

@@ -91,7 +91,8 @@ def test_photos_that_find_no_memory_beside_others_are_fetched_again_one_by_one(
     monkeypatch.setattr("listlens.pipeline.contents.SHORT_BYTES", 100)
     monkeypatch.setattr("listlens.pipeline.ingest.Room", lambda: Room(1))
     with listlens.open(root) as project:
-        found = project.ingest(table(tmp_path / "urls.csv", host, [*IMAGES, "none.jpg"]))
+        urls = table(tmp_path / "urls.csv", host, [*IMAGES, "none.jpg"])
+        found = project.ingest(urls, fetch=True)
         assert (found.new, found.failed, found.embedded) == (len(IMAGES) + 1, 1, len(IMAGES))
         assert project.store.photos.counts()["ok"] == len(IMAGES)
     assert host.sent[200] > len(IMAGES)

@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 
 import listlens
+from listlens.pipeline.budget import periods
 from listlens.pipeline.event_door import let_in, read_lines
 from listlens.pipeline.inference import Inference
+from listlens.store.usage import Used
 from listlens.stream.forecast import forecast
 
 
@@ -77,7 +79,11 @@ def test_known_contents_cost_no_looking_and_none_waiting_is_said(
 
 def test_what_was_spent_is_counted_and_shown(project: Path, serving: Callable[..., Any]) -> None:
     toml = project / "listlens.toml"
-    toml.write_text(toml.read_text().replace("core_hour = 0.0", "core_hour = 3.6"))
+    text = toml.read_text().replace("core_hour = 0.0", "core_hour = 3.6")
+    toml.write_text(text.replace("daily_photos = 0", "daily_photos = 500"))
+    with listlens.open(project) as opened:
+        now = periods(opened.store.clock())
+        opened.store.usage.add({"feed": Used(7, 2.0)}, (now.day, now.month))
     with serving(project) as served, served.client() as client:
         client.predict([_new_photo()], ["label"])
         ask = {"headers": {"Authorization": f"Bearer {served.token}"}, "trust_env": False}
@@ -88,7 +94,28 @@ def test_what_was_spent_is_counted_and_shown(project: Path, serving: Callable[..
     assert status["cost_a_1000_photos"] == pytest.approx(spent, rel=0.1)
     assert status["cost"] == pytest.approx(status["cost_a_1000_photos"] / 1000, rel=0.1)
     (line,) = [one for one in metrics.splitlines() if one.startswith("listlens_cost_total ")]
+    assert 'listlens_budget_used{limit="daily_photos",source="feed"} 7.0' in metrics
+    assert 'listlens_budget_cap{limit="daily_photos",source="feed"} 500.0' in metrics
+    assert 'listlens_source_photos_today{source="feed"} 7.0' in metrics
     assert float(line.split()[1]) > 0 and "for 1,000 photos" in page and "EUR" in page
+
+
+@pytest.mark.parametrize(
+    ("at_cap", "words"),
+    [
+        ("queue", "Source events: 11 wait, 4 fit into the cap; the last is looked at on 20"),
+        ("sample", "of the rest a sample goes on"),
+        ("embed-only", "the rest is embedded, and answered by `listlens tag`"),
+    ],
+    ids=["queue", "sample", "embed-only"],
+)
+def test_a_back_fill_that_runs_into_a_cap_is_told_beforehand(
+    waiting: Path, cli: Callable[..., Any], at_cap: str, words: str
+) -> None:
+    toml = waiting / "listlens.toml"
+    text = toml.read_text().replace("daily_photos = 0", "daily_photos = 4")
+    toml.write_text(text.replace('at_cap = "queue"', f'at_cap = "{at_cap}"'))
+    assert words in cli("forecast", "--sample", 1, "-p", waiting).out
 
 
 def _new_photo() -> bytes:

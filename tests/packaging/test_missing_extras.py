@@ -244,6 +244,7 @@ def test_everything_imported_is_declared_as_a_dependency():
         "rapidocr_onnxruntime": "rapidocr-onnxruntime",
         "prometheus_client": "prometheus-client",
         "yaml": "pyyaml",
+        "nats": "nats-py",
         "huggingface_hub": "huggingface-hub",
     }
     missing = set()

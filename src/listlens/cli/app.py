@@ -28,6 +28,7 @@ from listlens.cli import (
     text,
     token,
     using,
+    watching,
     webhooks,
 )
 from listlens.cli.output import ExitCode, carry_any_text, exit_code, note
@@ -60,6 +61,7 @@ for module in (
     token,
     serving,
     operating,
+    watching,
     webhooks,
 ):
     module.register(app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -117,7 +117,18 @@ def _expected(said: Forecast) -> str:
         f"{1000 * said.core_s_a_photo:.1f} ms of a core a photo: {said.core_hours:,.2f} hours of a "
         f"core, {said.hours:,.2f} on this machine{cost}. Storing and announcing come on top.",
     ]
+    lines += [_capped(one) for one in said.capped]
     return "\n".join(lines)
+
+
+def _capped(one: dict[str, Any]) -> str:
+    begin = f"Source {one['source']}: {one['waiting']:,} wait, {one['today']:,} fit into the cap"
+    if one["at_cap"] == "embed-only":
+        return f"{begin}; the rest is embedded, and answered by `listlens tag`."
+    if one["at_cap"] == "sample":
+        return f"{begin}; of the rest a sample goes on, and the others go to the dead letters."
+    last = f"on {one['last_day']}" if one["last_day"] else "not within ten years"
+    return f"{begin}; the last is looked at {last}."
 
 
 def _size(report: BackupReport) -> str:

@@ -258,6 +258,7 @@ def ledger(project: ProjectOption = Path(), as_json: JsonOption = False) -> None
     lines = [table(rows, ("events", "number"))]
     lines += [f"done: {n} {name}" for name, n in sorted(counts.outcomes.items())]
     lines += [f"dead: {n} {name}" for name, n in sorted(counts.reasons.items())]
+    lines += [f"put off: {n} {name}" for name, n in sorted(counts.put_off.items())]
     lines += [f"{counts.duplicates} came in more than once; {n_announced} announcements are kept."]
     lines += ["They add up." if counts.adds_up else "They do NOT add up."]
     show(result, "\n".join(lines), as_json=as_json)

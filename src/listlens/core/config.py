@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from listlens.core.errors import ConfigError, suggest
 from listlens.core.scale import parse_scale
+from listlens.core.section import Section
 from listlens.core.tree import Tree
 from listlens.core.types import Kind
+from listlens.core.watch_config import BudgetConfig
 
 CONFIG_NAME = "listlens.toml"
 
@@ -30,13 +32,7 @@ EVENT_FIELDS = frozenset(
 EVENT_KINDS = frozenset({"photo.added", "photo.changed", "photo.deleted", "listing.changed"})
 
 
-class _Section(BaseModel):
-    """A table of the file: frozen, and no key that is not declared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class StoreConfig(_Section):
+class StoreConfig(Section):
     url: str = Field(
         "sqlite:///listlens.db",
         description="Where rows live: sqlite:///FILE beside this file, or "
@@ -49,7 +45,7 @@ class StoreConfig(_Section):
     )
 
 
-class BackboneConfig(_Section):
+class BackboneConfig(Section):
     name: str = Field(
         "efficientnet-lite0",
         description="Turns a photo into an embedding: the embedded one, or the path of an ONNX "
@@ -75,7 +71,7 @@ class BackboneConfig(_Section):
     )
 
 
-class LimitsConfig(_Section):
+class LimitsConfig(Section):
     max_bytes: int = Field(
         100 * 2**20, gt=0, description="A larger file is recorded as too_many_bytes."
     )
@@ -84,7 +80,7 @@ class LimitsConfig(_Section):
     )
 
 
-class FetchConfig(_Section):
+class FetchConfig(Section):
     enabled: bool = Field(
         False,
         description="Whether photos are fetched from the URLs that tables and events name. Not "
@@ -126,7 +122,7 @@ class FetchConfig(_Section):
     )
 
 
-class ServeConfig(_Section):
+class ServeConfig(Section):
     host: str = Field(
         "127.0.0.1",
         description="Address to listen on; the default takes calls from this machine only.",
@@ -154,7 +150,7 @@ class ServeConfig(_Section):
     )
 
 
-class EventsConfig(_Section):
+class EventsConfig(Section):
     mapping: dict[str, str] = Field(
         default_factory=dict,
         description="Our name to the path in a shop's own event, such as url = "
@@ -191,7 +187,7 @@ class EventsConfig(_Section):
         return self
 
 
-class WorkerConfig(_Section):
+class WorkerConfig(Section):
     in_flight: int = Field(
         128, ge=1, le=10_000, description="Events worked on at once: what bounds its memory."
     )
@@ -221,16 +217,7 @@ class WorkerConfig(_Section):
     )
 
 
-class BudgetConfig(_Section):
-    core_hour: float = Field(
-        0.0,
-        ge=0,
-        description="Price of an hour of one processor core, such as 0.04; 0 shows no costs.",
-    )
-    currency: str = Field("EUR", max_length=10, description="Of the price.")
-
-
-class TaskConfig(_Section):
+class TaskConfig(Section):
     kind: Kind = Field(
         description="single: exactly one class a photo; multi: any number of classes; tree: a node "
         "of a category tree; score: votes on a scale."
@@ -264,7 +251,7 @@ class TaskConfig(_Section):
         return Tree.of(self.classes).paths if self.kind == "tree" else self.classes
 
 
-class Config(_Section):
+class Config(Section):
     """The whole file."""
 
     store: StoreConfig = Field(StoreConfig(), description="Where results are kept.")
@@ -274,7 +261,9 @@ class Config(_Section):
     serve: ServeConfig = Field(ServeConfig(), description="The server: listlens serve.")
     events: EventsConfig = Field(EventsConfig(), description="What a shop's events look like.")
     worker: WorkerConfig = Field(WorkerConfig(), description="The worker: listlens work.")
-    budget: BudgetConfig = Field(BudgetConfig(), description="What the work costs.")
+    budget: BudgetConfig = Field(
+        BudgetConfig(), description="What the work costs, and what of a source is done at most."
+    )
     tasks: dict[str, TaskConfig] = Field(
         default_factory=dict, description="The questions asked of each photo, one table each."
     )
@@ -315,11 +304,11 @@ def _keys_at(parents: list[Any]) -> list[str]:
     """The keys that are allowed in the table at this path."""
     model: type[BaseModel] = Config
     for part in parents:
-        if model is Config and part == "tasks":
-            return list(TaskConfig.model_fields)
-        annotation = model.model_fields[str(part)].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
+        about = model.model_fields.get(str(part))
+        if about is None:  # the name of one of several tables
+            continue
+        kinds = (about.annotation, *get_args(about.annotation))
+        model = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), model)
     return list(model.model_fields)
 
 
@@ -336,12 +325,25 @@ def render_config(config: Config) -> str:
             continue
         section: BaseModel = getattr(config, name)
         lines += [f"# {field.description}", f"[{name}]"]
+        tables = list[str]()
         for key, about in type(section).model_fields.items():
-            lines += [f"# {about.description}", f"{key} = {_toml(getattr(section, key))}"]
-        lines.append("")
+            value = getattr(section, key)
+            if key == "sources":  # tables of their own, which an empty one here would forbid
+                lines.append(f"# {about.description}")
+                tables += [line for one in value.items() for line in _source_table(name, *one)]
+            else:
+                lines += [f"# {about.description}", f"{key} = {_toml(value)}"]
+        lines += [*tables, ""]
     lines += [f"# {Config.model_fields['tasks'].description}"]
     lines += [line for name, task in config.tasks.items() for line in render_task(name, task)]
     return "\n".join(lines) + "\n"
+
+
+def _source_table(section: str, name: str, own: BaseModel) -> list[str]:
+    """A table of one source: only what it says itself, since the rest is taken from its section."""
+    given = own.model_dump(exclude_unset=True)
+    lines = [f"{key} = {_toml(value)}" for key, value in given.items()]
+    return [f"[{section}.sources.{_toml(name)}]", *lines]
 
 
 def render_task(name: str, task: TaskConfig) -> list[str]:

@@ -13,6 +13,7 @@ ListlensError
 ├── StoreUnreachableError (Retryable)  no answer from the database server
 ├── AccessError (PermissionError)      a server lets the caller's token in nowhere, or not there
 ├── ServerError (RuntimeError, Retryable) a server broke, or does not answer
+├── BrokerError (OSError, Retryable)   a message broker does not answer, or refuses
 ├── BusyError (RuntimeError, Retryable) a bounded queue is full; says when to come again
 ├── DiskFullError (OSError, Retryable) free some room, then repeat the command
 ├── DownloadError (OSError, Retryable) something on the internet cannot be reached
@@ -99,6 +100,10 @@ class AccessError(ListlensError, PermissionError, Terminal):
 
 class ServerError(ListlensError, RuntimeError, Retryable):
     """A server failed, answered something strange, or did not answer; it may later."""
+
+
+class BrokerError(ListlensError, OSError, Retryable):
+    """A message broker does not answer or refuses; says which and what, never a password."""
 
 
 class BusyError(ListlensError, RuntimeError, Retryable):

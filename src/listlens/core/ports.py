@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from listlens.core.messages import Message, Outgoing
     from listlens.core.types import EmbeddingSpace, Preprocessing, SourceRow
 
 
@@ -84,4 +85,52 @@ class Vectors(Protocol):
 
     def compact(self) -> int:
         """Merge small shards, drop orphans and deleted rows; return bytes freed."""
+        ...
+
+
+class Inlet(Protocol):
+    """Messages from a broker: at least once, and until they are acknowledged.
+
+    Used by one thread. Whatever the broker does not answer raises BrokerError, which is Retryable;
+    after one the inlet is of no more use: it is closed, and another opened.
+    """
+
+    def receive(self, most: int, wait_s: float) -> list[Message]:
+        """Return 0 to `most` messages, as soon as there are any, after `wait_s` at the latest.
+
+        They stay with this inlet until they are acknowledged or it is closed.
+        """
+        ...
+
+    def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Tell the broker that these are dealt with, and need not come again.
+
+        To be called after the commit of what came of them, with all that one `receive` returned.
+        """
+        ...
+
+    def lag(self) -> int | None:
+        """Return how many messages are not acknowledged yet; None where the broker cannot say."""
+        ...
+
+    def close(self) -> None:
+        """End, and give back what was received and not acknowledged: it comes again at once.
+
+        Never raises, since the broker may be gone.
+        """
+        ...
+
+
+class Outlet(Protocol):
+    """Messages to a broker. Used by one thread; raises BrokerError like an `Inlet`."""
+
+    def send(self, messages: Sequence[Outgoing]) -> None:
+        """Send all, in order, and return once the broker has confirmed that it keeps each.
+
+        Where it raises, any part of them may have been sent: they are sent again.
+        """
+        ...
+
+    def close(self) -> None:
+        """End. Never raises."""
         ...

@@ -63,6 +63,7 @@ class Reason(StrEnum):
     BAD_EVENT = "bad_event"  # not JSON, or fields that are wrong or absent
     ID_REUSED = "id_reused"  # another event came under the same id before
     UNEXPECTED = "unexpected"  # an error of ours; the detail has it
+    OVER_BUDGET = "over_budget"  # its source has reached a cap of [budget]
     WORKER_DIED = "worker_died"  # several workers ended while they had it
     FORGOTTEN = "forgotten"  # deleted on request; a tombstone keeps it out
 

@@ -66,6 +66,11 @@ class Counters:
         """Photos that wait now."""
         return sum(self.waiting.values())
 
+    @property
+    def photo_s(self) -> float:
+        """Thread seconds of decoding and networks that a photo took on average; 0 before any."""
+        return (self.decode_s + self.embed_s) / self.decoded if self.decoded else 0.0
+
 
 class Cost:
     """Thread seconds that a photo takes, averaged over the last few dozen."""

@@ -26,6 +26,7 @@ from listlens.serve.predicting import MOST_FETCHES, Predicting
 from listlens.serve.problems import Problem
 from listlens.serve.protocols import Protocols
 from listlens.serve.routes import add_routes
+from listlens.serve.watching import WatchCollector
 
 if TYPE_CHECKING:
     from listlens.pipeline.inference import Inference
@@ -117,7 +118,7 @@ def _serving(
     config = project.config.serve
     models = LiveModels(project, inference)
     price = project.config.budget
-    counting = Counting(inference, models, price.core_hour, price.currency)
+    counting = Counting(inference, models, price.core_hour, price.currency, WatchCollector(project))
     answering = Answering(
         project.store,
         inference,

@@ -33,6 +33,7 @@ class Counting:
         models: the live ones are shown too.
         core_hour: price of an hour of one core; 0 where none is known.
         currency: of the price.
+        more: what else is shown.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Counting:
         models: LiveModels,
         core_hour: float = 0.0,
         currency: str = "",
+        more: Collector | None = None,
     ) -> None:
         self.begun = time.time()
         self._core_hour, self._currency = core_hour, currency
@@ -65,6 +67,8 @@ class Counting:
         for how in HOW:
             self.photos.labels(how)
         registry.register(_InferenceCollector(inference, models, core_hour))
+        if more is not None:
+            registry.register(more)
         self._recent: deque[tuple[int, int, int]] = deque(maxlen=RECENT_S + 1)
         self._by_status: dict[tuple[str, int], Counter] = {}
         self._by_route: dict[str, Histogram] = {}

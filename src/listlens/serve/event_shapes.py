@@ -54,6 +54,7 @@ class LedgerOut(BaseModel):
     replayed: int
     outcomes: dict[str, int]
     reasons: dict[str, int]
+    put_off: dict[str, int]
     announced: int
 
 

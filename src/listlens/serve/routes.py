@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
@@ -124,4 +125,5 @@ def _add_looking(router: APIRouter, serving: Serving) -> None:
                 openapi_extra=BEARER)  # fmt: skip
     async def metrics() -> Response:
         """Return all counters in Prometheus' text format. Needs scope `read`."""
-        return Response(serving.counting.text(), media_type="text/plain; version=0.0.4")
+        text = await to_thread.run_sync(serving.counting.text)
+        return Response(text, media_type="text/plain; version=0.0.4")

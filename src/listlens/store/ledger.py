@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,6 +27,7 @@ class Ledger:
         pruned: done ones whose rows were removed because of their age.
         forgotten: ones whose rows were removed with the photo, listing or seller on request.
         replayed: times that a dead one was put back.
+        put_off: reason to those that wait because of it.
     """
 
     received: int
@@ -37,6 +38,7 @@ class Ledger:
     pruned: int = 0
     forgotten: int = 0
     replayed: int = 0
+    put_off: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def adds_up(self) -> bool:
@@ -55,6 +57,7 @@ class Ledger:
             "replayed": self.replayed,
             "outcomes": dict(self.outcomes),
             "reasons": dict(self.reasons),
+            "put_off": dict(self.put_off),
         }
 
 
@@ -73,13 +76,15 @@ def count_events(database: Database) -> Ledger:
     outcomes = {
         name.partition(":")[2]: n for name, n in counts.items() if name.startswith("pruned:")
     }
-    pruned, reasons = sum(outcomes.values()), dict[str, int]()
+    pruned, reasons, put_off = sum(outcomes.values()), dict[str, int](), dict[str, int]()
     for state, outcome, reason, n in rows:
         states[state] += n
         if state == EventState.DONE:
             outcomes[outcome or ""] = outcomes.get(outcome or "", 0) + n
         if state == EventState.DEAD:
             reasons[reason or ""] = reasons.get(reason or "", 0) + n
+        if state == EventState.WAITING and reason:
+            put_off[reason] = put_off.get(reason, 0) + n
     return Ledger(
         received=counts.get("received", 0),
         duplicates=counts.get("duplicates", 0),
@@ -89,4 +94,5 @@ def count_events(database: Database) -> Ledger:
         pruned=pruned,
         forgotten=counts.get("forgotten", 0),
         replayed=counts.get("replayed", 0),
+        put_off=put_off,
     )

@@ -25,6 +25,7 @@ from listlens.store.thumbnails import Thumbnails
 from listlens.store.tokens import Tokens
 from listlens.store.tombstones import create_key
 from listlens.store.troubles import disk_error
+from listlens.store.usage import Usage
 from listlens.store.vectors import GRACE_S, FileVectors
 from listlens.store.webhooks import Webhooks
 
@@ -49,6 +50,7 @@ class Store:
         order: the newest event of each photo.
         outbox: what was announced.
         webhooks: who is told of it.
+        usage: what was used of each source's budget.
         snapshot: copies the database while others work with it.
         together: `with store.together():` makes one transaction of all that this thread does.
         url: of the database, without its password.
@@ -76,6 +78,7 @@ class Store:
         self.order = Order(self._db)
         self.outbox = Outbox(self._db)
         self.webhooks = Webhooks(self._db)
+        self.usage = Usage(self._db)
         self.snapshot = Snapshot(self._db)
         self.together = self._db.together
         try:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from listlens.core.types import Reason
 from listlens.pipeline.events import LISTING_CHANGED, PHOTO_DELETED
 from listlens.store.event_rows import Announcement
 from listlens.stream.work import Work
 
 PHOTO_PREDICTED, PHOTO_FAILED = "photo.predicted", "photo.failed"
+PHOTO_EMBEDDED = "photo.embedded"
+BUDGET_REACHED = "budget.reached"
 
-ANNOUNCED = (PHOTO_PREDICTED, PHOTO_FAILED, PHOTO_DELETED, LISTING_CHANGED)
+ANNOUNCED = (
+    *(PHOTO_PREDICTED, PHOTO_FAILED, PHOTO_EMBEDDED, PHOTO_DELETED, LISTING_CHANGED),
+    BUDGET_REACHED,
+)
 """Every kind that is announced."""
 
 
@@ -35,6 +41,10 @@ def announcement(work: Work, results: dict[str, Any], now: datetime) -> Announce
         kind = PHOTO_FAILED if why else PHOTO_PREDICTED
         if why:
             body |= {"reason": why.reason.value, "detail": why.detail}
+        elif work.embed_only:
+            kind = PHOTO_EMBEDDED
+            told = {"reason": Reason.OVER_BUDGET.value, "detail": work.embed_only}
+            body |= {"sha256": work.sha256, **told}
         else:
             body |= {"sha256": work.sha256, "results": results}
         body["location"] = work.location
@@ -48,3 +58,24 @@ def announcement(work: Work, results: dict[str, Any], now: datetime) -> Announce
         head["photo_id"] = event.photo_id
     tasks = tuple(results) if kind == PHOTO_PREDICTED else ()
     return Announcement(key, kind, event.listing_id, event.photo_id, head | body, tasks)
+
+
+def budget_reached(source: str, limit: dict[str, Any], at_cap: str, now: datetime) -> Announcement:
+    """Return what to announce once a period, when a source has used up what it may.
+
+    Args:
+        source: whose cap it is.
+        limit: which cap, JSON-able; see `listlens.pipeline.budget.Limit.as_dict`.
+        at_cap: what happens to its photos now.
+        now: when.
+    """
+    key = f"{BUDGET_REACHED}/{source}/{limit['period']}"
+    return _notice(key, BUDGET_REACHED, {"source": source, **limit, "at_cap": at_cap}, now)
+
+
+def _notice(
+    key: str, kind: str, body: dict[str, Any], now: datetime, tasks: tuple[str, ...] = ()
+) -> Announcement:
+    """An outgoing event that is about no listing."""
+    head = {"id": key, "kind": kind, "at": now.isoformat()}
+    return Announcement(key, kind, "", "", head | body, tasks)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from listlens.backbones.registry import usable_cores
+from listlens.pipeline.budget import runs_into
 from listlens.pipeline.contents import THUMBNAIL_PX
 from listlens.pipeline.waiting import Priority
 from listlens.store.database import chunks
@@ -41,6 +42,7 @@ class Forecast:
         hours: on the cores of this machine, if nothing else runs and photos come fast enough.
         cost: by `[budget] core_hour`; None where it names no price.
         currency: of the cost.
+        capped: sources that run into a cap; see `listlens.pipeline.budget.runs_into`.
     """
 
     waiting: int
@@ -53,6 +55,7 @@ class Forecast:
     hours: float
     cost: float | None
     currency: str
+    capped: list[dict[str, Any]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -109,6 +112,7 @@ def forecast(
         hours=core_hours / usable_cores(),
         cost=core_hours * price if price else None,
         currency=config.budget.currency,
+        capped=runs_into(project.store, config.budget, core_s),
     )
 
 

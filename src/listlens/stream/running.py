@@ -17,6 +17,7 @@ from listlens.core.errors import ListlensError
 from listlens.pipeline.live import LiveModels
 from listlens.stream.answering import Answerer, answerers
 from listlens.stream.bringing import Bringing, Fetches
+from listlens.stream.capping import Capping
 from listlens.stream.relay import delivering
 from listlens.stream.report import WorkReport
 from listlens.stream.worker import Until, Worker
@@ -146,6 +147,7 @@ def make_worker(
         keep_thumbnails=config.store.keep == "thumbnails",
         per_host=config.fetch.per_host,
         random=random.random,
+        capping=Capping(project.store, config.budget, lambda: inference.counters().photo_s),
         tidy=Tidying(project.store, timedelta(days=config.worker.keep_days)),
     )
 

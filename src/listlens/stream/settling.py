@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from listlens.store.contents import ContentRecord
     from listlens.store.open import Store
     from listlens.stream.answering import Answerer
+    from listlens.stream.capping import Capping
     from listlens.stream.retrying import Backoff
 
 _LOST = Trouble(Reason.MISSING, "its content was deleted meanwhile", counts=False)
 
 PREDICTED, FAILED, DELETED, ABSENT = "predicted", "failed", "deleted", "absent"
 LISTING, SUPERSEDED, FORGOTTEN, PUT_OFF = "listing", "superseded", "forgotten", "put_off"
+EMBEDDED = "embedded"
 
 
 @dataclass
@@ -53,6 +55,7 @@ class Settling:
         backoff: when to try again.
         spaces: `EmbeddingSpace.id` to space, of all embeddings that works carry.
         top: classes whose probabilities are announced.
+        capping: counts what was looked at; None: nobody does.
     """
 
     def __init__(
@@ -62,9 +65,10 @@ class Settling:
         backoff: Backoff,
         spaces: dict[str, EmbeddingSpace],
         top: int,
+        capping: Capping | None = None,
     ) -> None:
         self._store, self._owner, self._backoff, self._top = store, owner, backoff, top
-        self.spaces = spaces
+        self.spaces, self._capping = spaces, capping
         self._sources: dict[str, tuple[int, int]] = {}
 
     def settle(self, works: Sequence[Work], models: Sequence[Answerer]) -> Counter[str]:
@@ -77,11 +81,11 @@ class Settling:
         """
         usable = [work for work in works if work.usable]
         try:
-            answers = answer(self._store, models, usable, self._top)
+            answers = answer(self._store, models, _asked(usable), self._top)
         except NotFoundError:  # a content was deleted since it was looked up
             self._send_back_lost(works)
             usable = [work for work in works if work.usable]
-            answers = answer(self._store, models, usable, self._top)
+            answers = answer(self._store, models, _asked(usable), self._top)
         for work in usable:
             if work.thumbnail is not None:
                 self._store.thumbnails.put(work.sha256, work.thumbnail)
@@ -92,6 +96,8 @@ class Settling:
             self._send_back_lost(works)
             batch = _Batch([work for work in works if work.event.event_id in held], answers)
             self._apply(batch)
+            if self._capping is not None:
+                batch.announced += self._capping.spend(batch.works)
             self._store.outbox.append(batch.announced)
             self._store.events.finish(batch.ended)
             self._store.events.put_off(self._owner, batch.later)
@@ -207,8 +213,8 @@ class Settling:
         for work in shown:
             record = _record(work, batch.ids.get(work.sha256), with_listing=work in speaks)
             by_source.setdefault(work.event.source, []).append(record)
-            batch.ended.append(_photo_end(work))
-            batch.counts[FAILED if record.reason else PREDICTED] += 1
+            batch.ended.append(end := _photo_end(work))
+            batch.counts[end.outcome or FAILED] += 1
         for source, records in by_source.items():
             self._store.photos.save(*self._source(source), records)
 
@@ -261,6 +267,10 @@ class Settling:
         return self._sources[name]
 
 
+def _asked(works: Sequence[Work]) -> list[Work]:
+    return [work for work in works if not work.embed_only]
+
+
 def _rank(work: Work) -> tuple[Any, ...]:
     return *work.event.order, work.deletes
 
@@ -290,7 +300,7 @@ def _photo_end(work: Work) -> Finished:
     """Done where there is a photo; dead, with the reason, where there will never be one."""
     why = work.error or work.trouble
     if why is None:
-        return Finished(work.event.event_id, PREDICTED)
+        return Finished(work.event.event_id, EMBEDDED if work.embed_only else PREDICTED)
     return Finished(work.event.event_id, reason=why.reason.value, detail=why.detail)
 
 

@@ -54,6 +54,7 @@ class Work:
         trouble: why it cannot be used now.
         stale: whether a newer event of the photo was applied already.
         forgotten: whether it may not come in again, on request.
+        embed_only: why it is looked at without being answered; empty where it is answered.
         since_s: when it was leased, by the monotonic clock.
     """
 
@@ -72,6 +73,7 @@ class Work:
     trouble: Trouble | None = None
     stale: bool = False
     forgotten: bool = False
+    embed_only: str = ""
     since_s: float = 0.0
 
     def let_go(self) -> None:

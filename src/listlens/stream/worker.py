@@ -21,6 +21,7 @@ from listlens.pipeline.waiting import Priority
 from listlens.store.events import ALONE_AFTER
 from listlens.stream.answering import backbones_of
 from listlens.stream.bringing import trouble_of
+from listlens.stream.capping import again_s
 from listlens.stream.hosts import HostLimits
 from listlens.stream.looking import Looking
 from listlens.stream.report import Tidies, WorkReport
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from listlens.store.open import Store
     from listlens.stream.answering import Answerer
     from listlens.stream.bringing import Bringing
+    from listlens.stream.capping import Capping
 
 log = logging.getLogger("listlens.stream")
 
@@ -79,6 +81,7 @@ class Worker:
         random: returns a number in [0, 1), for the jitter of retries.
         clock: seconds that only grow.
         tidy: called between rounds, for what has to be done now and then.
+        capping: says which photos go on, and counts them; None: all do.
     """
 
     def __init__(
@@ -95,16 +98,17 @@ class Worker:
         random: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
         tidy: Tidies | None = None,
+        capping: Capping | None = None,
     ) -> None:
         self._store, self._inference, self._bringing = store, inference, bringing
         self._models, self._config, self._owner = models, config, owner
-        self._clock, self._tidy = clock, tidy
+        self._clock, self._tidy, self._capping = clock, tidy, capping
         self._happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._looking = Looking(
             store, inference, keep_thumbnails=keep_thumbnails, done=self._looked_later
         )
         backoff = Backoff(config.backoff_s, config.backoff_max_s, config.attempts, random)
-        self._settling = Settling(store, owner, backoff, {}, config.top)
+        self._settling = Settling(store, owner, backoff, {}, config.top, capping)
         self._pause = Backoff(0.2, 10.0, 1, random)
         self._hosts = HostLimits(max(1, min(per_host, config.fetchers // 2)))
         self._pool = ThreadPoolExecutor(config.fetchers, thread_name_prefix="bring")
@@ -116,7 +120,7 @@ class Worker:
         self._ready: list[Work] = []  # to be settled
         self._renewed_s = self._ready_s = self._taken_s = clock()
         self._failures = 0
-        self._none_due = False
+        self._none_due, self._again_s = False, 0.0
         self.report = WorkReport()
         self.wake = threading.Event()
 
@@ -199,7 +203,7 @@ class Worker:
             return 0
         self._taken_s = now
         events = self._store.events.claim(self._owner, room, self._config.lease_s, room_old)
-        self._none_due = not events
+        self._none_due = not events and now > self._again_s
         for event in events:
             work = Work(event, since_s=now)
             self._active[event.event_id] = work
@@ -227,12 +231,21 @@ class Worker:
         forgotten = self._store.photos.forgotten(keys, sellers)
         for work, old, key in zip(works, stale, keys, strict=True):
             work.stale, work.forgotten = old, key in forgotten
-            if old or work.forgotten or not work.shows_photo:
+        self._cap([work for work in works if work.usable])
+        for work in works:
+            if not work.usable:
                 self._end([work])
             else:
                 self._bringing.place(work)
                 self._to_bring.append(work)
         self._new = suspects
+
+    def _cap(self, works: list[Work]) -> None:
+        """Mark photos that a cap of their source holds, before anything is spent on them."""
+        if self._capping is not None and works:
+            new = {work.event.event_id for work in works}
+            in_hand = [work for pk, work in self._active.items() if pk not in new]
+            self._capping.admit(works, in_hand)
 
     # -- bringing and looking ---------------------------------------------------------------
 
@@ -340,6 +353,8 @@ class Worker:
                 raise
             log.error("a batch could not be settled; one by one now", exc_info=error)
             self._settle_singly(works)
+        if wait_s := again_s(works):
+            self._again_s, self._none_due = self._clock() + wait_s, False
         self._ready = self._ready[len(works) :]
         self._drop(works)
 

@@ -1,0 +1,126 @@
+"""Which brokers there are, what their addresses may say, and how to open one."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from listlens.brokers.address import Address, Option, parse_address
+from listlens.core.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from listlens.core.ports import Inlet, Outlet
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of broker.
+
+    Args:
+        name: as its makers write it.
+        module: of `listlens.brokers`, with `inlet(address)` and `outlet(address)`; it may import
+            its client at the top, since it is imported when one is opened.
+        extra: of listlens, that installs the client.
+        example: an address.
+        options: what may stand behind its `?`.
+    """
+
+    name: str
+    module: str
+    extra: str
+    example: str
+    options: Mapping[str, Option]
+
+
+EVERY_INLET = {
+    "priority": Option(
+        "How urgent its events are that say nothing themselves: new or backfill.",
+        "new",
+        one_of=("new", "backfill"),
+        way="in",
+    )
+}
+"""Options of every source of events."""
+
+EVERY_OUTLET = {
+    "since": Option(
+        "Where a topic that is new to this project begins: now, or beginning for all that is kept.",
+        "now",
+        one_of=("now", "beginning"),
+        way="out",
+    )
+}
+"""Options of every topic that is announced to."""
+
+KINDS: dict[str, Kind] = {
+    "nats": Kind(
+        "NATS JetStream",
+        "jetstream",
+        "nats",
+        "nats://127.0.0.1:4222/photos",
+        {
+            "stream": Option("Stream that holds the subject; found by itself where left out."),
+            "durable": Option(
+                "Durable consumer, shared by all workers that name it.", "listlens", way="in"
+            ),
+            "ack_wait": Option(
+                "Seconds after which what was not acknowledged comes again.", 60.0, way="in",
+                least=0.1,
+            ),
+            "max_ack_pending": Option(
+                "Messages that all workers together may have in hand.", 10_000.0, way="in", least=1
+            ),
+            "creds": Option("Path of a file of credentials (user JWT and seed)."),
+            "tls": Option("Whether to encrypt: yes or no.", "no", one_of=("yes", "no")),
+        },
+    ),
+}  # fmt: skip
+"""Scheme of an address to the kind of broker."""
+
+
+def parse(url: str, way: str) -> Address:
+    """Read the address of a source ("in") or of a topic to announce to ("out"); no connection.
+
+    Raises:
+        ConfigError: it is wrong; says what is allowed.
+
+    Example:
+        >>> parse("nats://127.0.0.1:4222/photos?durable=shop", "in").text("durable")
+        'shop'
+    """
+    every = EVERY_INLET if way == "in" else EVERY_OUTLET
+    return parse_address(url, {k: {**v.options, **every} for k, v in KINDS.items()}, way)
+
+
+def open_inlet(url: str) -> Inlet:
+    """Connect to a source of messages.
+
+    Raises:
+        ConfigError: the address is wrong.
+        MissingExtraError: the client is not installed.
+        BrokerError: the broker does not answer within some ten seconds, or refuses.
+    """
+    address = parse(url, "in")
+    inlet: Inlet = _module(address).inlet(address)
+    return inlet
+
+
+def open_outlet(url: str) -> Outlet:
+    """Connect to a topic that messages are sent to; raises like `open_inlet`."""
+    address = parse(url, "out")
+    outlet: Outlet = _module(address).outlet(address)
+    return outlet
+
+
+def _module(address: Address) -> ModuleType:
+    kind = KINDS[address.scheme]
+    try:
+        return importlib.import_module(f"listlens.brokers.{kind.module}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("listlens."):
+            raise
+        raise MissingExtraError(kind.name, kind.extra) from error

@@ -1,0 +1,50 @@
+"""Addresses of brokers: what is allowed, and that no secret is shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from listlens.brokers.registry import KINDS, open_inlet, parse
+from listlens.core.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("natz://h/x", "Did you mean 'nats'?"),
+        ("/tmp/events", "no kind of broker ''"),
+        ("nats://h", "names no topic"),
+        ("nats://h/", "names no topic"),
+        ("nats://h/a#b", "%23"),
+        ("nats://h/x?durabel=a", "Did you mean 'durable'?"),
+        ("nats://h/x?ack_wait=soon", "a number is needed"),
+        ("nats://h/x?ack_wait=0", "at least 0.1"),
+        ("nats://h/x?ack_wait=nan", "at least 0.1"),
+        ("nats://h/x?tls=maybe", "allowed are yes, no"),
+        ("nats://h/x?since=now", "no option 'since'"),
+        ("nats://u:${NOT_SET_ANYWHERE}@h/x", "NOT_SET_ANYWHERE"),
+    ],
+)
+def test_a_wrong_address_says_what_is_allowed(url, says):
+    with pytest.raises(ConfigError) as caught:
+        open_inlet(url)
+    assert says in str(caught.value)
+
+
+def test_secrets_come_from_the_environment_and_are_never_shown(monkeypatch):
+    monkeypatch.setenv("BROKER_PASSWORD", "s3cret/@:?#")
+    address = parse("nats://me:${BROKER_PASSWORD}@h:4222/photos?durable=a", "in")
+    assert address.password == "s3cret/@:?#"
+    assert address.place == "h:4222"
+    assert address.shown == "nats://h:4222/photos"
+    assert "s3cret" not in repr(address)
+    with pytest.raises(ConfigError) as caught:
+        parse("nats://me:s3cret@h/photos?ack_wait=s3cret", "in")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", sorted(KINDS))
+def test_the_example_of_each_kind_is_an_address(scheme, monkeypatch):
+    kind = KINDS[scheme]
+    assert parse(kind.example, "in").scheme == parse(kind.example, "out").scheme
+    assert all(option.about.endswith(".") for option in kind.options.values())
