@@ -96,6 +96,18 @@ def parse(url: str, way: str) -> Address:
     return parse_address(url, {k: {**v.options, **every} for k, v in KINDS.items()}, way)
 
 
+def require(url: str, way: str) -> Address:
+    """Read an address, and make sure that the client it needs is installed.
+
+    Raises:
+        ConfigError: the address is wrong.
+        MissingExtraError: the client is not installed.
+    """
+    address = parse(url, way)
+    _module(address)
+    return address
+
+
 def open_inlet(url: str) -> Inlet:
     """Connect to a source of messages.
 

@@ -73,6 +73,10 @@ class Counting:
         self._by_status: dict[tuple[str, int], Counter] = {}
         self._by_route: dict[str, Histogram] = {}
 
+    def show(self, collector: Collector) -> None:
+        """Show to Prometheus what another counts too."""
+        self._registry.register(collector)
+
     def request(self, route: str, status: int, took_s: float) -> None:
         """Count a request."""
         counter = self._by_status.get((route, status))

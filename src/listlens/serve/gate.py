@@ -31,7 +31,7 @@ SECURITY_HEADERS = {
     "frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none, browsers hide the origin of our own forms
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
@@ -52,6 +52,7 @@ class Gate:
         counting: what is counted.
         log: called with an event and its fields.
         login: makes the page for a browser without a token.
+        shown: makes the page of a problem, with the request's id.
         direct: (method, path) to what answers it without the routing behind, which takes as long as
             all else that is done here; the routes there describe it.
     """
@@ -63,10 +64,11 @@ class Gate:
         counting: Counting,
         log: Any,
         login: Callable[[HTTPConnection, Problem], Response],
+        shown: Callable[[Problem, str], Response],
         direct: Mapping[tuple[str, str], Handler],
     ) -> None:
         self.app, self.access, self.counting, self.log = app, access, counting, log
-        self.login, self.direct = login, direct
+        self.login, self.shown, self.direct = login, shown, direct
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -107,11 +109,7 @@ class _Passage:
         try:
             token = await self.gate.access.admit(self.connection)
         except Problem as problem:
-            page = problem.status == 401 and self._is_browser()
-            if page:
-                await self.gate.login(self.connection, problem)(self.scope, self.receive, self.send)
-            else:
-                await self._refuse(problem)
+            await self._refuse(problem, may_log_in=True)
             return
         self.scope["state"]["token"] = token
         handler = self.gate.direct.get((self.scope["method"], self.scope["path"]))
@@ -122,13 +120,21 @@ class _Passage:
         response = await handler(Request(self.scope, self.receive))
         await response(self.scope, self.receive, self.send)
 
-    def _is_browser(self) -> bool:
-        wanted = self.connection.headers.get("accept", "")
-        return self.scope["method"] == "GET" and "text/html" in wanted
+    async def _refuse(self, problem: Problem, *, may_log_in: bool = False) -> None:
+        if self.status:  # the answer has begun, and the connection is cut
+            return
+        if may_log_in and problem.status == 401 and self.scope["method"] == "GET" and self._shows:
+            response = self.gate.login(self.connection, problem)
+        elif self._shows:
+            response = self.gate.shown(problem, self.request_id)
+        else:
+            response = problem.response(self.request_id)
+        await response(self.scope, self.receive, self.send)
 
-    async def _refuse(self, problem: Problem) -> None:
-        if not self.status:  # otherwise the answer has begun, and the connection is cut
-            await problem.response(self.request_id)(self.scope, self.receive, self.send)
+    @property
+    def _shows(self) -> bool:
+        """Whether a browser asks, which shows pages."""
+        return "text/html" in self.connection.headers.get("accept", "")
 
     async def send(self, message: Message) -> None:
         """Add what every response carries."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from listlens.serve.app import Serving
 
-LOGIN_BYTES = 4096
+FORM_BYTES = 16 * 1024
 SHOWN = 8
 """Likeliest classes shown a task."""
 
@@ -46,7 +46,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["version"] = __version__
+    made.globals["our_version"] = __version__
     return made
 
 
@@ -125,22 +125,16 @@ class Pages:
     def login_page(self, connection: HTTPConnection, problem: Problem | None) -> Response:
         """Return the form for a token, with the status of the problem that led here."""
         wrong = problem is not None and "error=" in problem.headers.get("WWW-Authenticate", "")
-        response = page("login.html", wrong=wrong)
-        if problem is not None:
-            response.status_code = problem.status
-            response.headers.update(problem.headers)
+        response = page("login.html", 200 if problem is None else problem.status, wrong=wrong)
+        response.headers.update(problem.headers if problem is not None else {})
         return response
 
     async def log_in(self, request: Request) -> Response:
         """Take a token into the browser's cookie."""
-        with self._serving.predicting.budget.share() as share:
-            body = await read_body(request, LOGIN_BYTES, share)
-        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20)
-        text = fields.get("token", [""])[0].strip()
+        text = (await read_form(request, self._serving)).get("token", "")
         token = await self._serving.access.find(text) if text else None
         if token is None:
-            response = page("login.html", wrong=True)
-            response.status_code = 401
+            response = page("login.html", 401, wrong=True)
             response.headers["WWW-Authenticate"] = 'Bearer realm="listlens"'
             return response
         home = "/" if token.allows("read") else "/try"
@@ -157,7 +151,30 @@ class Pages:
         return answer
 
 
-def page(template: str, **values: Any) -> Response:
+def page(template: str, /, code: int = 200, **values: Any) -> Response:
     """Return a page made of a template."""
     html = environment().get_template(template).render(**values)
-    return HTMLResponse(html, headers={"Cache-Control": "no-store"})
+    return HTMLResponse(html, code, headers={"Cache-Control": "no-store"})
+
+
+def problem_page(problem: Problem, request_id: str = "") -> Response:
+    """Return a problem as a person reads it in a browser."""
+    made = page("problem.html", problem.status, problem=problem.document(request_id))
+    made.headers.update(problem.headers)
+    return made
+
+
+def wants_page(connection: HTTPConnection) -> bool:
+    """Whether who asks is a browser that shows pages."""
+    return "text/html" in connection.headers.get("accept", "")
+
+
+async def read_form(request: Request, serving: Serving) -> dict[str, str]:
+    """Return the fields of a small form, each once; raises Problem."""
+    with serving.predicting.budget.share() as share:
+        body = await read_body(request, FORM_BYTES, share)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=50)
+    except ValueError as error:
+        raise Problem("bad-request", f"The form cannot be read: {error}.") from None
+    return {name: values[0].strip() for name, values in fields.items()}

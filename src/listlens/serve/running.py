@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from listlens.core.errors import ConfigError, MissingExtraError
 from listlens.pipeline.inference import Inference
+from listlens.serve.job_keeper import keeping_jobs
 from listlens.stream.relay import delivering
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def serve(
         stack.callback(inference.close)
         stack.enter_context(beside(inference))
         stack.enter_context(delivering(project))
+        stack.enter_context(keeping_jobs(project))
         fetcher = stack.enter_context(fetching(project))
         made = app(
             project,

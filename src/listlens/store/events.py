@@ -331,6 +331,16 @@ class Events:
             n, oldest = connection.execute(query).one()
         return int(n), oldest
 
+    def backed_up(self, most: int) -> bool:
+        """Whether more than so many events are due now; looks at no more of them."""
+        due = sa.select(event.c.id).where(
+            event.c.state == _WAITING,
+            event.c.priority.in_(PRIORITIES),
+            event.c.next_at <= self._db.clock(),
+        )
+        with self._db.read() as connection:
+            return connection.execute(due.offset(most).limit(1)).first() is not None
+
     def next_due(self) -> datetime | None:
         """Return when the next event that waits may be taken, or a lease runs out; None: never."""
         query = sa.select(sa.func.min(event.c.next_at)).where(
