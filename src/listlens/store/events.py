@@ -32,9 +32,7 @@ from listlens.store.stream_tables import event
 from listlens.store.tallies import add_to
 
 PRIORITIES = (0, 1, 2)
-"""Lower goes first; see `EventRecord`."""
-
-_BACKFILL = 2
+"""Lower goes first, a back-fill last; see `EventRecord`."""
 
 ALONE_AFTER = 3
 """An event whose worker died so often with it is taken alone: if it is what kills, it shows."""
@@ -89,22 +87,20 @@ class Events:
 
     # -- working ----------------------------------------------------------------------------
 
-    def claim(
-        self, owner: str, n: int, lease_s: float, backfill: int | None = None
-    ) -> list[EventView]:
+    def claim(self, owner: str, n: int, lease_s: float, old: int | None = None) -> list[EventView]:
         """Lease up to n events that are due, the urgent and then the oldest first.
 
         Args:
             owner: who takes them; unique among workers.
             n: how many at most.
             lease_s: how long nobody else takes them.
-            backfill: how many of a back-fill at most; None: as many as of others.
+            old: how many of a back-fill at most; None: as many as of others.
 
         Returns:
-            The events, of which each counts one more attempt.
+            The events; each counts one more attempt.
         """
         now = self._db.clock()
-        most = {_BACKFILL: n if backfill is None else backfill}
+        most = {} if old is None else {PRIORITIES[-1]: old}
         asked = [priority for priority in PRIORITIES if most.get(priority, n) > 0]
         if not self._any_due(now, asked):  # a look costs less than a lock
             return []
