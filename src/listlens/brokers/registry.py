@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from listlens.brokers.address import Address, Option, parse_address
-from listlens.core.errors import MissingExtraError
+from listlens.core.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from listlens.core.ports import Inlet, Outlet
+    from listlens.core.ports import Inlet, Outlet, Positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Kind:
         extra: of listlens, that installs the client.
         example: an address.
         options: what may stand behind its `?`.
+        positions: whether it keeps no account of its readers, so that its `inlet` takes positions.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Kind:
     extra: str
     example: str
     options: Mapping[str, Option]
+    positions: bool = False
 
 
 EVERY_INLET = {
@@ -56,6 +58,8 @@ EVERY_OUTLET = {
 }
 """Options of every topic that is announced to."""
 
+ENDPOINT = Option("Address of another server that speaks Amazon's API; Amazon's where left out.")
+
 KINDS: dict[str, Kind] = {
     "nats": Kind(
         "NATS JetStream",
@@ -76,6 +80,44 @@ KINDS: dict[str, Kind] = {
             ),
             "creds": Option("Path of a file of credentials (user JWT and seed)."),
             "tls": Option("Whether to encrypt: yes or no.", "no", one_of=("yes", "no")),
+        },
+    ),
+    "kinesis": Kind(
+        "Kinesis",
+        "kinesis",
+        "aws",
+        "kinesis://eu-central-1/photos",
+        {
+            "endpoint": ENDPOINT,
+            "group": Option(
+                "Name of this reader: each has its own place in the stream.", "listlens", way="in"
+            ),
+            "start": Option(
+                "Where a stream that was never read begins: at its oldest record, or now.",
+                "oldest", one_of=("oldest", "newest"), way="in",
+            ),
+            "lease": Option(
+                "Seconds after which another worker reads the shards of one that died.", 30.0,
+                way="in", least=1,
+            ),
+        },
+        positions=True,
+    ),
+    "sqs": Kind(
+        "SQS",
+        "sqs",
+        "aws",
+        "sqs://eu-central-1/photos",
+        {
+            "endpoint": ENDPOINT,
+            "visibility": Option(
+                "Seconds after which what was not acknowledged comes again.", 120.0, way="in",
+                least=1,
+            ),
+            "unwrap": Option(
+                "What to take off a message: no, sns (notifications), or s3 (events of a bucket).",
+                "no", one_of=("no", "sns", "s3"), way="in",
+            ),
         },
     ),
 }  # fmt: skip
@@ -108,8 +150,12 @@ def require(url: str, way: str) -> Address:
     return address
 
 
-def open_inlet(url: str) -> Inlet:
+def open_inlet(url: str, positions: Positions | None = None) -> Inlet:
     """Connect to a source of messages.
+
+    Args:
+        url: its address.
+        positions: where the project notes how far it read, for kinds that keep no account.
 
     Raises:
         ConfigError: the address is wrong.
@@ -117,7 +163,14 @@ def open_inlet(url: str) -> Inlet:
         BrokerError: the broker does not answer within some ten seconds, or refuses.
     """
     address = parse(url, "in")
-    inlet: Inlet = _module(address).inlet(address)
+    module = _module(address)
+    inlet: Inlet
+    if not KINDS[address.scheme].positions:
+        inlet = module.inlet(address)
+    elif positions is None:
+        raise InputError(f"{address.shown} is read with the positions of a project, and has none")
+    else:
+        inlet = module.inlet(address, positions)
     return inlet
 
 

@@ -61,7 +61,7 @@ def check(
 
     with listlens.project.open(project) as opened:
         priority, now = parse(source, "in").text("priority"), opened.store.clock()
-        inlet = open_inlet(source)
+        inlet = open_inlet(source, opened.store.positions)
         try:
             messages = inlet.receive(limit, wait)
             note(f"{len(messages)} messages came; they are given back" if messages

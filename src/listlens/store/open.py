@@ -17,6 +17,7 @@ from listlens.store.models import Models
 from listlens.store.order import Order
 from listlens.store.outbox import Outbox
 from listlens.store.photos import Photos
+from listlens.store.positions import Positions
 from listlens.store.predictions import Predictions
 from listlens.store.readings import Readings
 from listlens.store.snapshot import Snapshot
@@ -54,6 +55,7 @@ class Store:
         webhooks: who is told of it.
         jobs: long work, by its state.
         topics: what is read from brokers and announced to them.
+        positions: how far streams of brokers were read.
         usage: what was used of each source's budget.
         snapshot: copies the database while others work with it.
         together: `with store.together():` makes one transaction of all that this thread does.
@@ -84,6 +86,7 @@ class Store:
         self.webhooks = Webhooks(self._db)
         self.jobs = Jobs(self._db)
         self.topics = Topics(self._db)
+        self.positions = Positions(self._db)
         self.usage = Usage(self._db)
         self.snapshot = Snapshot(self._db)
         self.together = self._db.together

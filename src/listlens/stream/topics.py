@@ -178,7 +178,7 @@ class Reader(TopicLoop):
 
     def _open(self) -> Inlet:
         if self._end is None:
-            self._end = open_inlet(self._url)
+            self._end = open_inlet(self._url, self._store.positions)
         inlet: Inlet = self._end
         return inlet
 

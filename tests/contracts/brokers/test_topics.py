@@ -58,13 +58,16 @@ def test_what_cannot_be_used_is_a_dead_letter_with_its_reason_and_is_acknowledge
 ):
     topic = rig.topic()
     wrong = [b"{no", b"", b"\xff\xfe", b"[1, 2]", b'{"kind": "photo.added"}']
+    if rig.text_only:
+        wrong = [one for one in wrong if one and one.isascii()]
     rig.send(topic, said("a"), *wrong, said("b"))
     drain(reader(rig.url(topic)))
-    assert inbox.events.ledger().states == {"waiting": 2, "leased": 0, "done": 0, "dead": 5}
+    n = len(wrong)
+    assert inbox.events.ledger().states == {"waiting": 2, "leased": 0, "done": 0, "dead": n}
     details = [letter.detail for letter in inbox.events.dead()]
-    assert sum("no JSON" in detail for detail in details) == 3
+    assert sum("no JSON" in detail for detail in details) == n - 2
     assert any("an event is a JSON object" in detail for detail in details)
-    again = open_inlet(rig.url(topic))
+    again = rig.open(rig.url(topic), inbox)
     assert again.receive(10, 0.3) == []
     again.close()
 
@@ -137,7 +140,7 @@ def test_a_back_fill_topic_goes_after_new_uploads(rig, inbox, reader):
 def test_announcements_are_sent_in_order_and_again_where_the_cursor_did_not_move(rig, inbox):
     topic = rig.topic()
     url = rig.url(topic)
-    results = open_inlet(url)
+    results = rig.open(url)
     first = Announcer(inbox, url, "first")
     assert not first.step()  # takes the topic
     announce(inbox, *[f"e{i}" for i in range(20)])
@@ -160,7 +163,7 @@ def test_announcements_are_sent_in_order_and_again_where_the_cursor_did_not_move
 
 
 def test_a_broker_that_is_not_there_is_told_and_tried_again(rig, inbox, reader, caplog):
-    one, stop = reader(f"{rig.nowhere}/photos"), threading.Event()
+    one, stop = reader(rig.lost), threading.Event()
     with pytest.raises(BrokerError):
         one.step()
     thread = threading.Thread(target=one.run, args=(stop,))

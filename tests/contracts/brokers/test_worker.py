@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 import listlens
-from listlens.brokers.registry import open_inlet
 from listlens.stream.running import work
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,7 +39,7 @@ def test_events_become_tags_and_announcements(rig, fed, shop):
     photos = sorted(shop.classes)[:6]
     events = [said(photo, at_s) for at_s, photo in enumerate(photos)]
     rig.send(came, *events, events[0], b"{not JSON", said("home-00/9.jpg", 9))
-    results = open_inlet(rig.url(told))
+    results = rig.open(rig.url(told))
     with listlens.open(fed) as project:
         before = project.store.outbox.last()
         sources, announce = [rig.url(came)], [rig.url(told)]
@@ -60,14 +59,15 @@ def test_events_become_tags_and_announcements(rig, fed, shop):
     }
     assert tags == {photo: shop.classes[photo] for photo in photos}
     results.close()
-    left = open_inlet(rig.url(came))
-    assert left.receive(10, 0.3) == []
-    left.close()
+    with listlens.open(fed) as project:
+        left = rig.open(rig.url(came), project.store)
+        assert left.receive(10, 0.3) == []
+        left.close()
 
 
 def test_a_running_worker_follows_a_topic_until_it_is_told_to_stop(rig, fed, shop):
     came, told = rig.topic(), rig.topic()
-    results, stop = open_inlet(rig.url(told)), threading.Event()
+    results, stop = rig.open(rig.url(told)), threading.Event()
     photos = sorted(shop.classes)
     with listlens.open(fed) as project:
         urls = {"sources": [rig.url(came)], "announce": [rig.url(told)]}
