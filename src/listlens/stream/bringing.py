@@ -28,6 +28,9 @@ class Got(Protocol):
     @property
     def data(self) -> bytes: ...
 
+    @property
+    def lease(self) -> object | None: ...
+
 
 class Fetches(Protocol):
     """`listlens.sources.fetching.Fetcher`, as far as it is used here."""
@@ -70,7 +73,8 @@ class Bringing:
         """Fetch or read the bytes and hash them; whatever fails is noted, nothing is raised."""
         try:
             if "url" in work.event.body:
-                work.data = self._fetcher.fetch(work.event.body["url"]).data
+                got = self._fetcher.fetch(work.event.body["url"])
+                work.data, work.lease = got.data, got.lease
                 work.sha256 = hashlib.sha256(work.data).hexdigest()
             else:
                 self._read(work)
