@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from listlens.brokers.address import Address, Option, parse_address
@@ -58,6 +58,43 @@ EVERY_OUTLET = {
 }
 """Options of every topic that is announced to."""
 
+_REDIS = Kind(
+    "Redis Streams",
+    "redis_streams",
+    "redis",
+    "redis://127.0.0.1:6379/0/photos",
+    {
+        "group": Option("Consumer group, shared by all workers that name it.", "listlens",
+                        way="in"),
+        "claim_after": Option(
+            "Seconds after which what another consumer has in hand is taken over.", 60.0, way="in",
+            least=0.1,
+        ),
+        "field": Option(
+            "Field of an entry that holds the event. Left out: the only one, or all as an object.",
+            way="in",
+        ),
+        "maxlen": Option(
+            "Entries that the stream keeps at least, older ones go; 0 keeps all.", 0.0, way="out"
+        ),
+    },
+)  # fmt: skip
+
+_RABBITMQ = Kind(
+    "RabbitMQ",
+    "rabbitmq",
+    "rabbitmq",
+    "amqp://guest:${RABBITMQ_PASSWORD}@127.0.0.1:5672/photos",
+    {
+        "prefetch": Option(
+            "Messages that a worker may have in hand.", 1000.0, way="in", least=1
+        ),
+        "exchange": Option(
+            "Exchange to publish to, with the path as routing key; left out: straight to a queue.",
+            way="out",
+        ),
+    },
+)  # fmt: skip
 ENDPOINT = Option("Address of another server that speaks Amazon's API; Amazon's where left out.")
 
 KINDS: dict[str, Kind] = {
@@ -82,6 +119,10 @@ KINDS: dict[str, Kind] = {
             "tls": Option("Whether to encrypt: yes or no.", "no", one_of=("yes", "no")),
         },
     ),
+    "amqp": _RABBITMQ,
+    "amqps": replace(_RABBITMQ, name="RabbitMQ over TLS", example="amqps://h/shop/photos"),
+    "redis": _REDIS,
+    "rediss": replace(_REDIS, name="Redis Streams over TLS", example="rediss://h:6379/0/photos"),
     "kinesis": Kind(
         "Kinesis",
         "kinesis",

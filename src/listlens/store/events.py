@@ -32,7 +32,7 @@ from listlens.store.stream_tables import event
 from listlens.store.tallies import add_to
 
 PRIORITIES = (0, 1, 2)
-"""Lower goes first; see `EventRecord`."""
+"""Lower goes first, a back-fill last; see `EventRecord`."""
 
 ALONE_AFTER = 3
 """An event whose worker died so often with it is taken alone: if it is what kills, it shows."""
@@ -87,31 +87,35 @@ class Events:
 
     # -- working ----------------------------------------------------------------------------
 
-    def claim(self, owner: str, n: int, lease_s: float) -> list[EventView]:
+    def claim(self, owner: str, n: int, lease_s: float, old: int | None = None) -> list[EventView]:
         """Lease up to n events that are due, the urgent and then the oldest first.
 
         Args:
             owner: who takes them; unique among workers.
             n: how many at most.
             lease_s: how long nobody else takes them.
+            old: how many of a back-fill at most; None: as many as of others.
 
         Returns:
-            The events, of which each counts one more attempt.
+            The events; each counts one more attempt.
         """
         now = self._db.clock()
-        if not self._any_due(now):  # a look costs less than a lock
+        most = {} if old is None else {PRIORITIES[-1]: old}
+        asked = [priority for priority in PRIORITIES if most.get(priority, n) > 0]
+        if not self._any_due(now, asked):  # a look costs less than a lock
             return []
         with self._db.write() as connection:
             self._take_back(connection, now)
             found: list[Any] = []
-            for priority in PRIORITIES:
+            for priority in asked:
+                room = min(n - len(found), most.get(priority, n))
                 due = sa.select(event.c.id, event.c.lost).where(
                     event.c.state == _WAITING,
                     event.c.priority == priority,
                     event.c.next_at <= now,
                 )
-                due = due.order_by(event.c.next_at, event.c.id).limit(n - len(found))
-                if n > len(found):
+                due = due.order_by(event.c.next_at, event.c.id).limit(room)
+                if room > 0:
                     found += connection.execute(due.with_for_update(skip_locked=True))
             ids = _alone([(row.id, row.lost) for row in found])
             lease = sa.update(event).values(
@@ -128,10 +132,10 @@ class Events:
         order = {pk: at for at, pk in enumerate(ids)}
         return sorted(map(to_view, rows), key=lambda view: order[view.event_id])
 
-    def _any_due(self, now: datetime) -> bool:
+    def _any_due(self, now: datetime, priorities: Sequence[int]) -> bool:
         due = sa.select(event.c.id).where(
             event.c.state.in_((_WAITING, _LEASED)),
-            event.c.priority.in_(PRIORITIES),
+            event.c.priority.in_(priorities),
             event.c.next_at <= now,
         )
         with self._db.read() as connection:

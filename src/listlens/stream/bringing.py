@@ -29,6 +29,9 @@ class Got(Protocol):
     @property
     def data(self) -> bytes: ...
 
+    @property
+    def lease(self) -> object | None: ...
+
 
 class Fetches(Protocol):
     """`listlens.sources.fetching.Fetcher`, as far as it is used here."""
@@ -78,7 +81,8 @@ class Bringing:
     def _bring(self, work: Work) -> None:
         try:
             if "url" in work.event.body:
-                work.data = self._fetcher.fetch(work.event.body["url"]).data
+                got = self._fetcher.fetch(work.event.body["url"])
+                work.data, work.lease = got.data, got.lease
                 work.sha256 = hashlib.sha256(work.data).hexdigest()
             else:
                 self._read(work)

@@ -43,6 +43,7 @@ class Work:
         location: where the photo is: its URL, or the path of its file.
         host: of the URL; empty for a file.
         data: the photo's bytes, while they are needed.
+        lease: of their memory, where they are many.
         n_bytes: of the photo.
         sha256: of the bytes, once they are here.
         content_id: of bytes that the store knows.
@@ -62,6 +63,7 @@ class Work:
     location: str = ""
     host: str = ""
     data: bytes = b""
+    lease: object | None = None
     n_bytes: int = 0
     sha256: str = ""
     content_id: int | None = None
@@ -75,6 +77,10 @@ class Work:
     embed_only: str = ""
     trace: Any = None
     since_s: float = 0.0
+
+    def let_go(self) -> None:
+        """Forget the bytes: somebody else has them, or nobody needs them."""
+        self.data, self.lease = b"", None
 
     @property
     def shows_photo(self) -> bool:

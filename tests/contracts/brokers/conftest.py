@@ -152,6 +152,36 @@ def nats_rig() -> Iterator[Rig]:
     asyncio.run(clear())
 
 
+@contextmanager
+def redis_rig() -> Iterator[Rig]:
+    at = os.environ.get("LISTLENS_TEST_REDIS", "redis://127.0.0.1:6379/0")
+    rig = Rig(at, "redis://127.0.0.1:1", {"claim_after": 1}, longest_s=8)
+    require("Redis (LISTLENS_TEST_REDIS)", rig)
+    yield rig
+    import redis
+
+    redis.Redis.from_url(at).delete(*rig.topics)
+
+
+@contextmanager
+def rabbitmq_rig() -> Iterator[Rig]:
+    at = os.environ.get("LISTLENS_TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1:5672")
+    rig = Rig(at, "amqp://guest:guest@127.0.0.1:1")
+    require("RabbitMQ (LISTLENS_TEST_RABBITMQ)", rig)
+    yield rig
+    import asyncio
+
+    import aio_pika
+
+    async def clear() -> None:
+        async with await aio_pika.connect(at) as connection:
+            channel = await connection.channel()
+            for topic in rig.topics:
+                await channel.queue_delete(topic)
+
+    asyncio.run(clear())
+
+
 class Amazon:
     """A server that speaks Amazon's API: moto, and a front before it that can go wrong.
 
@@ -332,13 +362,15 @@ def sqs_rig() -> Iterator[Rig]:
 
 RIGS: dict[str, Callable[[], AbstractContextManager[Rig]]] = {
     "nats": nats_rig,
+    "redis": redis_rig,
+    "amqp": rabbitmq_rig,
     "kinesis": kinesis_rig,
     "sqs": sqs_rig,
 }
 """Scheme to what makes its rig."""
 
-SLOW = {"kinesis", "sqs"}
-"""Rigs whose server is slow: moto is written in Python."""
+SLOW = set(RIGS) - {"nats"}
+"""Rigs of the slow run; the first one is enough for every run."""
 
 PARAMS = [
     pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in sorted(RIGS)
