@@ -321,11 +321,7 @@ class Events:
     def waiting(self) -> tuple[int, datetime | None]:
         """Return how many events are due now, and when the oldest of them became so."""
         now = self._db.clock()
-        due = (
-            event.c.state == _WAITING,
-            event.c.priority.in_(PRIORITIES),
-            event.c.next_at <= now,
-        )
+        due = (event.c.state == _WAITING, event.c.priority.in_(PRIORITIES), event.c.next_at <= now)
         with self._db.read() as connection:
             query = sa.select(sa.func.count(), sa.func.min(event.c.next_at)).where(*due)
             n, oldest = connection.execute(query).one()
