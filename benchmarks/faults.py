@@ -2,12 +2,15 @@
 
     python benchmarks/faults.py                              # 20,000 events, 100 kills, on SQLite
     python benchmarks/faults.py --store postgresql+psycopg://postgres@127.0.0.1/test
+    python benchmarks/faults.py --broker nats                # events come by NATS, or redis
     python benchmarks/faults.py --events 600 --kills 10      # a first look
 
 Photos are added, changed, deleted and added again; many have equal bytes, some are broken, some are
 missing. A tenth of the events comes twice, and they come out of order. The worker is killed with
-SIGKILL at random moments; on PostgreSQL its connections are cut by the server as well. In the end a
-worker finishes what is left, and everything is compared with what the events say by themselves.
+SIGKILL at random moments; on PostgreSQL its connections are cut by the server as well. With a
+broker, events come in and announcements go out by a server of its own, which is killed too. In the
+end a worker finishes what is left, and everything is compared with what the events say by
+themselves.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fault_brokers import KINDS, OwnBroker
 from meter import peak_mb
 from photos import CACHE, with_comment
 from PIL import Image
@@ -67,6 +71,7 @@ def main() -> int:
         found = run(Path(folder), options)
     print(json.dumps(found, indent=1))
     name = options.store.partition(":")[0].partition("+")[0] or "sqlite"
+    name += f"-{options.broker}" if options.broker else ""
     (CACHE / f"faults-{name}.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     return 1 if found["problems"] else 0
 
@@ -77,6 +82,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--cuts", type=int, default=10, help="of connections, on PostgreSQL")
     parser.add_argument("--store", default="", help="URL of a PostgreSQL; default: SQLite")
+    parser.add_argument("--broker", choices=KINDS, help="a server of it is started, and killed")
+    parser.add_argument("--broker-kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 
@@ -92,11 +99,12 @@ def run(root: Path, options: argparse.Namespace) -> dict[str, Any]:
     store = f'[store]\nurl = "{url}"\n' if url else ""
     (root / "listlens.toml").write_text(store + SETTINGS, encoding="utf-8")
     warm_up(root)
+    broker = OwnBroker(options.broker, root / "broker") if options.broker else None
     began = time.monotonic()
-    kills, cuts = lives(root, story, options, dice, schema)
-    flat = last_life(root)
+    kills, cuts = lives(root, story, options, dice, schema, broker)
+    flat = last_life(root, broker)
     with listlens.open(root) as project:
-        problems = compare(project.store, story)
+        problems = compare(project.store, story, broker)
         result = {
             "database": (url or "sqlite").partition(":")[0],
             "sent": len(story.sent),
@@ -107,6 +115,7 @@ def run(root: Path, options: argparse.Namespace) -> dict[str, Any]:
                 **project.store.events.ledger().as_dict(),
                 "announced": project.store.outbox.count(),
             },
+            **(about_broker(project.store, broker) if broker else {}),
             "photos": {k: v for k, v in project.store.photos.counts().items() if v},
             "memory_mb": flat,
             "problems": problems[:20],
@@ -114,7 +123,18 @@ def run(root: Path, options: argparse.Namespace) -> dict[str, Any]:
         }
     if url:
         drop(options.store, schema)
+    if broker:
+        broker.stop()
     return result
+
+
+def about_broker(store: Store, broker: OwnBroker) -> dict[str, Any]:
+    topics = {one.way: one for one in store.topics.list()}
+    return {
+        "broker_killed": broker.killed,
+        "messages_read": topics["in"].n,
+        "messages_sent": topics["out"].n,
+    }
 
 
 # -- the story ----------------------------------------------------------------------------------
@@ -198,13 +218,22 @@ def warm_up(root: Path) -> None:
 
 
 def lives(
-    root: Path, story: Story, options: argparse.Namespace, dice: random.Random, schema: str
+    root: Path,
+    story: Story,
+    options: argparse.Namespace,
+    dice: random.Random,
+    schema: str,
+    broker: OwnBroker | None,
 ) -> tuple[int, int]:
     """Send a part of the story, let a worker live for a moment, kill it; again and again."""
     size = -(-len(story.sent) // max(1, options.kills))
     kills = cuts = 0
     for number in range(max(1, options.kills)):
-        put(root, story.sent[number * size : (number + 1) * size])
+        said = story.sent[number * size : (number + 1) * size]
+        if broker is None:
+            put(root, said)
+        else:
+            broker.send(said, number * size)
         if number >= options.kills:
             break
         reader, writer = os.pipe()
@@ -213,12 +242,16 @@ def lives(
             with listlens.open(root) as project:
                 project.backbone  # noqa: B018  loaded before its life begins
                 os.write(to, b"!")
-                work(project, threading.Event())
+                work(project, threading.Event(), **topics(broker))
 
         child = fork(live)
         os.close(writer)
         select.select([reader], [], [], 120)
         time.sleep(dice.uniform(0.0, 3.0))
+        every = max(1, options.kills // max(1, options.broker_kills))
+        if broker is not None and number % every == every // 2:
+            broker.kill_and_start(dice)
+            time.sleep(dice.uniform(0.0, 3.0))
         if options.store and cuts < options.cuts and number % 5 == 2:
             cuts += cut(options.store, schema)
             time.sleep(dice.uniform(0.2, 1.5))
@@ -231,6 +264,11 @@ def lives(
         if number % 10 == 9:
             print(f"{number + 1} lives", file=sys.stderr, flush=True)
     return kills, cuts
+
+
+def topics(broker: OwnBroker | None) -> dict[str, list[str]]:
+    """What a worker reads and announces to, as `work` takes it."""
+    return {"sources": [broker.source], "announce": [broker.results]} if broker else {}
 
 
 def put(root: Path, said: list[dict[str, Any]]) -> None:
@@ -252,7 +290,7 @@ def fork(body: Any) -> int:
         os._exit(1)
 
 
-def last_life(root: Path) -> list[float]:
+def last_life(root: Path, broker: OwnBroker | None) -> list[float]:
     """Let a worker finish what is left; return its memory (MB) over time."""
     path = root / "memory.json"
 
@@ -267,9 +305,10 @@ def last_life(root: Path) -> list[float]:
 
             threading.Thread(target=sample, daemon=True).start()
             while True:
-                work(project, stop, "drained")
+                work(project, stop, "drained", **topics(broker))
                 states = project.store.events.ledger().states
-                if states["waiting"] + states["leased"] == 0:
+                left = broker.left() + untold(project.store) if broker else 0
+                if states["waiting"] + states["leased"] + left == 0:
                     break
                 time.sleep(0.2)
             done.set()
@@ -278,6 +317,12 @@ def last_life(root: Path) -> list[float]:
     os.waitpid(fork(live), 0)
     samples = json.loads(path.read_text())
     return [round(samples[i * (len(samples) - 1) // 5], 1) for i in range(6)]
+
+
+def untold(store: Store) -> int:
+    """How many announcements no broker has confirmed yet: the lease of a killed process runs on."""
+    cursors = [one.cursor for one in store.topics.list() if one.way == "out"]
+    return store.outbox.count(min(cursors, default=0))
 
 
 def resident_mb() -> float:
@@ -304,18 +349,41 @@ def drop(url: str, schema: str) -> None:
 # -- comparing ----------------------------------------------------------------------------------
 
 
-def compare(store: Store, story: Story) -> list[str]:
+def compare(store: Store, story: Story, broker: OwnBroker | None = None) -> list[str]:
     """Say everything that is not as the events say by themselves."""
     events = {said["id"]: said for said in story.sent}
     ledger = store.events.ledger()
     problems = [] if ledger.adds_up else [f"the ledger does not add up: {ledger}"]
-    if ledger.received != len(events) or ledger.duplicates != len(story.sent) - len(events):
+    twice = len(story.sent) - len(events)  # a broker may deliver more often than was sent
+    duplicates = ledger.duplicates if broker is None else min(ledger.duplicates, twice)
+    if ledger.received != len(events) or duplicates != twice:
         problems.append(f"received {ledger.received} of {len(events)}")
+    if broker is not None:
+        problems += compare_topics(store, broker)
     if ledger.states["waiting"] or ledger.states["leased"]:
         problems.append(f"not finished: {ledger.states}")
     problems += compare_photos(store, events, story.shas)
     problems += compare_listings(store, events)
     return problems + compare_announced(store, events) + compare_contents(store)
+
+
+def compare_topics(store: Store, broker: OwnBroker) -> list[str]:
+    """Every message read is in the ledger, and every announcement came out at the broker."""
+    ledger, problems = store.events.ledger(), list[str]()
+    read = sum(one.n for one in store.topics.list() if one.way == "in")
+    if read != ledger.received + ledger.duplicates:
+        problems.append(f"{read} messages read, {ledger.received} + {ledger.duplicates} events")
+    announced, after = list[str](), 0
+    while True:
+        page, after = store.outbox.read(after, limit=1000)
+        announced += [one.event_key for one in page]
+        if not page:
+            break
+    told = broker.told()
+    problems += [f"never told: {key}" for key in set(announced) - set(told)]
+    problems += [f"told of nothing: {key}" for key in set(told) - set(announced)]
+    print(f"{len(announced)} announced, {len(told)} messages told", file=sys.stderr)
+    return problems
 
 
 def compare_photos(
