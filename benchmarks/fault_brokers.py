@@ -10,13 +10,63 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+from uuid import uuid4
 
 from listlens.brokers.registry import open_inlet, open_outlet
 from listlens.core.errors import BrokerError
 from listlens.core.messages import Outgoing
 
 KINDS = ("nats", "redis")
+
+
+class Broker(Protocol):
+    """Where events come from: `source`, and where announcements go: `results`."""
+
+    source: str
+    results: tuple[str, ...]
+    ours: bool
+    killed: int
+
+    def send(self, said: list[dict[str, Any]], first: int) -> None: ...
+
+    def left(self) -> int: ...
+
+    def told(self) -> list[str]: ...
+
+    def kill_and_start(self, dice: random.Random) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class GivenSource:
+    """A topic of a broker that others run: nothing is announced to it, and nobody kills it."""
+
+    results: tuple[str, ...] = ()
+    ours, killed = False, 0
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        place, _, query = source.partition("?")
+        options = "&".join(o for o in query.split("&") if o.startswith("endpoint="))
+        self._topic = f"{place}?{options}".rstrip("?")
+
+    def send(self, said: list[dict[str, Any]], first: int) -> None:
+        outlet = open_outlet(self._topic)
+        outlet.send([Outgoing(json.dumps(s).encode(), s["listing_id"], uuid4().hex) for s in said])
+        outlet.close()
+
+    def left(self) -> int:
+        return 0
+
+    def told(self) -> list[str]:
+        return []
+
+    def kill_and_start(self, dice: random.Random) -> None:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        pass
 
 
 class OwnBroker:
@@ -35,9 +85,9 @@ class OwnBroker:
             self._port = probe.getsockname()[1]
         at = f"{kind}://127.0.0.1:{self._port}{'/0' if kind == 'redis' else ''}"
         again = "claim_after=5" if kind == "redis" else "ack_wait=5"
-        self.source, self.results = f"{at}/photos?{again}", f"{at}/results"
+        self.source, self.results = f"{at}/photos?{again}", (f"{at}/results",)
         self._topic = f"{at}/photos"
-        self.killed = 0
+        self.ours, self.killed = True, 0
         self.start()
 
     def start(self) -> None:
@@ -95,7 +145,7 @@ class OwnBroker:
 
     def told(self) -> list[str]:
         """The ids of all that was announced to the topic of results, in order."""
-        inlet = open_inlet(self.results)
+        inlet = open_inlet(self.results[0])
         found: list[str] = []
         try:
             while messages := inlet.receive(500, 2.0):
