@@ -254,6 +254,7 @@ def test_everything_imported_is_declared_as_a_dependency():
         "nats": "nats-py",
         "aio_pika": "aio-pika",
         "huggingface_hub": "huggingface-hub",
+        "opentelemetry": "opentelemetry-sdk",
     }
     missing = set()
     for path in (ROOT / "src").rglob("*.py"):
