@@ -125,6 +125,7 @@ def measured(asked: Asked, pixels: np.ndarray, methods: tuple[str, ...], seed: i
     answer = partial(asked.value, target)
     plain = Masked(pixels, mean_colour(pixels), answer)
     soft = Masked(pixels, blurred(pixels), answer)
+    span = float(np.ptp(target.weights)) if asked.kind == "score" else 1.0
     rng = np.random.default_rng(seed)
     chance = [faithfulness(random_map(rng), plain, soft) for _ in range(N_RANDOM)]
     deletion = np.mean([f.deletion_auc for f in chance])
@@ -136,7 +137,7 @@ def measured(asked: Asked, pixels: np.ndarray, methods: tuple[str, ...], seed: i
         seconds = time.perf_counter() - started
         f = faithfulness(heat, plain, soft)
         gains = (deletion - f.deletion_auc, f.insertion_auc - insertion)
-        rows.append((f.deletion_auc, f.insertion_auc, *(g / target.span for g in gains), seconds))
+        rows.append((f.deletion_auc, f.insertion_auc, *(g / span for g in gains), seconds))
     return np.array(rows)
 
 
