@@ -17,7 +17,7 @@ from listlens.core.scale import parse_scale
 from listlens.core.section import Section
 from listlens.core.tree import Tree
 from listlens.core.types import Kind
-from listlens.core.watch_config import BudgetConfig
+from listlens.core.watch_config import BudgetConfig, DriftConfig
 
 CONFIG_NAME = "listlens.toml"
 
@@ -263,6 +263,9 @@ class Config(Section):
     worker: WorkerConfig = Field(WorkerConfig(), description="The worker: listlens work.")
     budget: BudgetConfig = Field(
         BudgetConfig(), description="What the work costs, and what of a source is done at most."
+    )
+    drift: DriftConfig = Field(
+        DriftConfig(), description="When photos and answers are no longer what was trained on."
     )
     tasks: dict[str, TaskConfig] = Field(
         default_factory=dict, description="The questions asked of each photo, one table each."

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from listlens.stream.answering import Answerer
     from listlens.stream.bringing import Bringing
     from listlens.stream.capping import Capping
+    from listlens.stream.drifting import Drifting
 
 log = logging.getLogger("listlens.stream")
 
@@ -78,6 +79,7 @@ class Worker:
         clock: seconds that only grow.
         tidy: called between rounds, for what has to be done now and then.
         capping: says which photos go on, and counts them; None: all do.
+        drifting: keeps sums of what was answered; None: nobody does.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Worker:
         clock: Callable[[], float] = time.monotonic,
         tidy: Tidies | None = None,
         capping: Capping | None = None,
+        drifting: Drifting | None = None,
     ) -> None:
         self._store, self._inference, self._bringing = store, inference, bringing
         self._models, self._config, self._owner = models, config, owner
@@ -104,7 +107,7 @@ class Worker:
             store, inference, keep_thumbnails=keep_thumbnails, done=self._looked_later
         )
         backoff = Backoff(config.backoff_s, config.backoff_max_s, config.attempts, random)
-        self._settling = Settling(store, owner, backoff, {}, config.top, capping)
+        self._settling = Settling(store, owner, backoff, {}, config.top, capping, drifting)
         self._pause = Backoff(0.2, 10.0, 1, random)
         self._hosts = HostLimits(max(1, min(per_host, config.fetchers // 2)))
         self._pool = ThreadPoolExecutor(config.fetchers, thread_name_prefix="bring")
