@@ -128,8 +128,14 @@ def start_all(folder: Path, stack: ExitStack) -> list[Server]:
     return [*servers, stack.enter_context(started(TORCH, torch))]
 
 
-def make_project(root: Path, max_queue_ms: int = 0) -> str:
-    """Train a task of four classes on drawn pictures; return a token."""
+def make_project(root: Path, max_queue_ms: int = 0, settings: dict[str, str] | None = None) -> str:
+    """Train a task of four classes on drawn pictures; return a token for everything.
+
+    Args:
+        root: of the project.
+        max_queue_ms: of `[serve]`; 0 for the default.
+        settings: lines of the new `listlens.toml`, and what stands there instead.
+    """
     import numpy as np
     from PIL import Image
 
@@ -147,16 +153,20 @@ def make_project(root: Path, max_queue_ms: int = 0) -> str:
     with (root.parent / "labels.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("image", "label"), *rows])
     listlens.init(root).close()
+    toml = root / "listlens.toml"
+    text = toml.read_text()
     if max_queue_ms:
-        toml = root / "listlens.toml"
-        text = re.sub("max_queue_ms = [0-9]+", f"max_queue_ms = {max_queue_ms}", toml.read_text())
-        toml.write_text(text)
+        text = re.sub("max_queue_ms = [0-9]+", f"max_queue_ms = {max_queue_ms}", text)
+    for line, instead in (settings or {}).items():
+        assert f"\n{line}\n" in text, line
+        text = text.replace(f"\n{line}\n", f"\n{instead}\n")
+    toml.write_text(text)
     with listlens.open(root) as project:
         project.ingest(folder)
         project.add_task("room", "single", CLASSES)
         project.import_labels("room", root.parent / "labels.csv")
         project.train("room")
-        return project.store.tokens.create(["predict"])[0]
+        return project.store.tokens.create(["admin"])[0]
 
 
 @contextmanager

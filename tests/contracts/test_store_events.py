@@ -56,6 +56,14 @@ def test_an_event_comes_back_as_it_was_put(store: Store) -> None:
     assert store.events.get("e-a").state is EventState.LEASED
 
 
+def test_of_a_back_fill_no_more_are_leased_than_asked_for(store: Store) -> None:
+    store.events.put([record(name, priority=2) for name in "abcd"] + [record("e")])
+    claim = store.events.claim
+    assert [event.event_key for event in claim("w1", 3, 60, old=1)] == ["e-e", "e-a"]
+    assert claim("w1", 3, 60, old=0) == []
+    assert [event.event_key for event in claim("w1", 2, 60, old=9)] == ["e-b", "e-c"]
+
+
 def test_the_same_event_is_taken_once_within_a_batch_and_across(store: Store) -> None:
     put = store.events.put([record("a"), record("b"), record("a")])
     assert (put.new, put.duplicates) == (2, 1)

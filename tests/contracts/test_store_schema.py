@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -51,6 +52,55 @@ def make_store_of(revision: str, store_url: str, root: Path, rows: Sequence[str]
         for row in rows:
             connection.execute(sa.text(row))
     database.close()
+
+
+BEFORE_RELEASES = {("0006", "model")}
+"""A rule that was put on a table that others wrote already, before there was a release."""
+
+
+def test_each_migration_only_adds_so_that_the_version_before_goes_on_with_it(
+    tmp_path: Path,
+) -> None:
+    revisions = sorted(
+        path.name[:4]
+        for path in (Path(migrations.__file__).parent / "migrations" / "versions").glob("0*.py")
+    )
+    assert revisions[-1] == HEAD
+    before: dict[str, Any] = {}
+    for revision in revisions:
+        make_store_of(revision, "sqlite:///listlens.db", tmp_path, [])
+        after = shape(tmp_path)
+        for table, (columns, unique) in before.items():
+            known, told = after[table][0], f"{revision}: {table}"
+            assert {name: known[name][:2] for name in columns} == {
+                name: column[:2] for name, column in columns.items()
+            }, told
+            for name in known.keys() - columns.keys():
+                _, needed, default = known[name]
+                assert not needed or default, f"{told}.{name}: an older version leaves it out"
+            if (revision, table) not in BEFORE_RELEASES:
+                assert after[table][1] == unique, told
+        before = after
+
+
+def shape(root: Path) -> dict[str, tuple[dict[str, tuple[str, bool, Any]], set[str]]]:
+    """Table to columns (type, needed, default), and to what must be unique in it."""
+    database = connect("sqlite:///listlens.db", root)
+    with database.read() as connection:
+        found = sa.inspect(connection)
+        shapes = {
+            table: (
+                {
+                    c["name"]: (str(c["type"]), not c["nullable"], c["default"])
+                    for c in found.get_columns(table)
+                },
+                {str(i["column_names"]) for i in found.get_indexes(table) if i["unique"]}
+                | {str(u["column_names"]) for u in found.get_unique_constraints(table)},
+            )
+            for table in found.get_table_names()
+        }
+    database.close()
+    return shapes
 
 
 TASK = "INSERT INTO task (id, name, kind, created_at) VALUES ({0}, '{1}', 'single', '2026-01-01')"

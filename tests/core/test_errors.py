@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from listlens.core import errors
 from listlens.core.errors import (
+    BrokerError,
     BusyError,
     DiskFullError,
     DownloadError,
@@ -47,6 +48,7 @@ def test_only_busy_full_and_unreachable_are_worth_another_try() -> None:
     again = {
         StoreBusyError,
         StoreUnreachableError,
+        BrokerError,
         BusyError,
         DiskFullError,
         DownloadError,

@@ -15,6 +15,7 @@ import pytest
 
 import listlens
 from listlens.core.types import Reason, Status
+from listlens.sources.room import Room
 
 
 @dataclass
@@ -82,6 +83,19 @@ def table(path: Path, host: PhotoHost, images: list[str], **more: str) -> Path:
 
 
 IMAGES = [f"home-{n:02}/{p}.jpg" for n in range(6) for p in range(3)]
+
+
+def test_photos_that_find_no_memory_beside_others_are_fetched_again_one_by_one(
+    root: Path, host: PhotoHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("listlens.pipeline.contents.SHORT_BYTES", 100)
+    monkeypatch.setattr("listlens.pipeline.ingest.Room", lambda: Room(1))
+    with listlens.open(root) as project:
+        urls = table(tmp_path / "urls.csv", host, [*IMAGES, "none.jpg"])
+        found = project.ingest(urls, fetch=True)
+        assert (found.new, found.failed, found.embedded) == (len(IMAGES) + 1, 1, len(IMAGES))
+        assert project.store.photos.counts()["ok"] == len(IMAGES)
+    assert host.sent[200] > len(IMAGES)
 
 
 def test_a_second_ingest_downloads_only_what_changed(

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import listlens
 from listlens.serve.problems import Problem
 from listlens.serve.tensors import read_infer
 
@@ -103,7 +105,7 @@ def test_health_and_metadata(client: Any, headers: Any) -> None:
     ("model", "version", "data", "said"),
     [
         ("singel", "", b"x", "Did you mean 'single'"),
-        ("single", "7", b"x", "version 2 is"),
+        ("single", "7", b"x", "does not answer; 2 does"),
         ("single", "", b"no photo", "photo 0 cannot be used: not_an_image"),
     ],
     ids=["task", "version", "photo"],
@@ -132,6 +134,37 @@ def test_tensorflow_serving_s_rest_call_is_answered(
         for wrong in ({}, {"instances": [{}]}, {"instances": [[1, 2]]}, {"instances": "x"}):
             assert client.post("/v1/models/single:predict", json=wrong).status_code == 422
         assert client.post("/v1/models/nothing:predict", json={}).status_code == 404
+
+
+def test_an_answer_names_the_version_that_gave_it(
+    two_models: Path, serve: Any, shop: Any, as_record: Any
+) -> None:
+    with listlens.open(two_models) as project:
+        project.registry.beside("label", share=0.5)
+    files = [shop.photos / name for name in shop.classes]
+    image = triton.InferInput("image", [len(files)], "BYTES")
+    image.set_data_from_numpy(np.array([file.read_bytes() for file in files], object))
+    with serve(two_models) as server:
+        headers = {"Authorization": f"Bearer {server.token}"}
+        asked = [as_record(file.read_bytes()) for file in files]
+        said = server.predict(asked, tasks=["label"])["records"]
+        with triton.InferenceServerClient("{}:{}".format(*server.address)) as client:
+            assert client.get_model_metadata("label", headers=headers)["versions"] == ["1", "2"]
+            both = client.infer("label", [image], headers=headers)
+            alone = {
+                v: client.infer("label", [image], headers=headers, model_version=v) for v in "12"
+            }
+    versions = [f"label/{v.decode()}" for v in both.as_numpy("version")]
+    assert versions == [one["results"]["label"]["model"] for one in said]
+    assert set(versions) == {"label/1", "label/2"}
+    assert both.get_response()["model_version"] == "1,2"
+    for version, answer in alone.items():
+        assert answer.get_response()["model_version"] == version
+        assert {v.decode() for v in answer.as_numpy("version")} == {version}
+    probs = both.as_numpy("probs")
+    for at, name in enumerate(versions):
+        own = alone[name[-1]].as_numpy("probs")[at]
+        assert probs[at] == pytest.approx(own, abs=1e-6)
 
 
 json_values = st.recursive(

@@ -85,6 +85,9 @@ def door(served_store: Store, inference: Inference, run: Callable[[Any], Any]) -
     def login(_: HTTPConnection, problem: Problem) -> Response:
         return Response("<form>", problem.status, media_type="text/html")
 
+    def shown(problem: Problem, request_id: str) -> Response:
+        return Response(f"<p>{request_id}", problem.status, media_type="text/html")
+
     async def direct(_: Request) -> Response:
         return PlainTextResponse("direct")
 
@@ -92,7 +95,7 @@ def door(served_store: Store, inference: Inference, run: Callable[[Any], Any]) -
     counting = Counting(inference, LiveModels(None, inference))  # type: ignore[arg-type]
     access, routes = Access(served_store.tokens), {("GET", "/static/direct"): direct}
     return Door(
-        Gate(behind, access, counting, make_log(stream), login, routes), behind, stream, run
+        Gate(behind, access, counting, make_log(stream), login, shown, routes), behind, stream, run
     )
 
 

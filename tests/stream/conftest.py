@@ -36,6 +36,7 @@ class Pages:
     @dataclass
     class Got:
         data: bytes
+        lease: object | None = None
 
     def fetch(self, url: str) -> Got:
         self.asked.append(url)

@@ -30,6 +30,8 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Got:
+    lease = None
+
     def __init__(self, data: bytes) -> None:
         self.data = data
 

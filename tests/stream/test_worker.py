@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from listlens.core.errors import FetchError, PhotoError
 from listlens.core.types import Reason
@@ -213,6 +214,47 @@ def test_new_uploads_go_before_a_back_fill(
     line.put(*[said(f"{n}.jpg") for n in (2, 3)])
     line.drain()
     assert [a["photo_id"] for a in line.announced()] == ["2.jpg", "3.jpg", "0.jpg", "1.jpg"]
+
+
+def test_a_back_fill_that_fills_the_worker_leaves_room_for_what_is_new(
+    new_line: Callable[..., Any], draw_file: Draw, said: Said
+) -> None:
+    line = new_line("[worker]\nin_flight = 4\n")
+    photo, may_go = line.pages.Got(draw_file("new.jpg").read_bytes()), threading.Event()
+
+    class Slow:
+        asked: ClassVar[list[str]] = []
+
+        def fetch(self, url: str) -> Any:
+            self.asked.append(url)
+            assert may_go.wait(30)
+            return photo
+
+    line.pages = Slow()
+    old = [f"old-{n}" for n in range(9)]
+    line.put(*[said(n, url=f"http://{n}.example/", priority="backfill") for n in old])
+    stop = threading.Event()
+    thread = threading.Thread(target=line.worker().run, args=(stop,))
+    thread.start()
+    try:
+        until(lambda: len(Slow.asked) == 3)
+        line.put(said("new.jpg"))
+        until(line.announced)
+        assert [one["photo_id"] for one in line.announced()] == ["new.jpg"]
+        assert len(Slow.asked) == 3  # one of four places is kept
+        may_go.set()
+        until(lambda: len(line.announced()) == 10)
+    finally:
+        may_go.set()
+        stop.set()
+        thread.join()
+
+
+def until(true: Callable[[], Any], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_an_event_that_ends_its_workers_goes_to_the_dead_letters(

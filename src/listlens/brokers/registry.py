@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from listlens.brokers.address import Address, Option, parse_address
-from listlens.core.errors import MissingExtraError
+from listlens.core.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from listlens.core.ports import Inlet, Outlet
+    from listlens.core.ports import Inlet, Outlet, Positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Kind:
         extra: of listlens, that installs the client.
         example: an address.
         options: what may stand behind its `?`.
+        positions: whether it keeps no account of its readers, so that its `inlet` takes positions.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Kind:
     extra: str
     example: str
     options: Mapping[str, Option]
+    positions: bool = False
 
 
 EVERY_INLET = {
@@ -55,6 +57,45 @@ EVERY_OUTLET = {
     )
 }
 """Options of every topic that is announced to."""
+
+_REDIS = Kind(
+    "Redis Streams",
+    "redis_streams",
+    "redis",
+    "redis://127.0.0.1:6379/0/photos",
+    {
+        "group": Option("Consumer group, shared by all workers that name it.", "listlens",
+                        way="in"),
+        "claim_after": Option(
+            "Seconds after which what another consumer has in hand is taken over.", 60.0, way="in",
+            least=0.1,
+        ),
+        "field": Option(
+            "Field of an entry that holds the event. Left out: the only one, or all as an object.",
+            way="in",
+        ),
+        "maxlen": Option(
+            "Entries that the stream keeps at least, older ones go; 0 keeps all.", 0.0, way="out"
+        ),
+    },
+)  # fmt: skip
+
+_RABBITMQ = Kind(
+    "RabbitMQ",
+    "rabbitmq",
+    "rabbitmq",
+    "amqp://guest:${RABBITMQ_PASSWORD}@127.0.0.1:5672/photos",
+    {
+        "prefetch": Option(
+            "Messages that a worker may have in hand.", 1000.0, way="in", least=1
+        ),
+        "exchange": Option(
+            "Exchange to publish to, with the path as routing key; left out: straight to a queue.",
+            way="out",
+        ),
+    },
+)  # fmt: skip
+ENDPOINT = Option("Address of another server that speaks Amazon's API; Amazon's where left out.")
 
 KINDS: dict[str, Kind] = {
     "nats": Kind(
@@ -78,6 +119,48 @@ KINDS: dict[str, Kind] = {
             "tls": Option("Whether to encrypt: yes or no.", "no", one_of=("yes", "no")),
         },
     ),
+    "amqp": _RABBITMQ,
+    "amqps": replace(_RABBITMQ, name="RabbitMQ over TLS", example="amqps://h/shop/photos"),
+    "redis": _REDIS,
+    "rediss": replace(_REDIS, name="Redis Streams over TLS", example="rediss://h:6379/0/photos"),
+    "kinesis": Kind(
+        "Kinesis",
+        "kinesis",
+        "aws",
+        "kinesis://eu-central-1/photos",
+        {
+            "endpoint": ENDPOINT,
+            "group": Option(
+                "Name of this reader: each has its own place in the stream.", "listlens", way="in"
+            ),
+            "start": Option(
+                "Where a stream that was never read begins: at its oldest record, or now.",
+                "oldest", one_of=("oldest", "newest"), way="in",
+            ),
+            "lease": Option(
+                "Seconds after which another worker reads the shards of one that died.", 30.0,
+                way="in", least=1,
+            ),
+        },
+        positions=True,
+    ),
+    "sqs": Kind(
+        "SQS",
+        "sqs",
+        "aws",
+        "sqs://eu-central-1/photos",
+        {
+            "endpoint": ENDPOINT,
+            "visibility": Option(
+                "Seconds after which what was not acknowledged comes again.", 120.0, way="in",
+                least=1,
+            ),
+            "unwrap": Option(
+                "What to take off a message: no, sns (notifications), or s3 (events of a bucket).",
+                "no", one_of=("no", "sns", "s3"), way="in",
+            ),
+        },
+    ),
 }  # fmt: skip
 """Scheme of an address to the kind of broker."""
 
@@ -96,8 +179,24 @@ def parse(url: str, way: str) -> Address:
     return parse_address(url, {k: {**v.options, **every} for k, v in KINDS.items()}, way)
 
 
-def open_inlet(url: str) -> Inlet:
+def require(url: str, way: str) -> Address:
+    """Read an address, and make sure that the client it needs is installed.
+
+    Raises:
+        ConfigError: the address is wrong.
+        MissingExtraError: the client is not installed.
+    """
+    address = parse(url, way)
+    _module(address)
+    return address
+
+
+def open_inlet(url: str, positions: Positions | None = None) -> Inlet:
     """Connect to a source of messages.
+
+    Args:
+        url: its address.
+        positions: where the project notes how far it read, for kinds that keep no account.
 
     Raises:
         ConfigError: the address is wrong.
@@ -105,7 +204,14 @@ def open_inlet(url: str) -> Inlet:
         BrokerError: the broker does not answer within some ten seconds, or refuses.
     """
     address = parse(url, "in")
-    inlet: Inlet = _module(address).inlet(address)
+    module = _module(address)
+    inlet: Inlet
+    if not KINDS[address.scheme].positions:
+        inlet = module.inlet(address)
+    elif positions is None:
+        raise InputError(f"{address.shown} is read with the positions of a project, and has none")
+    else:
+        inlet = module.inlet(address, positions)
     return inlet
 
 

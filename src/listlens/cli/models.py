@@ -264,7 +264,7 @@ def _stage(model: dict[str, Any]) -> str:
 
 def _metric(model: dict[str, Any]) -> str:
     """The headline of its training: on the test split where there is one, else the five folds."""
-    parts = model["metrics"]
-    told = parts.get("test") or parts.get("cross_validation") or {}
-    name = next((key for key, value in told.items() if isinstance(value, dict)), None)
-    return "" if name is None else f"{name} {told[name]['value']:.3f} ({told['n']})"
+    from listlens.evaluate.wording import card_numbers
+
+    told = next(iter(card_numbers(model["metrics"])), None)
+    return "" if told is None else f"{told['name']} {told['value']:.3f} ({told['n']})"

@@ -20,6 +20,7 @@ from listlens.cli.output import (
     table,
 )
 from listlens.core.errors import InputError, NotFoundError
+from listlens.core.tracing import traced
 
 if TYPE_CHECKING:
     pass
@@ -39,6 +40,17 @@ def register(app: typer.Typer) -> None:
 def work(
     once: Annotated[bool, typer.Option("--once", help="Work on one batch, then end.")] = False,
     drain: Annotated[bool, typer.Option("--drain", help="End when no event is due.")] = False,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Topic at a broker to read events from, such as nats://HOST:4222/photos; "
+            "may be given again. Default: those of listlens.toml."
+        ),
+    ] = None,
+    announce: Annotated[
+        list[str] | None,
+        typer.Option(help="Topic at a broker to send to what is announced; likewise."),
+    ] = None,
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -46,10 +58,10 @@ def work(
 
     Runs until it is told to stop (SIGTERM, control-C): it then finishes what it has in hand. It
     may be killed at any moment: what was not committed is done again, by it or by another worker.
-    Several may run at once.
+    Several may run at once. docs/brokers.md says how topics at brokers are named.
 
     Example: listlens work --drain
-    """
+    """  # fmt: skip
     import listlens.project
 
     if once and drain:
@@ -57,14 +69,14 @@ def work(
     until: Literal["stopped", "drained", "once"] = (
         "once" if once else "drained" if drain else "stopped"
     )
-    with listlens.project.open(project) as opened, _told_to_stop() as stop:
+    with listlens.project.open(project) as opened, _told_to_stop() as stop, traced(note):
         from listlens.stream.running import work as run
 
         for message in opened.notices():
             note(message)
         if until == "stopped":
             note(f"working on the events of {opened.root}; control-C ends it")
-        report = run(opened, stop, until).as_dict()
+        report = run(opened, stop, until, sources=source, announce=announce).as_dict()
     rows = sorted(report["outcomes"].items())
     text = "\n".join(
         [
@@ -132,7 +144,7 @@ def put(
             priority="backfill" if backfill else None,
         )
         if dry_run:
-            _show_understood(found, as_json=as_json)
+            show_understood(found, as_json=as_json)
             return
         let = let_in(opened.store, found)
     result = {"new": let.new, "duplicates": let.duplicates, "dead": let.dead}
@@ -155,7 +167,7 @@ def _lines(file: str) -> Iterator[IO[bytes]]:
         raise NotFoundError(f"no file {file!r} to read events from: {error.strerror}") from None
 
 
-def _show_understood(found: Iterator[Any], *, as_json: bool) -> None:
+def show_understood(found: Iterator[Any], *, as_json: bool) -> None:
     """Print one line an event: what it is in our form, or why it is none."""
     from listlens.pipeline.event_door import as_said
     from listlens.pipeline.events import Wrong

@@ -15,6 +15,7 @@ from listlens.client.photos import BATCH_PHOTOS, Named, batches, merged
 from listlens.client.retrying import Retries
 from listlens.client.sending import Attempts, arguments
 from listlens.serve.event_shapes import DeadReplayOut, FeedOut, LedgerOut, LetterOut, TakenOut
+from listlens.serve.job_shapes import JobOut, JobWholeOut
 from listlens.serve.listing_shapes import HitOut, ListingOut, ToldOut
 from listlens.serve.shapes import (
     DeliveryOut,
@@ -259,3 +260,42 @@ class AsyncClient:
     async def deliveries(self, webhook_id: int) -> list[DeliveryOut]:
         """Return what was delivered to an endpoint, the newest first."""
         return (await self._send(calls.deliveries(webhook_id))).deliveries
+
+    # -- jobs -------------------------------------------------------------------------------
+
+    async def start_job(self, kind: str, task: str | None = None, **asked: Any) -> JobWholeOut:
+        """Ask for long work, which the server does apart; the same twice is one job.
+
+        Args:
+            kind: train, diff, tag or promote.
+            task: that it is about.
+            asked: further members, as `/openapi.json` names them, such as version or budget_s.
+        """
+        return await self._send(calls.start_job(kind, task, asked))
+
+    async def jobs(
+        self, *, state: str | None = None, kind: str | None = None, task: str | None = None
+    ) -> AsyncIterator[JobOut]:
+        """Iterate over jobs, the newest first."""
+        before: int | None = None
+        while True:
+            page = await self._send(calls.jobs(state, kind, task, before, 100))
+            for one in page.jobs:
+                yield one
+            before = page.next
+            if before is None:
+                return
+
+    async def job(self, job_id: int) -> JobWholeOut:
+        """Return a job with its progress, log, and result or problem."""
+        return await self._send(calls.job(job_id))
+
+    async def cancel_job(self, job_id: int) -> JobWholeOut:
+        """End a job: at once where it waits, and within seconds where it runs."""
+        return await self._send(calls.cancel_job(job_id))
+
+    async def wait_job(self, job_id: int, *, poll_s: float = 1.0) -> JobWholeOut:
+        """Wait until a job has ended, however it does; return it."""
+        while not calls.ended(found := await self.job(job_id)):
+            await asyncio.sleep(poll_s)
+        return found

@@ -15,6 +15,7 @@ from listlens.client.photos import BATCH_PHOTOS, Named, batches, merged
 from listlens.client.retrying import Retries
 from listlens.client.sending import Attempts, arguments
 from listlens.serve.event_shapes import DeadReplayOut, FeedOut, LedgerOut, LetterOut, TakenOut
+from listlens.serve.job_shapes import JobOut, JobWholeOut
 from listlens.serve.listing_shapes import HitOut, ListingOut, ToldOut
 from listlens.serve.shapes import (
     DeliveryOut,
@@ -256,3 +257,41 @@ class Client:
     def deliveries(self, webhook_id: int) -> list[DeliveryOut]:
         """Return what was delivered to an endpoint, the newest first."""
         return self._send(calls.deliveries(webhook_id)).deliveries
+
+    # -- jobs -------------------------------------------------------------------------------
+
+    def start_job(self, kind: str, task: str | None = None, **asked: Any) -> JobWholeOut:
+        """Ask for long work, which the server does apart; the same twice is one job.
+
+        Args:
+            kind: train, diff, tag or promote.
+            task: that it is about.
+            asked: further members, as `/openapi.json` names them, such as version or budget_s.
+        """
+        return self._send(calls.start_job(kind, task, asked))
+
+    def jobs(
+        self, *, state: str | None = None, kind: str | None = None, task: str | None = None
+    ) -> Iterator[JobOut]:
+        """Iterate over jobs, the newest first."""
+        before: int | None = None
+        while True:
+            page = self._send(calls.jobs(state, kind, task, before, 100))
+            yield from page.jobs
+            before = page.next
+            if before is None:
+                return
+
+    def job(self, job_id: int) -> JobWholeOut:
+        """Return a job with its progress, log, and result or problem."""
+        return self._send(calls.job(job_id))
+
+    def cancel_job(self, job_id: int) -> JobWholeOut:
+        """End a job: at once where it waits, and within seconds where it runs."""
+        return self._send(calls.cancel_job(job_id))
+
+    def wait_job(self, job_id: int, *, poll_s: float = 1.0) -> JobWholeOut:
+        """Wait until a job has ended, however it does; return it."""
+        while not calls.ended(found := self.job(job_id)):
+            time.sleep(poll_s)
+        return found

@@ -18,6 +18,7 @@ from listlens.serve.event_shapes import (
     LetterOut,
     TakenOut,
 )
+from listlens.serve.job_shapes import JobsOut, JobWholeOut
 from listlens.serve.listing_shapes import HitsOut, ListingOut, ToldOut
 from listlens.serve.shapes import (
     DeliveriesOut,
@@ -182,6 +183,35 @@ def replay_webhook(webhook_id: int, after: int | None) -> Call[ReplayOut]:
 def deliveries(webhook_id: int) -> Call[DeliveriesOut]:
     """What was delivered to an endpoint."""
     return Call("GET", f"/v1/webhooks/{webhook_id}/log", DeliveriesOut)
+
+
+def start_job(kind: str, task: str | None, asked: Mapping[str, Any]) -> Call[JobWholeOut]:
+    """Ask for long work; the same twice is one job, so the call may be repeated."""
+    body = {"kind": kind, **({} if task is None else {"task": task}), **asked}
+    return Call("POST", "/v1/jobs", JobWholeOut, body=body)
+
+
+def jobs(
+    state: str | None, kind: str | None, task: str | None, before: int | None, limit: int
+) -> Call[JobsOut]:
+    """The jobs."""
+    query = {"state": state, "kind": kind, "task": task, "before": before, "limit": limit}
+    return Call("GET", "/v1/jobs", JobsOut, query)
+
+
+def job(job_id: int) -> Call[JobWholeOut]:
+    """One job."""
+    return Call("GET", f"/v1/jobs/{job_id}", JobWholeOut)
+
+
+def cancel_job(job_id: int) -> Call[JobWholeOut]:
+    """End a job."""
+    return Call("POST", f"/v1/jobs/{job_id}/cancel", JobWholeOut, safe=False)
+
+
+def ended(job: JobWholeOut) -> bool:
+    """Whether nothing more will happen to a job."""
+    return job.state not in ("waiting", "running")
 
 
 def _part(text: str) -> str:

@@ -217,6 +217,36 @@ class WorkerConfig(Section):
     )
 
 
+class JobsConfig(Section):
+    at_once: int = Field(
+        1, ge=1, le=64, description="Jobs that run at once, on all servers of the project together."
+    )
+    nice: int = Field(
+        10,
+        ge=0,
+        le=19,
+        description="How far a job gives way to the server and to others on its machine.",
+    )
+
+
+class BrokersConfig(Section):
+    sources: tuple[str, ...] = Field(
+        (),
+        description="Addresses of topics that events are read from, such as "
+        "'nats://127.0.0.1:4222/photos' (docs/brokers.md). '${NAME}' in one stands for a variable "
+        "of the environment, such as a password.",
+    )
+    announce: tuple[str, ...] = Field(
+        (), description="Addresses of topics that what is announced is sent to; likewise."
+    )
+    max_waiting: int = Field(
+        5000,
+        ge=1,
+        description="While more events than these wait, nothing is read: the rest is left to the "
+        "brokers.",
+    )
+
+
 class TaskConfig(Section):
     kind: Kind = Field(
         description="single: exactly one class a photo; multi: any number of classes; tree: a node "
@@ -261,6 +291,10 @@ class Config(Section):
     serve: ServeConfig = Field(ServeConfig(), description="The server: listlens serve.")
     events: EventsConfig = Field(EventsConfig(), description="What a shop's events look like.")
     worker: WorkerConfig = Field(WorkerConfig(), description="The worker: listlens work.")
+    jobs: JobsConfig = Field(JobsConfig(), description="Long work asked for over HTTP.")
+    brokers: BrokersConfig = Field(
+        BrokersConfig(), description="Brokers that a worker reads from and announces to."
+    )
     budget: BudgetConfig = Field(
         BudgetConfig(), description="What the work costs, and what of a source is done at most."
     )
@@ -331,7 +365,8 @@ def render_config(config: Config) -> str:
         tables = list[str]()
         for key, about in type(section).model_fields.items():
             value = getattr(section, key)
-            if key == "sources":  # tables of their own, which an empty one here would forbid
+            if isinstance(value, dict) and key == "sources":  # tables of their own, which
+                # an empty one here would forbid
                 lines.append(f"# {about.description}")
                 tables += [line for one in value.items() for line in _source_table(name, *one)]
             else:
@@ -344,9 +379,8 @@ def render_config(config: Config) -> str:
 
 def _source_table(section: str, name: str, own: BaseModel) -> list[str]:
     """A table of one source: only what it says itself, since the rest is taken from its section."""
-    given = own.model_dump(exclude_unset=True)
-    lines = [f"{key} = {_toml(value)}" for key, value in given.items()]
-    return [f"[{section}.sources.{_toml(name)}]", *lines]
+    given = own.model_dump(exclude_unset=True).items()
+    return [f"[{section}.sources.{_toml(name)}]", *(f"{k} = {_toml(v)}" for k, v in given)]
 
 
 def render_task(name: str, task: TaskConfig) -> list[str]:

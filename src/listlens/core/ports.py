@@ -5,7 +5,7 @@ Adapters are checked by one contract suite each, in `tests/contracts`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -133,4 +133,39 @@ class Outlet(Protocol):
 
     def close(self) -> None:
         """End. Never raises."""
+        ...
+
+
+class Positions(Protocol):
+    """How far streams were read, by shard, for brokers that keep no account of their readers.
+
+    Each shard is read by one at a time. The project's database has it, `store.positions`.
+    """
+
+    def see(self, stream: str, shards: Collection[str], first: str, later: str) -> dict[str, bool]:
+        """Note shards: of a new stream at `first`, new ones of a known stream at `later`.
+
+        Returns:
+            Every shard that is noted, to whether it was read to its end.
+        """
+        ...
+
+    def take(
+        self, stream: str, owner: str, shards: Collection[str], lease_s: float
+    ) -> dict[str, str]:
+        """Lease a fair share of `shards`; return all that the owner has now, to its position."""
+        ...
+
+    def move(
+        self, stream: str, owner: str, positions: Mapping[str, str], ended: Collection[str] = ()
+    ) -> set[str]:
+        """Note how far shards were read; return those that the owner has no more."""
+        ...
+
+    def drop(self, stream: str, shards: Collection[str]) -> None:
+        """Forget shards that are there no more."""
+        ...
+
+    def release(self, stream: str, owner: str) -> None:
+        """Give back every shard that an owner has."""
         ...

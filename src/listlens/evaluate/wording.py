@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -19,6 +19,43 @@ METRIC_NAMES = {
     "srcc": "Rank correlation (SRCC)",
 }
 """The headline metrics in words."""
+
+
+PARTS = {
+    "test": "its own test split",
+    "cross_validation": "five folds",
+    "labelled_since": "listings labelled since",
+}
+"""What the numbers on a model's card were measured on."""
+
+
+def card_numbers(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the numbers on a model's card, each with its interval and what it was measured on.
+
+    Args:
+        metrics: of the card.
+
+    Returns:
+        JSON-able, the headline first: name, metric (in words), value, low, high, n, part (in
+        words); empty where it was not measured.
+
+    Example:
+        >>> told = {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95}, "n": 40}
+        >>> [(one["metric"], one["low"], one["n"]) for one in card_numbers({"test": told})]
+        [('Accuracy', 0.8, 40)]
+    """
+    found = []
+    for part, words in PARTS.items():
+        told = metrics.get(part)
+        if not isinstance(told, Mapping):
+            continue
+        for name, value in told.items():
+            if isinstance(value, Mapping):
+                shown = {key: value.get(key) for key in ("value", "low", "high")}
+                metric = METRIC_NAMES.get(name, name.replace("_", " "))
+                found.append({"name": name, "metric": metric, **shown, "n": told.get("n", 0),
+                              "part": words})  # fmt: skip
+    return found
 
 
 def counted(n: int, unit: str) -> str:

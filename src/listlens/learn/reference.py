@@ -363,9 +363,7 @@ def _mean(look: NDArray[np.float64]) -> NDArray[np.float64]:
 def _rates(said: NDArray[np.float64], n_classes: int) -> NDArray[np.float64]:
     """Mean of each column, drawn away from 0 by half a photo that all columns of a part share."""
     parts = np.split(said, _cuts(n_classes), axis=1)
-    return np.concatenate(
-        [(p.sum(axis=0) + 0.5 / p.shape[1]) / (len(said) + 0.5) for p in parts]
-    )
+    return np.concatenate([(p.sum(axis=0) + 0.5 / p.shape[1]) / (len(said) + 0.5) for p in parts])
 
 
 def _weights(rates: NDArray[np.float64], n_classes: int) -> NDArray[np.float64]:

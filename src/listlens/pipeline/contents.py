@@ -18,6 +18,7 @@ from listlens.images.files import read_bytes
 from listlens.images.prepare import Prepared, prepare
 from listlens.pipeline.remote import ask, read_url
 from listlens.sources.paths import real_path
+from listlens.sources.room import SHORT_BYTES
 from listlens.sources.urls import is_url
 from listlens.store.contents import ContentRecord
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from listlens.core.types import Preprocessing
     from listlens.images.decode import Limits
     from listlens.sources.fetching import Fetcher
+    from listlens.sources.room import Lease, Room
 
 T = TypeVar("T")
 
@@ -57,6 +59,8 @@ class FileRead:
         modified: likewise.
         same: a URL's photo is what it was, so that it was not sent again.
         passing: why a URL's photo could not be had now, although it may later.
+        lease: of the memory for many bytes.
+        later: too many bytes of others wait already; to be fetched again by itself.
     """
 
     data: bytes = b""
@@ -67,10 +71,12 @@ class FileRead:
     modified: str | None = None
     same: bool = False
     passing: FetchError | None = None
+    lease: Lease | None = None
+    later: bool = False
 
     def without_data(self) -> FileRead:
         """The same, free of the bytes, which are large."""
-        return replace(self, data=b"")
+        return replace(self, data=b"", lease=None)
 
 
 def read_file(location: str, limits: Limits) -> FileRead:
@@ -88,8 +94,13 @@ def read_file(location: str, limits: Limits) -> FileRead:
     return FileRead(data, hashlib.sha256(data).hexdigest(), len(data))
 
 
-def fetch_file(url: str, fetcher: Fetcher, etag: str | None, modified: str | None) -> FileRead:
-    """Fetch and hash one photo if it changed; never raises for a bad one."""
+def fetch_file(
+    url: str, fetcher: Fetcher, etag: str | None, modified: str | None, room: Room
+) -> FileRead:
+    """Fetch and hash one photo if it changed; never raises for a bad one.
+
+    What is long and finds no room beside others that wait is let go of, and fetched again later.
+    """
     try:
         got = ask(fetcher, url, etag, modified)
     except PhotoError as error:
@@ -98,8 +109,11 @@ def fetch_file(url: str, fetcher: Fetcher, etag: str | None, modified: str | Non
         return FileRead(error=PhotoError(error.reason, error.detail), passing=error)
     if got.not_modified:
         return FileRead(etag=got.etag or etag, modified=got.modified or modified, same=True)
+    n_bytes, lease = len(got.data), None
+    if n_bytes > SHORT_BYTES and (lease := room.take(n_bytes, wait_s=0.0)) is None:
+        return FileRead(later=True)
     sha256 = hashlib.sha256(got.data).hexdigest()
-    return FileRead(got.data, sha256, len(got.data), None, got.etag, got.modified)
+    return FileRead(got.data, sha256, n_bytes, None, got.etag, got.modified, lease=lease)
 
 
 def prepare_bytes(

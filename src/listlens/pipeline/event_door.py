@@ -89,6 +89,17 @@ def read_lines(
             yield from _read_line(text, config, now, priority)
 
 
+def read_body(
+    body: bytes, config: EventsConfig, now: datetime, *, priority: str | None = None
+) -> Iterator[EventRecord | Wrong]:
+    """Yield the events of one message of a broker, a JSON object; see `understood`."""
+    if len(body) > MAX_LINE_BYTES:
+        detail = f"a message of {len(body):,} bytes; at most {MAX_LINE_BYTES:,} are read"
+        yield wrong(body[: 4 * _KEPT_CHARS].decode("utf-8", "replace")[:_KEPT_CHARS], detail, now)
+    else:
+        yield from _read_line(body.decode("utf-8", "replace").strip(), config, now, priority)
+
+
 def _read_line(
     text: str, config: EventsConfig, now: datetime, priority: str | None
 ) -> Iterator[EventRecord | Wrong]:

@@ -34,6 +34,7 @@ from listlens.pipeline.contents import (
 )
 from listlens.pipeline.remote import AT_ONCE, ESTIMATE_BYTES, Reach
 from listlens.pipeline.rows import RETRIED, Item, storable, with_file
+from listlens.sources.room import Room
 from listlens.store.contents import KnownContent
 
 if TYPE_CHECKING:
@@ -123,18 +124,15 @@ def ingest(
     with worker_pool(options.n_threads) as pool, ThreadPoolExecutor(AT_ONCE) as fetchers:
         line = _Line(store, backbone, options, pool, source_id, ingest_id, progress)
         reading: deque[tuple[list[Item], list[Future[FileRead]]]] = deque()
-        preparing: deque[_Chunk] = deque()
+        room = Room()
         for chunk in _changed_chunks(source.rows(), line):
-            reads = [_start_reading(item, options.limits, pool, fetchers) for item in chunk]
+            reads = [_start_reading(item, options.limits, pool, fetchers, room) for item in chunk]
             reading.append((chunk, reads))
             if len(reading) > 1:
-                preparing.append(line.start_preparing(*reading.popleft()))
-            if len(preparing) > 1:
-                line.finish(preparing.popleft())
-        preparing.extend(line.start_preparing(*item) for item in reading)
-        for last in preparing:
-            line.finish(last)
-        line.commit()
+                line.prepare(*reading.popleft())
+        for last in reading:
+            line.prepare(*last)
+        line.finish_all()
     report = line.report
     report.gone = store.photos.finish_ingest(ingest_id)
     report.moved = _moved(store, source_id, line.new_contents) if report.gone else 0
@@ -144,12 +142,12 @@ def ingest(
 
 
 def _start_reading(
-    item: Item, limits: Limits, pool: Executor, fetchers: Executor
+    item: Item, limits: Limits, pool: Executor, fetchers: Executor, room: Room
 ) -> Future[FileRead]:
     """Begin to read a file, or to ask a URL for its photo if it changed."""
     location = item.row.location
     if item.remote and isinstance(limits, Reach):
-        return fetchers.submit(fetch_file, location, limits.fetcher, *item.validators)
+        return fetchers.submit(fetch_file, location, limits.fetcher, *item.validators, room)
     return pool.submit(read_file, location, limits)
 
 
@@ -196,6 +194,7 @@ class _Line:
         self._in_flight: set[str] = set()
         self._seen: list[int] = []
         self._said_anew: list[Item] = []
+        self._preparing: deque[_Chunk] = deque()
         self._committed_at = time.monotonic()
 
     # -- before reading ---------------------------------------------------------------------
@@ -233,9 +232,22 @@ class _Line:
 
     # -- reading, preparing, embedding ------------------------------------------------------
 
-    def start_preparing(self, items: list[Item], futures: list[Future[FileRead]]) -> _Chunk:
-        """Wait for the bytes; start decoding those contents that nobody has settled yet."""
-        items, reads = self._settle_remote(items, [future.result() for future in futures])
+    def prepare(self, items: list[Item], futures: list[Future[FileRead]]) -> None:
+        """Wait for the bytes and start decoding them, and finish what was begun before.
+
+        Photos that found no room are fetched again, one by one.
+        """
+        reads = [future.result() for future in futures]
+        now = [not read.later for read in reads]
+        self._start_preparing(list(compress(items, now)), list(compress(reads, now)))
+        for item, read in zip(items, reads, strict=True):
+            if read.later and isinstance(limits := self.options.limits, Reach):
+                again = fetch_file(item.row.location, limits.fetcher, *item.validators, Room())
+                self._start_preparing([item], [again])
+
+    def _start_preparing(self, items: list[Item], reads: list[FileRead]) -> None:
+        """Start decoding those contents that nobody has settled yet."""
+        items, reads = self._settle_remote(items, reads)
         shas = {read.sha256 for read in reads if read.error is None}
         if forgotten := self.store.contents.forgotten(shas):
             # Forgotten bytes stay out under any name; a photo that shows them now is gone.
@@ -257,7 +269,15 @@ class _Line:
                 thumbnail_px=THUMBNAIL_PX if self.options.keep_thumbnails else 0,
                 measure=True,
             )
-        return _Chunk(items, [read.without_data() for read in reads], prepared)
+        self._preparing.append(_Chunk(items, [read.without_data() for read in reads], prepared))
+        if len(self._preparing) > 1:
+            self._finish(self._preparing.popleft())
+
+    def finish_all(self) -> None:
+        """Finish what was begun, and commit."""
+        for chunk in self._preparing:
+            self._finish(chunk)
+        self.commit()
 
     def _settle_remote(
         self, items: list[Item], reads: list[FileRead]
@@ -291,7 +311,7 @@ class _Line:
         missing = set(self.store.vectors.missing(self.backbone.space, list(usable)))
         return done | {sha for cid, sha in usable.items() if cid not in missing}
 
-    def finish(self, chunk: _Chunk) -> None:
+    def _finish(self, chunk: _Chunk) -> None:
         """Collect one chunk, embed its new contents, and commit when enough has gathered."""
         fresh: list[str] = []
         pixels = []

@@ -30,7 +30,10 @@ PREDICT = ("/v1/predict", "/v1/models", "/try", "/v2", "/openapi.json")
 """Whatever begins with these needs scope `predict`; elsewhere reading needs `read`, the rest
 `write`."""
 
-ADMIN = ("/v1/tokens", "/v1/webhooks", "/v1/dead", "/v1/registry")
+ADMIN = ("/v1/tokens", "/v1/webhooks", "/v1/dead", "/v1/registry", "/v1/jobs", "/jobs")
+
+ADMIN_FORMS = ("/models", "/jobs", "/dead")
+"""Pages on which anything but looking needs `admin`."""
 
 OPEN_INFERENCE = ("/v1/predict", "/v1/models", "/v2/")
 
@@ -134,10 +137,14 @@ def needed_scope(method: str, path: str) -> str:
         ('predict', 'read')
         >>> needed_scope("PUT", "/v1/listings/7")
         'write'
+        >>> needed_scope("GET", "/models"), needed_scope("POST", "/models/change")
+        ('read', 'admin')
     """
     if path.startswith(PREDICT):
         return "predict"
     if path.startswith(ADMIN):
+        return "admin"
+    if path.startswith(ADMIN_FORMS) and method not in _SAFE:
         return "admin"
     return "read" if method in _SAFE or path == "/logout" else "write"
 
@@ -173,8 +180,14 @@ def _is_local(connection: HTTPConnection) -> bool:
 
 
 def _same_origin(connection: HTTPConnection) -> bool:
-    """No other site is named as the sender: no Origin at all, or our own."""
+    """No other site is named as the sender: by Sec-Fetch-Site, which no page can set, and Origin.
+
+    Browsers write the origin "null" where the page hides where it is from; then the former decides.
+    """
     origin = connection.headers.get("origin")
-    if origin is None:
-        return connection.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+    site = connection.headers.get("sec-fetch-site")
+    if site not in (None, "none", "same-origin"):
+        return False
+    if origin is None or (origin == "null" and site == "same-origin"):
+        return True
     return origin.partition("://")[2] == connection.headers.get("host")

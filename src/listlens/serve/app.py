@@ -19,13 +19,17 @@ from listlens.serve.answering import Answering
 from listlens.serve.bodies import Budget
 from listlens.serve.counting import Counting
 from listlens.serve.gate import Gate
+from listlens.serve.job_pages import JobPages
 from listlens.serve.live import LiveModels
 from listlens.serve.log import make_log
-from listlens.serve.pages import Pages
+from listlens.serve.model_pages import ModelPages
+from listlens.serve.pages import Pages, problem_page, wants_page
 from listlens.serve.predicting import MOST_FETCHES, Predicting
 from listlens.serve.problems import Problem
 from listlens.serve.protocols import Protocols
 from listlens.serve.routes import add_routes
+from listlens.serve.standing import Standing
+from listlens.serve.topics import TopicWatch
 from listlens.serve.watching import WatchCollector
 
 if TYPE_CHECKING:
@@ -52,12 +56,20 @@ class Serving:
     counting: Counting
     predicting: Predicting
     access: Access
+    topics: TopicWatch
+    standing: Standing
     log: Any
 
     def refresh(self) -> bool:
         """Look what is new in the store; return whether other models are in force."""
         self.predicting.answering.seen.refresh()
+        self.topics.refresh()
+        self.standing.refresh()
         return self.models.refresh()
+
+    def status(self) -> dict[str, Any]:
+        """Return what the server does, and how the stream stands; JSON-able."""
+        return {**self.counting.status(), "stream": self.standing.as_dict()}
 
 
 def app(
@@ -97,12 +109,15 @@ def app(
     add_routes(made, serving)
     Protocols(serving).add_routes(made)
     pages.add_routes(made)
+    ModelPages(serving).add_routes(made)
+    JobPages(serving).add_routes(made)
     made.add_middleware(
         Gate,
         access=serving.access,
         counting=serving.counting,
         log=serving.log,
         login=pages.login_page,
+        shown=problem_page,
         direct={("POST", "/v1/predict"): serving.predicting},
     )
     return made
@@ -119,6 +134,10 @@ def _serving(
     models = LiveModels(project, inference)
     price = project.config.budget
     counting = Counting(inference, models, price.core_hour, price.currency, WatchCollector(project))
+    topics = TopicWatch(project.store.topics)
+    counting.show(topics)
+    standing = Standing(project, counting.answered)
+    counting.show(standing)
     answering = Answering(
         project.store,
         inference,
@@ -136,7 +155,7 @@ def _serving(
         CapacityLimiter(MOST_FETCHES),
     )
     access = Access(project.store.tokens, open_inference=open_inference)
-    return Serving(project, inference, models, counting, predicting, access, log)
+    return Serving(project, inference, models, counting, predicting, access, topics, standing, log)
 
 
 def _lifespan(serving: Serving, close_inference: bool) -> Any:
@@ -186,7 +205,7 @@ async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     if request.url.path.startswith("/v2"):  # where that protocol's clients look
         error.more.setdefault("error", error.detail)
-    return error.response(request.state.request_id)
+    return _answered(request, error)
 
 
 async def _http_problem(request: Request, error: Exception) -> Response:
@@ -199,4 +218,11 @@ async def _http_problem(request: Request, error: Exception) -> Response:
     }
     kind = kinds.get(error.status_code, "bad-request")
     detail = details.get(error.status_code, str(error.detail))
-    return Problem(kind, detail, headers=error.headers).response(request.state.request_id)
+    return _answered(request, Problem(kind, detail, headers=error.headers))
+
+
+def _answered(request: Request, problem: Problem) -> Response:
+    """A problem as whoever asks reads it."""
+    if wants_page(request):
+        return problem_page(problem, request.state.request_id)
+    return problem.response(request.state.request_id)

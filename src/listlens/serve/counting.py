@@ -73,6 +73,10 @@ class Counting:
         self._by_status: dict[tuple[str, int], Counter] = {}
         self._by_route: dict[str, Histogram] = {}
 
+    def show(self, collector: Collector) -> None:
+        """Show to Prometheus what another counts too."""
+        self._registry.register(collector)
+
     def request(self, route: str, status: int, took_s: float) -> None:
         """Count a request."""
         counter = self._by_status.get((route, status))
@@ -100,6 +104,10 @@ class Counting:
             _, before, wrong = self._recent.pop()
             photos, errors = photos + before, errors + wrong
         self._recent.append((second, photos, errors))
+
+    def answered(self) -> int:
+        """Return how many photos of callers were answered so far."""
+        return sum(int(self._value(self.photos.labels(how))) for how in HOW)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
+from listlens.core import tracing
 from listlens.core.errors import ListlensError
 from listlens.serve.problems import Problem, problem_of
 
@@ -31,12 +32,15 @@ SECURITY_HEADERS = {
     "frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none, browsers hide the origin of our own forms
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
 }
 """On every response. Pages hold no inline script or style."""
+
+UNTRACED = ("/health", "/v2/health", "/metrics", "/static/")
+"""Asked every few seconds by machines; as traces they would hide the others."""
 
 Handler = Callable[[Request], Awaitable["Response"]]
 
@@ -52,6 +56,7 @@ class Gate:
         counting: what is counted.
         log: called with an event and its fields.
         login: makes the page for a browser without a token.
+        shown: makes the page of a problem, with the request's id.
         direct: (method, path) to what answers it without the routing behind, which takes as long as
             all else that is done here; the routes there describe it.
     """
@@ -63,10 +68,11 @@ class Gate:
         counting: Counting,
         log: Any,
         login: Callable[[HTTPConnection, Problem], Response],
+        shown: Callable[[Problem, str], Response],
         direct: Mapping[tuple[str, str], Handler],
     ) -> None:
         self.app, self.access, self.counting, self.log = app, access, counting, log
-        self.login, self.direct = login, direct
+        self.login, self.shown, self.direct = login, shown, direct
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -81,12 +87,20 @@ class _Passage:
     def __init__(self, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
         self.gate, self.scope, self.receive, self._send = gate, scope, receive, send
         self.status, self.route = 0, ""
+        self.span: Any = None
         self.connection = HTTPConnection(scope)
         given = self.connection.headers.get("x-request-id", "")
         self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = self.request_id
 
     async def run(self) -> None:
+        if self.scope["path"].startswith(UNTRACED):
+            await self._run()
+            return
+        with tracing.request_span(self.scope["method"], self.connection.headers) as self.span:
+            await self._run()
+
+    async def _run(self) -> None:
         begun = time.perf_counter()
         try:
             await self._through()
@@ -107,11 +121,7 @@ class _Passage:
         try:
             token = await self.gate.access.admit(self.connection)
         except Problem as problem:
-            page = problem.status == 401 and self._is_browser()
-            if page:
-                await self.gate.login(self.connection, problem)(self.scope, self.receive, self.send)
-            else:
-                await self._refuse(problem)
+            await self._refuse(problem, may_log_in=True)
             return
         self.scope["state"]["token"] = token
         handler = self.gate.direct.get((self.scope["method"], self.scope["path"]))
@@ -122,13 +132,21 @@ class _Passage:
         response = await handler(Request(self.scope, self.receive))
         await response(self.scope, self.receive, self.send)
 
-    def _is_browser(self) -> bool:
-        wanted = self.connection.headers.get("accept", "")
-        return self.scope["method"] == "GET" and "text/html" in wanted
+    async def _refuse(self, problem: Problem, *, may_log_in: bool = False) -> None:
+        if self.status:  # the answer has begun, and the connection is cut
+            return
+        if may_log_in and problem.status == 401 and self.scope["method"] == "GET" and self._shows:
+            response = self.gate.login(self.connection, problem)
+        elif self._shows:
+            response = self.gate.shown(problem, self.request_id)
+        else:
+            response = problem.response(self.request_id)
+        await response(self.scope, self.receive, self.send)
 
-    async def _refuse(self, problem: Problem) -> None:
-        if not self.status:  # otherwise the answer has begun, and the connection is cut
-            await problem.response(self.request_id)(self.scope, self.receive, self.send)
+    @property
+    def _shows(self) -> bool:
+        """Whether a browser asks, which shows pages."""
+        return "text/html" in self.connection.headers.get("accept", "")
 
     async def send(self, message: Message) -> None:
         """Add what every response carries."""
@@ -143,6 +161,8 @@ class _Passage:
         token = self.scope["state"].get("token")
         status = self.status or 500
         self.gate.counting.request(route, status, took_s)
+        tracing.answered(self.span, self.scope["method"], route, status, self.request_id)
+        trace_id = tracing.trace_id(self.span)
         self.gate.log.info(
             "request",
             request_id=self.request_id,
@@ -151,4 +171,5 @@ class _Passage:
             status=status,
             ms=round(1000 * took_s, 1),
             token=None if token is None else token.token_id,
+            **({} if trace_id is None else {"trace_id": trace_id}),
         )

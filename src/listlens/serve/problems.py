@@ -10,11 +10,13 @@ from typing import Any
 from starlette.responses import Response
 
 from listlens.core.errors import (
+    AccessError,
     BusyError,
     InputError,
     ListlensError,
     MissingExtraError,
     NotFoundError,
+    PhotoError,
     Retryable,
 )
 
@@ -62,10 +64,10 @@ class Problem(Exception):
         """The HTTP status code."""
         return KINDS[self.kind][0]
 
-    def response(self, request_id: str = "") -> Response:
-        """Return what the caller gets."""
+    def document(self, request_id: str = "") -> dict[str, Any]:
+        """Return what it says, JSON-able, as RFC 9457 shapes it."""
         status, title = KINDS[self.kind]
-        document = {
+        return {
             "type": f"urn:listlens:problem:{self.kind}",
             "title": title,
             "status": status,
@@ -73,9 +75,11 @@ class Problem(Exception):
             "request_id": request_id,
             **self.more,
         }
-        return Response(
-            json.dumps(document), status, {**self.headers, "Cache-Control": "no-store"}, MEDIA_TYPE
-        )
+
+    def response(self, request_id: str = "") -> Response:
+        """Return what the caller gets."""
+        text, headers = json.dumps(self.document(request_id)), dict(self.headers)
+        return Response(text, self.status, headers | {"Cache-Control": "no-store"}, MEDIA_TYPE)
 
 
 def problem_of(error: ListlensError) -> Problem:
@@ -86,6 +90,10 @@ def problem_of(error: ListlensError) -> Problem:
         return Problem("not-found", str(error))
     if isinstance(error, InputError):
         return Problem("invalid", str(error))
+    if isinstance(error, PhotoError):  # of the one photo that the call is about
+        return Problem("invalid", str(error), reason=error.reason.value)
+    if isinstance(error, AccessError):
+        return Problem("forbidden", str(error))
     if isinstance(error, MissingExtraError):
         return Problem("missing-package", str(error))
     if isinstance(error, Retryable):

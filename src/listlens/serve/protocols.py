@@ -1,12 +1,15 @@
 """Other servers' protocols: the Open Inference Protocol v2, and TensorFlow Serving's `:predict`.
 
-A task is a model, and the version of its live model the only one there is. Both protocols have no
-word for one photo that fails among others, so the whole call is refused and names it.
+A task is a model, and its versions are the live one and, where there is one, its canary. A call
+that names no version is answered as `/v1/predict` does, photo by photo, and says which version
+answered each; one that names a version is answered by that one alone. Both protocols have no word
+for one photo that fails among others, so the whole call is refused and names it.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,9 +28,9 @@ if TYPE_CHECKING:
     from listlens.serve.app import Serving
     from listlens.serve.live import Served
 
-OUTPUTS = ("probs", "prediction", "review")
+OUTPUTS = ("probs", "prediction", "review", "version")
 """Calibrated probabilities FP32 `[n, classes]`, the decision as text BYTES `[n]` (JSON for several
-classes), whether a person should look BOOL `[n]`."""
+classes), whether a person should look BOOL `[n]`, which version answered BYTES `[n]`."""
 
 
 class Protocols:
@@ -67,17 +70,18 @@ class Protocols:
     async def metadata(self, model: str, version: str = "") -> Response:
         """Say what a model takes and gives."""
         served = self._served(model, version)
-        n = len(served.live.classes)
+        n, others = len(served.live.classes), self._serving.models.current[model].both
         return JSONResponse(
             {
                 "name": model,
-                "versions": [str(served.live.version)],
+                "versions": [str(one.live.version) for one in others],
                 "platform": "listlens",
                 "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [-1]}],
                 "outputs": [
                     {"name": "probs", "datatype": "FP32", "shape": [-1, n]},
                     {"name": "prediction", "datatype": "BYTES", "shape": [-1]},
                     {"name": "review", "datatype": "BOOL", "shape": [-1]},
+                    {"name": "version", "datatype": "BYTES", "shape": [-1]},
                 ],
                 "parameters": {"classes": list(served.live.classes), "kind": served.live.kind},
             }
@@ -97,14 +101,16 @@ class Protocols:
             header = request.headers.get(LENGTH_HEADER, "")
             call = read_infer(body, header, config.max_records)
             answered = await self._answered(call.photos, served)
-        live = served.live
         rows = [one.answers[0] for one in answered]
+        versions = [str(row.served.live.version) for row in rows]
         outputs: dict[str, Output] = {
             "probs": np.stack([row.probs for row in rows]).astype(np.float32),
             "prediction": [_text(result(row, 0)["prediction"]) for row in rows],
             "review": np.array([row.decision.review for row in rows]),
+            "version": versions,
         }
-        data, n_json = write_infer(call, model, str(live.version), outputs)
+        named = ",".join(sorted(set(versions), key=int))
+        data, n_json = write_infer(call, model, named, outputs)
         headers = {} if n_json is None else {LENGTH_HEADER: str(n_json)}
         kind = "application/json" if n_json is None else "application/octet-stream"
         return Response(data, headers=headers, media_type=kind)
@@ -128,18 +134,25 @@ class Protocols:
         return JSONResponse({"predictions": [one.answers[0].probs.tolist() for one in answered]})
 
     def _served(self, model: str, version: str) -> Served:
-        current = self._serving.models.current
+        """What answers a call; a canary only where its classes are those that the metadata name."""
         try:
             (served,) = self._serving.models.chosen([model])
         except NotFoundError as error:
             raise Problem("unknown-task", str(error)) from None
-        there = str(current[model].live.version)
-        if version and version != there:
+        alone = replace(served, canary=None)
+        canary = served.canary
+        if not version:
+            same = canary is not None and canary.live.classes == served.live.classes
+            return served if same else alone
+        known = {str(one.live.version): one for one in (alone, canary) if one is not None}
+        if version not in known:
+            there = " and ".join(known)
             raise Problem(
                 "not-found",
-                f"version {version[:20]!r} of {model!r} is not live; version {there} is.",
+                f"version {version[:20]!r} of {model!r} does not answer; {there} "
+                f"{'do' if len(known) > 1 else 'does'}.",
             )
-        return served
+        return known[version]
 
     async def _answered(self, photos: list[bytes], served: Served) -> list[Answered]:
         records = [Record(place, data) for place, data in enumerate(photos)]

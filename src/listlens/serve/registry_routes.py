@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from listlens.core.errors import InputError
 from listlens.serve.bodies import read_shape
 from listlens.serve.documents import said
+from listlens.serve.job_routes import by
 from listlens.serve.shapes import MovedOut, PromoteIn, RegistryOut, RetireIn, RollbackIn
 
 if TYPE_CHECKING:
@@ -81,15 +82,22 @@ def add_registry(router: APIRouter, serving: Serving) -> None:
         return await _moved(serving, lambda: registry.retire(task, asked.version, **how))
 
 
-def _require_quick(serving: Serving, task: str, version: int | None) -> None:
-    """Raise InputError where promoting would take longer than a call should."""
+def planned(serving: Serving, task: str, version: int | None) -> tuple[Moved, int]:
+    """Return what promoting would do, and how many pictures a call may answer for it."""
     registry = serving.project.registry
     plan = registry.promote(task, version, dry_run=True)
-    most = MOST_EMBEDDED if registry.brings_network(task, plan.version) else MOST_ANSWERED
+    own = registry.brings_network(task, plan.version)
+    return plan, MOST_EMBEDDED if own else MOST_ANSWERED
+
+
+def _require_quick(serving: Serving, task: str, version: int | None) -> None:
+    """Raise InputError where promoting would take longer than a call should."""
+    plan, most = planned(serving, task, version)
     if plan.to_answer > most:
         raise InputError(
             f"{plan.to_answer} stored pictures have no answer of model {plan.version} yet, and a "
-            f"call answers at most {most}: listlens models promote {task} {plan.version}"
+            f"call answers at most {most}: listlens models promote {task} {plan.version}, or a job "
+            "of kind promote"
         )
 
 
@@ -103,9 +111,7 @@ async def _moved(serving: Serving, change: Callable[[], Moved]) -> Response:
 
 def _how(request: Request, asked: PromoteIn | RollbackIn | RetireIn) -> dict[str, Any]:
     """What the history notes: of the token its number and name, which are no secret."""
-    token = request.state.token
-    who = f"token {token.token_id} {token.name}".strip()
-    return {"who": who, "why": asked.why, "dry_run": asked.dry_run}
+    return {"who": by(request), "why": asked.why, "dry_run": asked.dry_run}
 
 
 async def _read(request: Request, serving: Serving, shape: type[Shape]) -> Shape:

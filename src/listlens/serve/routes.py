@@ -11,6 +11,7 @@ from fastapi.security import HTTPBearer
 
 from listlens.serve.documents import ANYWHERE, BEARER, inlined, problems
 from listlens.serve.event_routes import add_events
+from listlens.serve.job_routes import add_jobs
 from listlens.serve.listing_routes import add_listings
 from listlens.serve.registry_routes import add_registry
 from listlens.serve.shapes import HealthOut, ModelsOut, PredictRequest, PredictResponse
@@ -43,6 +44,7 @@ def add_routes(app: FastAPI, serving: Serving) -> None:
     add_listings(router, serving)
     add_webhooks(router, serving)
     add_registry(router, serving)
+    add_jobs(router, serving)
     app.include_router(router)
     original = app.openapi
 
@@ -108,7 +110,7 @@ def _add_looking(router: APIRouter, serving: Serving) -> None:
                 response_model=HealthOut, responses=problems("internal"))  # fmt: skip
     async def health() -> Response:
         """Return 200 as soon as calls are answered, with no model yet too. Needs no token."""
-        trouble = serving.models.trouble
+        trouble = " ".join(filter(None, (serving.models.trouble, serving.topics.trouble)))
         names = sorted(one.name for one in serving.models.current.values())
         status = "degraded" if trouble else "ready"
         return JSONResponse({"status": status, "detail": trouble, "models": names})
@@ -117,8 +119,11 @@ def _add_looking(router: APIRouter, serving: Serving) -> None:
                 response_model=None, responses=problems(*ANYWHERE),
                 openapi_extra=BEARER)  # fmt: skip
     async def status() -> Response:
-        """Return throughput, queue, failures and cache hits. Needs scope `read`."""
-        return JSONResponse(serving.counting.status())
+        """Return throughput, queue, failures, cache hits, and how the stream stands.
+
+        Needs scope `read`.
+        """
+        return JSONResponse(await to_thread.run_sync(serving.status))
 
     @router.get("/metrics", summary="Metrics for Prometheus", tags=["operate"],
                 response_model=None, responses=problems(*ANYWHERE),

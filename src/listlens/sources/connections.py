@@ -24,6 +24,7 @@ from typing import Any
 from listlens.core.errors import FetchError, PhotoError
 from listlens.core.types import Reason
 from listlens.sources.addresses import Resolver
+from listlens.sources.room import SHORT_BYTES
 from listlens.sources.urls import Target
 
 MAX_HEADER_BYTES = 64 * 1024
@@ -113,8 +114,13 @@ class Answer:
     _deadline: Deadline = field(repr=False)
     _done: Callable[[bool], None] = field(repr=False)
 
-    def read(self, max_bytes: int) -> bytes | None:
+    def read(self, max_bytes: int, may_grow: Callable[[int], None] | None = None) -> bytes | None:
         """Return the body, or None where it is longer than `max_bytes`; nothing beyond is kept.
+
+        Args:
+            max_bytes: that are read.
+            may_grow: called once, with the bytes that may come in all, before more than
+                SHORT_BYTES of a body are read; it may wait or raise.
 
         Raises:
             FetchError: it breaks off or takes too long.
@@ -122,6 +128,8 @@ class Answer:
         announced = self._response.length
         if announced is not None and announced > max_bytes:
             return None
+        if announced is not None and announced <= SHORT_BYTES:
+            may_grow = None
         parts, total = [], 0
         with fetch_errors(self._deadline):
             while part := self._response.read(min(READ_BYTES, max_bytes + 1 - total)):
@@ -129,6 +137,9 @@ class Answer:
                 total += len(part)
                 if total > max_bytes:
                     return None
+                if may_grow is not None and (announced is not None or total > SHORT_BYTES):
+                    may_grow(max_bytes if announced is None else announced)
+                    may_grow = None
             if announced is not None and total < announced:
                 raise http.client.IncompleteRead(b"", announced - total)
         return b"".join(parts)

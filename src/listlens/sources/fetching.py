@@ -5,7 +5,7 @@ but the open internet and the hosts that the operator named.
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from listlens.sources.addresses import (
 from listlens.sources.connections import Answer, Connections, Timing
 from listlens.sources.hosts import Hosts, retry_after_s
 from listlens.sources.objects import Objects, is_object, not_allowed, parse_places
+from listlens.sources.room import Lease, Room
 from listlens.sources.urls import Target, parse_url, redirected
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ class Fetched:
         modified: the Last-Modified header, to be handed in next time, or None.
         not_modified: whether it is what it was when `etag` or `modified` were given.
         final_url: after redirects.
+        lease: of the memory for a long body. Others wait until this object is gone, so let go of it
+            when the body is not needed any more, and keep it as long as it is.
     """
 
     data: bytes
@@ -133,6 +136,7 @@ class Fetched:
     modified: str | None
     not_modified: bool
     final_url: str
+    lease: Lease | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,7 @@ those that [fetch] private names
     def __init__(self, rules: FetchRules, resolve: Resolve = system_resolve) -> None:
         self.rules = rules
         self._hosts = Hosts(rules.per_host, rules.max_wait_s)
+        self._room = Room()
         self._connections = Connections(
             Resolver(resolve), rules.is_private, _trusting(rules.ca_file)
         )
@@ -268,14 +273,24 @@ those that [fetch] private names
                 f"{target.host} sends Content-Encoding {headers['content-encoding'][:40]!r}, "
                 "although the photo was asked for as it is",
             )
-        data = answer.read(self.rules.max_bytes)
+        leases: list[Lease] = []
+        data = answer.read(
+            self.rules.max_bytes, lambda n_bytes: leases.append(self._leased(n_bytes, answer))
+        )
         if data is None:
             raise PhotoError(
                 Reason.TOO_MANY_BYTES, f"more than {self.rules.max_bytes:,} bytes at {target.host}"
             )
         if not data:
             raise PhotoError(Reason.EMPTY, f"{target.host} answers with zero bytes")
-        return Fetched(data, etag, modified, False, target.url)
+        return Fetched(data, etag, modified, False, target.url, next(iter(leases), None))
+
+    def _leased(self, n_bytes: int, answer: Answer) -> Lease:
+        """Wait for memory for a long body."""
+        lease = self._room.take(n_bytes, min(answer.left_s(), self.rules.max_wait_s))
+        if lease is None:
+            raise FetchError(Reason.BUSY, "too many large photos are being fetched", 1.0)
+        return lease
 
     def _no_photo(
         self, target: Target, status: int, headers: Mapping[str, str]

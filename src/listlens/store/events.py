@@ -27,12 +27,12 @@ from listlens.store.event_rows import (
     to_values,
     to_view,
 )
-from listlens.store.ledger import Ledger, count_events
+from listlens.store.ledger import Ledger, count_dead, count_events
 from listlens.store.stream_tables import event
 from listlens.store.tallies import add_to
 
 PRIORITIES = (0, 1, 2)
-"""Lower goes first; see `EventRecord`."""
+"""Lower goes first, a back-fill last; see `EventRecord`."""
 
 ALONE_AFTER = 3
 """An event whose worker died so often with it is taken alone: if it is what kills, it shows."""
@@ -87,31 +87,35 @@ class Events:
 
     # -- working ----------------------------------------------------------------------------
 
-    def claim(self, owner: str, n: int, lease_s: float) -> list[EventView]:
+    def claim(self, owner: str, n: int, lease_s: float, old: int | None = None) -> list[EventView]:
         """Lease up to n events that are due, the urgent and then the oldest first.
 
         Args:
             owner: who takes them; unique among workers.
             n: how many at most.
             lease_s: how long nobody else takes them.
+            old: how many of a back-fill at most; None: as many as of others.
 
         Returns:
-            The events, of which each counts one more attempt.
+            The events; each counts one more attempt.
         """
         now = self._db.clock()
-        if not self._any_due(now):  # a look costs less than a lock
+        most = {} if old is None else {PRIORITIES[-1]: old}
+        asked = [priority for priority in PRIORITIES if most.get(priority, n) > 0]
+        if not self._any_due(now, asked):  # a look costs less than a lock
             return []
         with self._db.write() as connection:
             self._take_back(connection, now)
             found: list[Any] = []
-            for priority in PRIORITIES:
+            for priority in asked:
+                room = min(n - len(found), most.get(priority, n))
                 due = sa.select(event.c.id, event.c.lost).where(
                     event.c.state == _WAITING,
                     event.c.priority == priority,
                     event.c.next_at <= now,
                 )
-                due = due.order_by(event.c.next_at, event.c.id).limit(n - len(found))
-                if n > len(found):
+                due = due.order_by(event.c.next_at, event.c.id).limit(room)
+                if room > 0:
                     found += connection.execute(due.with_for_update(skip_locked=True))
             ids = _alone([(row.id, row.lost) for row in found])
             lease = sa.update(event).values(
@@ -128,10 +132,10 @@ class Events:
         order = {pk: at for at, pk in enumerate(ids)}
         return sorted(map(to_view, rows), key=lambda view: order[view.event_id])
 
-    def _any_due(self, now: datetime) -> bool:
+    def _any_due(self, now: datetime, priorities: Sequence[int]) -> bool:
         due = sa.select(event.c.id).where(
             event.c.state.in_((_WAITING, _LEASED)),
-            event.c.priority.in_(PRIORITIES),
+            event.c.priority.in_(priorities),
             event.c.next_at <= now,
         )
         with self._db.read() as connection:
@@ -310,18 +314,28 @@ class Events:
         """Count every event that ever came in by where it stands, in one consistent look."""
         return count_events(self._db)
 
+    def reasons(self) -> dict[str, int]:
+        """Count dead letters by reason, the most frequent first; quicker than the whole ledger."""
+        return count_dead(self._db)
+
     def waiting(self) -> tuple[int, datetime | None]:
         """Return how many events are due now, and when the oldest of them became so."""
         now = self._db.clock()
-        due = (
-            event.c.state == _WAITING,
-            event.c.priority.in_(PRIORITIES),
-            event.c.next_at <= now,
-        )
+        due = (event.c.state == _WAITING, event.c.priority.in_(PRIORITIES), event.c.next_at <= now)
         with self._db.read() as connection:
             query = sa.select(sa.func.count(), sa.func.min(event.c.next_at)).where(*due)
             n, oldest = connection.execute(query).one()
         return int(n), oldest
+
+    def backed_up(self, most: int) -> bool:
+        """Whether more than so many events are due now; looks at no more of them."""
+        due = sa.select(event.c.id).where(
+            event.c.state == _WAITING,
+            event.c.priority.in_(PRIORITIES),
+            event.c.next_at <= self._db.clock(),
+        )
+        with self._db.read() as connection:
+            return connection.execute(due.offset(most).limit(1)).first() is not None
 
     def next_due(self) -> datetime | None:
         """Return when the next event that waits may be taken, or a lease runs out; None: never."""

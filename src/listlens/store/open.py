@@ -11,12 +11,14 @@ from listlens.store.database import Clock, connect, utc_now
 from listlens.store.drift import Drift
 from listlens.store.events import Events
 from listlens.store.forgetting import Forgetting
+from listlens.store.jobs import Jobs
 from listlens.store.labels import Labels
 from listlens.store.migrate import migrate
 from listlens.store.models import Models
 from listlens.store.order import Order
 from listlens.store.outbox import Outbox
 from listlens.store.photos import Photos
+from listlens.store.positions import Positions
 from listlens.store.predictions import Predictions
 from listlens.store.readings import Readings
 from listlens.store.snapshot import Snapshot
@@ -25,6 +27,7 @@ from listlens.store.sweeping import Sweeping
 from listlens.store.thumbnails import Thumbnails
 from listlens.store.tokens import Tokens
 from listlens.store.tombstones import create_key
+from listlens.store.topics import Topics
 from listlens.store.troubles import disk_error
 from listlens.store.usage import Usage
 from listlens.store.vectors import GRACE_S, FileVectors
@@ -51,6 +54,9 @@ class Store:
         order: the newest event of each photo.
         outbox: what was announced.
         webhooks: who is told of it.
+        jobs: long work, by its state.
+        topics: what is read from brokers and announced to them.
+        positions: how far streams of brokers were read.
         usage: what was used of each source's budget.
         drift: sums over what came in, by model, source and day.
         snapshot: copies the database while others work with it.
@@ -80,6 +86,9 @@ class Store:
         self.order = Order(self._db)
         self.outbox = Outbox(self._db)
         self.webhooks = Webhooks(self._db)
+        self.jobs = Jobs(self._db)
+        self.topics = Topics(self._db)
+        self.positions = Positions(self._db)
         self.usage = Usage(self._db)
         self.drift = Drift(self._db)
         self.snapshot = Snapshot(self._db)

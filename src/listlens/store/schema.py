@@ -390,5 +390,7 @@ pending_deletion = Table(
     CheckConstraint("kind IN ('thumbnail', 'shard', 'file', 'log')", name="kind"),
 )
 
+import listlens.store.job_tables  # noqa: E402  the table of the jobs, registered
 import listlens.store.stream_tables  # noqa: E402  the tables of the stream, registered
+import listlens.store.topic_tables  # noqa: E402  those of brokers
 import listlens.store.webhook_tables  # noqa: E402, F401  and those of the webhooks

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
+from listlens.core import tracing
 from listlens.core.errors import PhotoError, Retryable
 from listlens.core.types import Reason
 from listlens.pipeline.contents import read_file
@@ -27,6 +28,9 @@ class Got(Protocol):
 
     @property
     def data(self) -> bytes: ...
+
+    @property
+    def lease(self) -> object | None: ...
 
 
 class Fetches(Protocol):
@@ -68,9 +72,17 @@ class Bringing:
 
     def bring(self, work: Work) -> None:
         """Fetch or read the bytes and hash them; whatever fails is noted, nothing is raised."""
+        with tracing.span("fetch", work.trace, host=work.host) as span:
+            self._bring(work)
+            why = work.error or work.trouble
+            if why is not None:
+                tracing.failed(span, why.reason.value)
+
+    def _bring(self, work: Work) -> None:
         try:
             if "url" in work.event.body:
-                work.data = self._fetcher.fetch(work.event.body["url"]).data
+                got = self._fetcher.fetch(work.event.body["url"])
+                work.data, work.lease = got.data, got.lease
                 work.sha256 = hashlib.sha256(work.data).hexdigest()
             else:
                 self._read(work)

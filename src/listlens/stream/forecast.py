@@ -84,15 +84,21 @@ def forecast(
     bringing = Bringing(fetcher, folder, project.limits)
     inference.warm_up()
     works = [Work(event) for event in events]
+    thumbnails, seen, usable, n_known = config.store.keep == "thumbnails", set[str](), 0, 0
     began = cpu_clock()
-    for work in works:
-        bringing.place(work)
-        bringing.bring(work)
-    known = project.store.contents.lookup(sorted({w.sha256 for w in works if w.sha256}))
-    new = {work.sha256: work.data for work in works if work.sha256 and work.sha256 not in known}
-    usable = _looked(inference, list(new.values()), config.store.keep == "thumbnails")
+    for block in chunks(works, BLOCK):
+        for work in block:
+            bringing.place(work)
+            bringing.bring(work)
+            work.lease = None  # one by one: few are held, and none waits for another
+        known = project.store.contents.lookup(sorted({w.sha256 for w in block if w.sha256}))
+        n_known += sum(work.sha256 in known for work in block)
+        new = {w.sha256: w.data for w in block if w.sha256 and w.sha256 not in known.keys() | seen}
+        seen |= new.keys()
+        usable += _looked(inference, list(new.values()), thumbnails)
+        for work in block:
+            work.let_go()
     core_s = (cpu_clock() - began) / max(len(works), 1)
-    n_known = sum(work.sha256 in known for work in works)
     core_hours = waiting * core_s / 3600
     price = config.budget.core_hour
     return Forecast(
@@ -112,16 +118,13 @@ def forecast(
 
 def _looked(inference: Inference, photos: Sequence[bytes], thumbnails: bool) -> int:
     """Look at photos as the worker does, so many at once that they fill blocks; count the good."""
-    usable = 0
-    for block in chunks(photos, BLOCK):
-        futures = [
-            inference.submit(
-                data,
-                priority=Priority.BACKFILL,
-                thumbnail_px=THUMBNAIL_PX if thumbnails else 0,
-                measure=True,
-            )
-            for data in block
-        ]
-        usable += sum(future.exception() is None for future in futures)
-    return usable
+    futures = [
+        inference.submit(
+            data,
+            priority=Priority.BACKFILL,
+            thumbnail_px=THUMBNAIL_PX if thumbnails else 0,
+            measure=True,
+        )
+        for data in photos
+    ]
+    return sum(future.exception() is None for future in futures)

@@ -63,7 +63,7 @@ class Looking:
             elif content is not None and content.content_id in ready:
                 work.content_id = content.content_id
             if work.content_id is not None or work.forgotten:
-                work.data = b""
+                work.let_go()
         return [work for work in brought if work.content_id is None and not work.forgotten]
 
     def _embedded(self, known: dict[str, KnownContent], backbones: Sequence[Backbone]) -> set[int]:
@@ -80,7 +80,7 @@ class Looking:
         """Queue a photo for the network; False where the queue is full for now."""
         if work.sha256 in self._running:
             self._running[work.sha256].append(work)
-            work.data = b""
+            work.let_go()
             return True
         try:
             future = self._inference.submit(
@@ -90,11 +90,12 @@ class Looking:
                 thumbnail_px=self._thumbnail_px,
                 measure=True,
                 sha256=work.sha256,
+                trace=work.trace,
             )
         except BusyError:
             return False
         self._running[work.sha256] = [work]
-        work.data = b""  # the queue has it
+        work.let_go()  # the queue has them
         sha256 = work.sha256
         future.add_done_callback(lambda future: self._done(sha256, future))
         return True

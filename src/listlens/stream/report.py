@@ -33,6 +33,14 @@ class WorkReport:
     recognised: int = 0
     seconds: float = 0.0
 
+    def add(self, other: WorkReport) -> None:
+        """Add what another did."""
+        self.outcomes += other.outcomes
+        self.brought += other.brought
+        self.looked += other.looked
+        self.recognised += other.recognised
+        self.seconds += other.seconds
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-able form."""
         return {

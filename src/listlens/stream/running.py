@@ -17,6 +17,7 @@ from listlens.core.errors import ListlensError
 from listlens.pipeline.live import LiveModels
 from listlens.stream.answering import Answerer, answerers
 from listlens.stream.bringing import Bringing, Fetches
+from listlens.stream.brokers import Brokers
 from listlens.stream.capping import Capping
 from listlens.stream.drifting import Drifting
 from listlens.stream.relay import delivering
@@ -24,7 +25,7 @@ from listlens.stream.report import WorkReport
 from listlens.stream.worker import Until, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from listlens.pipeline.inference import Inference
     from listlens.project import Project
@@ -172,13 +173,27 @@ def make_worker(
     )
 
 
-def work(project: Project, stop: threading.Event, until: Until = "stopped") -> WorkReport:
+def work(
+    project: Project,
+    stop: threading.Event,
+    until: Until = "stopped",
+    *,
+    sources: Sequence[str] | None = None,
+    announce: Sequence[str] | None = None,
+) -> WorkReport:
     """Run a worker in this thread, with a queue to the network of its own.
 
     Args:
         project: opened.
         stop: set from elsewhere, such as a signal's handler.
-        until: see `Worker.run`.
+        until: see `Worker.run`; what brokers hold now counts as due.
+        sources: topics at brokers to read from; by default those of the settings.
+        announce: topics to announce to; likewise.
+
+    Raises:
+        ConfigError: an address is wrong.
+        BrokerError: a broker does not answer, and the worker is not to wait for it: it runs until
+            all is done. One that runs until it is told to stop waits for ever.
     """
     from listlens.pipeline.inference import Inference
     from listlens.sources.fetching import Fetcher, FetchRules
@@ -187,9 +202,20 @@ def work(project: Project, stop: threading.Event, until: Until = "stopped") -> W
         stack.enter_context(delivering(project, drain=until != "stopped"))
         rules = FetchRules.of(project.config.fetch, project.limits.max_bytes)
         fetcher = stack.enter_context(Fetcher(rules))
+        brokers = Brokers(project, sources, announce)
         inference = Inference(project.backbone, project.limits)
         stack.callback(inference.close, drain=False)
-        return make_worker(project, inference, fetcher).run(stop, until)
+        if until == "stopped":
+            worker = make_worker(project, inference, fetcher)
+            with brokers.running(stop, worker.wake.set):
+                return worker.run(stop, until)
+        brokers.place()
+        report, more = WorkReport(), True
+        while more and not stop.is_set():
+            more = brokers.take_in(stop, once=until == "once")
+            report.add(make_worker(project, inference, fetcher).run(stop, until))
+            brokers.send_out()
+        return report
 
 
 @contextmanager
@@ -208,11 +234,12 @@ def working(project: Project, inference: Inference) -> Iterator[Worker]:
     stop = threading.Event()
     with Fetcher(FetchRules.of(project.config.fetch, project.limits.max_bytes)) as fetcher:
         worker = make_worker(project, inference, fetcher)
-        thread = threading.Thread(target=worker.run, args=(stop,), name="worker")
-        thread.start()
-        try:
-            yield worker
-        finally:
-            stop.set()
-            worker.wake.set()
-            thread.join()
+        with Brokers(project).running(stop, worker.wake.set):
+            thread = threading.Thread(target=worker.run, args=(stop,), name="worker")
+            thread.start()
+            try:
+                yield worker
+            finally:
+                stop.set()
+                worker.wake.set()
+                thread.join()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from listlens.core.types import PhotoRow, Reason
 from listlens.pipeline.events import PHOTO_ADDED, PHOTO_CHANGED, PHOTO_DELETED
@@ -43,6 +43,7 @@ class Work:
         location: where the photo is: its URL, or the path of its file.
         host: of the URL; empty for a file.
         data: the photo's bytes, while they are needed.
+        lease: of their memory, where they are many.
         n_bytes: of the photo.
         sha256: of the bytes, once they are here.
         content_id: of bytes that the store knows.
@@ -54,6 +55,7 @@ class Work:
         stale: whether a newer event of the photo was applied already.
         forgotten: whether it may not come in again, on request.
         embed_only: why it is looked at without being answered; empty where it is answered.
+        trace: its span, where somebody traces.
         since_s: when it was leased, by the monotonic clock.
     """
 
@@ -61,6 +63,7 @@ class Work:
     location: str = ""
     host: str = ""
     data: bytes = b""
+    lease: object | None = None
     n_bytes: int = 0
     sha256: str = ""
     content_id: int | None = None
@@ -72,7 +75,12 @@ class Work:
     stale: bool = False
     forgotten: bool = False
     embed_only: str = ""
+    trace: Any = None
     since_s: float = 0.0
+
+    def let_go(self) -> None:
+        """Forget the bytes: somebody else has them, or nobody needs them."""
+        self.data, self.lease = b"", None
 
     @property
     def shows_photo(self) -> bool:

@@ -13,10 +13,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from listlens.core.errors import Retryable
 from listlens.core.types import Reason
+from listlens.pipeline.waiting import Priority
 from listlens.store.events import ALONE_AFTER
 from listlens.stream.answering import backbones_of
 from listlens.stream.bringing import trouble_of
@@ -26,6 +28,7 @@ from listlens.stream.looking import Looking
 from listlens.stream.report import Tidies, WorkReport
 from listlens.stream.retrying import Backoff
 from listlens.stream.settling import Settling
+from listlens.stream.traces import begun, ended
 from listlens.stream.work import Trouble, Work
 
 if TYPE_CHECKING:
@@ -48,6 +51,9 @@ kill costs, and what adds to the lag."""
 
 GATHER_S = 0.03
 """How long a round waits for more photos to come, so that the store is asked for many at once."""
+
+NEW_S = 0.1
+"""How often new events are looked for beside a back-fill that is in hand."""
 
 IDLE_S = 0.2
 """How often an idle worker looks for new events; one query."""
@@ -117,7 +123,7 @@ class Worker:
         self._brought: list[Work] = []
         self._to_look: list[Work] = []
         self._ready: list[Work] = []  # to be settled
-        self._renewed_s = self._ready_s = clock()
+        self._renewed_s = self._ready_s = self._taken_s = clock()
         self._failures = 0
         self._none_due, self._again_s = False, 0.0
         self.report = WorkReport()
@@ -185,15 +191,26 @@ class Worker:
     # -- taking -----------------------------------------------------------------------------
 
     def _take(self) -> int:
-        """Lease events, where there is room for a good number of them."""
-        room = self._config.in_flight - len(self._active)
-        if room < max(1, self._config.in_flight // 4) or any(map(_suspect, self._active.values())):
+        """Lease events, where there is room for a good number of them.
+
+        A back-fill leaves a quarter of the places free, and while it has the others, what is new is
+        looked for often: it must not wait until a good number has ended.
+        """
+        most, works = self._config.in_flight, self._active.values()
+        n_old = sum(work.event.priority == Priority.BACKFILL for work in works)
+        room, now = most - len(self._active), self._clock()
+        room_old = min(room, most - most // 4 - n_old)
+        if room_old < max(1, most // 4):
+            if not n_old or now - self._taken_s < NEW_S:
+                return 0
+            room_old = 0
+        if room < 1 or any(map(_suspect, works)):
             return 0
-        now = self._clock()
-        events = self._store.events.claim(self._owner, room, self._config.lease_s)
+        self._taken_s = now
+        events = self._store.events.claim(self._owner, room, self._config.lease_s, room_old)
         self._none_due = not events and now > self._again_s
         for event in events:
-            work = Work(event, since_s=now)
+            work = Work(event, trace=begun(event, self._store.clock()), since_s=now)
             self._active[event.event_id] = work
             self._new.append(work)
         return len(events)
@@ -232,8 +249,7 @@ class Worker:
         """Mark photos that a cap of their source holds, before anything is spent on them."""
         if self._capping is not None and works:
             new = {work.event.event_id for work in works}
-            in_hand = [work for pk, work in self._active.items() if pk not in new]
-            self._capping.admit(works, in_hand)
+            self._capping.admit(works, [w for pk, w in self._active.items() if pk not in new])
 
     # -- bringing and looking ---------------------------------------------------------------
 
@@ -241,7 +257,7 @@ class Worker:
         """Start as many as there are threads, hosts that bear them, and room for the bytes."""
         held = sum(work.n_bytes for work in self._to_look)
         left: list[Work] = []
-        for work in self._to_bring:
+        for work in sorted(self._to_bring, key=attrgetter("event.priority")):
             full = self._hosts.running >= self._config.fetchers or held > HELD_BYTES
             if full or not self._hosts.start(work.host):
                 left.append(work)
@@ -298,7 +314,7 @@ class Worker:
         if not self._to_look:
             return
         backbones, left = self._backbones(), list[Work]()
-        for work in sorted(self._to_look, key=lambda work: work.event.priority):
+        for work in sorted(self._to_look, key=attrgetter("event.priority")):
             if left or not self._looking.look(work, backbones):
                 left.append(work)
         self._to_look = left
@@ -358,7 +374,7 @@ class Worker:
 
     def _drop(self, works: list[Work]) -> None:
         for work in works:
-            self._active.pop(work.event.event_id, None)
+            ended(self._active.pop(work.event.event_id, work))
 
     def _renew(self) -> None:
         now = self._clock()

@@ -45,6 +45,7 @@ def test_secrets_come_from_the_environment_and_are_never_shown(monkeypatch):
 
 @pytest.mark.parametrize("scheme", sorted(KINDS))
 def test_the_example_of_each_kind_is_an_address(scheme, monkeypatch):
+    monkeypatch.setenv("RABBITMQ_PASSWORD", "guest")
     kind = KINDS[scheme]
     assert parse(kind.example, "in").scheme == parse(kind.example, "out").scheme
     assert all(option.about.endswith(".") for option in kind.options.values())

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from listlens.brokers.registry import open_inlet, open_outlet
+from listlens.brokers.registry import open_outlet
 from listlens.core.errors import BrokerError, Retryable
 from listlens.core.messages import Outgoing
 
@@ -23,12 +23,12 @@ def bodies(messages: list[Any]) -> list[bytes]:
 def test_what_is_acknowledged_does_not_come_again(rig):
     topic = rig.topic()
     rig.send(topic, b'{"n": 1}', b'{"n": 2}')
-    inlet = open_inlet(rig.url(topic))
+    inlet = rig.open(rig.url(topic))
     got = rig.take(inlet, 2)
     assert sorted(bodies(got)) == [b'{"n": 1}', b'{"n": 2}']
     inlet.acknowledge(got)
     inlet.close()
-    again = open_inlet(rig.url(topic))
+    again = rig.open(rig.url(topic))
     assert again.receive(10, 0.5) == []
     rig.send(topic, b"third")
     assert bodies(rig.take(again, 1)) == [b"third"]
@@ -38,7 +38,7 @@ def test_what_is_acknowledged_does_not_come_again(rig):
 def test_what_came_before_anybody_listened_is_received(rig):
     topic = rig.topic()
     rig.send(topic, b"early")
-    inlet = open_inlet(rig.url(topic))
+    inlet = rig.open(rig.url(topic))
     assert bodies(rig.take(inlet, 1)) == [b"early"]
     inlet.close()
 
@@ -46,11 +46,11 @@ def test_what_came_before_anybody_listened_is_received(rig):
 def test_closing_gives_back_at_once_what_was_not_acknowledged(rig):
     topic = rig.topic()
     rig.send(topic, b"a", b"b", b"c")
-    inlet = open_inlet(rig.url(topic))
+    inlet = rig.open(rig.url(topic))
     assert len(rig.take(inlet, 3)) == 3
     inlet.close()
     began = time.monotonic()
-    again = open_inlet(rig.url(topic))
+    again = rig.open(rig.url(topic))
     got = rig.take(again, 3)
     assert sorted(bodies(got)) == [b"a", b"b", b"c"]
     assert time.monotonic() - began < rig.longest_s + 5
@@ -64,9 +64,9 @@ def test_what_a_killed_process_held_comes_again(rig):
     rig.send(topic, b"a", b"b")
     url = rig.url(topic, **rig.quick)
     code = (
-        "import sys, time\n"
-        "from listlens.brokers.registry import open_inlet\n"
-        f"inlet, n = open_inlet({url!r}), 0\n"
+        f"{rig.opening(url)}\n"
+        "import time\n"
+        "n = 0\n"
         "while n < 2: n += len(inlet.receive(2, 5))\n"
         "print('held', flush=True); time.sleep(60)\n"
     )
@@ -75,7 +75,7 @@ def test_what_a_killed_process_held_comes_again(rig):
     assert held.stdout.readline() == b"held\n"
     os.kill(held.pid, signal.SIGKILL)
     held.communicate()
-    inlet = open_inlet(url)
+    inlet = rig.open(url)
     got: list[Any] = []
     for _ in range(40):
         got += inlet.receive(10, 0.5)
@@ -88,11 +88,11 @@ def test_what_a_killed_process_held_comes_again(rig):
 
 
 def test_many_come_in_order_each_once_in_batches_no_larger_than_asked(rig):
-    topic, n = rig.topic(), 2000
+    topic, n = rig.topic(), rig.many
     outlet = open_outlet(rig.url(topic))
     outlet.send([Outgoing(b"%d" % i, "L1", f"m{i}") for i in range(n)])
     outlet.close()
-    inlet = open_inlet(rig.url(topic))
+    inlet = rig.open(rig.url(topic))
     got: list[bytes] = []
     while len(got) < n:
         batch = inlet.receive(300, rig.longest_s)
@@ -111,7 +111,7 @@ def test_a_wait_without_messages_ends_in_time_and_a_message_ends_the_wait(rig):
     import threading
 
     topic = rig.topic()
-    inlet = open_inlet(rig.url(topic))
+    inlet = rig.open(rig.url(topic))
     began = time.monotonic()
     assert inlet.receive(10, 0.5) == []
     assert time.monotonic() - began < 3
@@ -130,14 +130,14 @@ def test_bytes_come_as_they_were_sent(rig):
     topic = rig.topic()
     said = '{"a": "Küche – キッチン"}\n'.encode()
     rig.send(topic, said, key="L/ü 1")
-    inlet = open_inlet(rig.url(topic))
+    inlet = rig.open(rig.url(topic))
     assert bodies(rig.take(inlet, 1)) == [said]
     inlet.close()
 
 
 def test_two_readers_share_what_there_is(rig):
     topic = rig.topic()
-    first, second = open_inlet(rig.url(topic)), open_inlet(rig.url(topic))
+    first, second = rig.open(rig.url(topic)), rig.open(rig.url(topic))
     rig.send(topic, *[b"%d" % i for i in range(40)])
     got: list[bytes] = []
     for _ in range(40):
@@ -154,7 +154,7 @@ def test_two_readers_share_what_there_is(rig):
 
 def test_lag_is_what_is_not_acknowledged(rig):
     topic = rig.topic()
-    inlet = open_inlet(rig.url(topic))
+    inlet = rig.open(rig.url(topic))
     if inlet.lag() is None:
         pytest.skip("the broker does not say")
     rig.send(topic, *[b"x"] * 5)
@@ -175,17 +175,17 @@ def test_a_message_that_is_sent_again_is_one_where_the_broker_recognises_it(rig)
     for _ in range(2):
         outlet.send([Outgoing(b"once", "L1", "the-same")])
     outlet.close()
-    inlet = open_inlet(rig.url(topic))
+    inlet = rig.open(rig.url(topic))
     assert bodies(rig.take(inlet, 1)) == [b"once"]
     assert inlet.receive(10, 0.3) == []
     inlet.close()
 
 
-@pytest.mark.parametrize("end", [open_inlet, open_outlet])
-def test_a_broker_that_is_not_there_is_an_error_to_retry_in_bounded_time(rig, end):
+@pytest.mark.parametrize("way", ["in", "out"])
+def test_a_broker_that_is_not_there_is_an_error_to_retry_in_bounded_time(rig, way):
     began = time.monotonic()
     with pytest.raises(BrokerError) as caught:
-        end(f"{rig.nowhere}/photos")
+        (rig.open if way == "in" else open_outlet)(rig.lost)
     assert time.monotonic() - began < 15
     assert isinstance(caught.value, Retryable)
     assert rig.nowhere.split("@")[-1] in str(caught.value)
@@ -193,7 +193,7 @@ def test_a_broker_that_is_not_there_is_an_error_to_retry_in_bounded_time(rig, en
 
 def test_closing_twice_is_no_error(rig):
     topic = rig.topic()
-    for end in (open_inlet, open_outlet):
+    for end in (rig.open, open_outlet):
         opened = end(rig.url(topic))
         opened.close()
         opened.close()

@@ -1,0 +1,84 @@
+"""Topics at brokers: counts that add up, one announcer at a time, and trouble that fades."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from listlens.store.event_rows import Announcement
+from listlens.store.open import open_store
+
+IN, OUT = "nats://h/in", "nats://h/out"
+
+
+def announce(store: Any, *keys: str) -> None:
+    store.outbox.append([Announcement(k, "photo.predicted", "L1", "a", {"id": k}) for k in keys])
+
+
+def test_counts_add_up_by_topic_and_way(store):
+    store.topics.count(IN, "in", 5, duplicates=1, dead=2)
+    store.topics.count(IN, "in", 3, duplicates=1)
+    store.topics.tell(OUT, "out", lag=7)
+    first, second = store.topics.list()
+    assert (first.name, first.way, first.n, first.duplicates, first.dead) == (IN, "in", 8, 2, 2)
+    assert (second.name, second.way, second.n, second.lag) == (OUT, "out", 0, 7)
+
+
+def test_counts_go_with_the_transaction_they_count(store):
+    try:
+        with store.together():
+            store.topics.count(IN, "in", 5)
+            raise KeyError
+    except KeyError:
+        pass
+    assert store.topics.list() == ()
+
+
+def test_a_new_topic_begins_now_or_at_the_beginning_and_goes_on_where_it_was(store):
+    announce(store, "a", "b")
+    last = store.outbox.last()
+    assert store.topics.lease(OUT, "me", 60) == last
+    assert store.topics.lease("nats://h/all", "me", 60, since="beginning") == 0
+    announce(store, "c")
+    assert store.topics.move(OUT, "me", store.outbox.last(), 1)
+    store.topics.release("me")
+    assert store.topics.lease(OUT, "you", 60, since="beginning") == store.outbox.last()
+    assert [one.n for one in store.topics.list() if one.name == OUT] == [1]
+
+
+def test_one_announces_to_a_topic_at_a_time_and_a_dead_one_is_replaced(new_database, tmp_path):
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    with open_store(new_database("sqlite"), tmp_path, clock=lambda: now[0]) as store:
+        assert store.topics.lease(OUT, "first", 60) == 0
+        assert store.topics.lease(OUT, "second", 60) is None
+        assert not store.topics.move(OUT, "second", 9, 1)
+        now[0] += timedelta(seconds=61)
+        assert store.topics.lease(OUT, "second", 60) == 0
+        assert not store.topics.move(OUT, "first", 9, 1)  # its lease ran out: nothing moves
+        assert store.topics.list()[0].cursor == 0
+
+
+def test_trouble_is_said_while_it_lasts_and_forgotten_where_nobody_repeats_it(
+    new_database, tmp_path
+):
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    with open_store(new_database("sqlite"), tmp_path, clock=lambda: now[0]) as store:
+        store.topics.tell(IN, "in", lag=None, trouble="no answer")
+        store.topics.tell(OUT, "out", lag=3)
+        assert store.topics.troubles() == (f"{IN}: no answer",)
+        now[0] += timedelta(minutes=4)
+        assert store.topics.troubles() == ()
+        store.topics.tell(IN, "in", lag=None, trouble="no answer")
+        store.topics.tell(IN, "in", lag=0)
+        assert store.topics.troubles() == ()
+
+
+def test_a_full_inbox_is_noticed_by_what_is_due(store):
+    from listlens.store.event_rows import EventRecord
+
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    store.events.put([EventRecord(f"e{i}", "photo.added", "L", f"{i}", at, {}) for i in range(3)])
+    assert store.events.backed_up(2)
+    assert not store.events.backed_up(3)
+    store.events.claim("me", 1, 60)
+    assert not store.events.backed_up(2)
