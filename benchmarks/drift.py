@@ -37,6 +37,7 @@ ALTERED: dict[str, Callable[[Image.Image], Image.Image]] = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--homes", type=int, nargs="*", default=[30, 60, 267], help="to train on")
     parser.add_argument("--photos", type=int, default=200, help="of a draw")
     parser.add_argument("--smoke", action="store_true", help="few photos, no statement")
     options = parser.parse_args()
@@ -48,7 +49,7 @@ def main() -> int:
     homes = [(data / "houses" / r["image"], r["label"], r["listing_id"]) for r in rows]
     foreign = {name: sorted((data / name).rglob("*.jpg"))[:500] for name in ("cars", "flipkart")}
     names = sorted({home for _, _, home in homes})
-    for n_homes in (30, 60, len(names) // 2):
+    for n_homes in options.homes:
         chosen = set(rng.choice(names, n_homes, replace=False).tolist())
         with TemporaryDirectory() as folder:
             table = study(Path(folder), homes, chosen, foreign, options, rng)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ONNX_FILE = "model.onnx"
 
-LEAST_ANSWERS = 30
+LEAST_ANSWERS = 20
 """Held-out answers, to compare later ones with."""
 
 MOST_BYTES = 255
