@@ -198,6 +198,24 @@ class Ran:
 
 
 @pytest.fixture
+def spans() -> Iterator[Any]:
+    """Trace into memory; returns OpenTelemetry's own exporter for that."""
+    pytest.importorskip("opentelemetry.sdk", reason="the extra otel is not installed")
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from listlens.core import tracing
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracing.use(provider)
+    yield exporter
+    tracing.use(None)
+    provider.shutdown()
+
+
+@pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ran]]:
     """Run `listlens ARGS` in this process; no stack trace is ever shown."""
     from listlens.cli.app import run

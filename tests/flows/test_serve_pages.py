@@ -69,7 +69,7 @@ def test_a_page_holds_nothing_that_its_policy_forbids(browser: httpx.Client, pat
 
 def test_the_status_page_shows_the_models(browser: httpx.Client) -> None:
     page = browser.get("/").text
-    for words in ("single/2", "photos in the last minute", "score/2", "needed no looking at"):
+    for words in ("single/2", "in the last minute", "score/2", "needed no looking at"):
         assert words in page
 
 

@@ -72,6 +72,11 @@ def use():
     from listlens.evaluate.report import ReportData
     write_pdf(Path('report.pdf'), ReportData(title='shop'))
 """
+TELL_SQS = """
+def use():
+    from listlens.brokers.registry import open_outlet
+    open_outlet('sqs://eu-west-1/tags')
+"""
 READ_TEXT = """
 def use():
     from listlens.images.text import TextReader
@@ -157,6 +162,7 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         (["fastapi"], SERVE, "serve"),
         (["structlog"], SERVE, "serve"),
         (["httpx"], CLIENT, "client"),
+        (["boto3"], TELL_SQS, "aws"),
     ],
     ids=[
         "parquet",
@@ -176,6 +182,7 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
         "server",
         "server-log",
         "client",
+        "amazon",
     ],
 )  # fmt: skip
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, absent, use, extra):
@@ -247,6 +254,7 @@ def test_everything_imported_is_declared_as_a_dependency():
         "nats": "nats-py",
         "aio_pika": "aio-pika",
         "huggingface_hub": "huggingface-hub",
+        "opentelemetry": "opentelemetry-sdk",
     }
     missing = set()
     for path in (ROOT / "src").rglob("*.py"):

@@ -45,6 +45,10 @@ READ_EVERY_S = 0.25
 LOOK_EVERY_S = 0.5
 """Of one shard, where nothing more is there: room for other readers, and little lag."""
 
+BEHIND_S = 5.0
+"""How much longer to wait while Amazon says that there is more and gives nothing: it may answer so
+several times where a shard has gaps, and who reads until nothing comes would end too early."""
+
 LIST_EVERY_S = 30.0
 """How often the shards are listed, and at once when one has ended: then it has children."""
 
@@ -103,10 +107,12 @@ class KinesisInlet:
                 n = min(most, len(self._buffer))
                 return [self._buffer.popleft() for _ in range(n)]
             now_s = self._clock()
-            if now_s >= until_s:
+            behind = any(one.behind for one in self._readings.values())
+            if now_s >= until_s + (BEHIND_S if behind else 0.0):
                 return []
             next_s = min((one.due_s for one in self._readings.values()), default=until_s)
-            time.sleep(max(0.01, min(next_s, until_s, now_s + LOOK_EVERY_S) - now_s))
+            wake_s = min(next_s, max(until_s, now_s + READ_EVERY_S), now_s + LOOK_EVERY_S)
+            time.sleep(max(0.01, wake_s - now_s))
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Move the positions of their shards behind them."""
@@ -209,7 +215,8 @@ class KinesisInlet:
         # Amazon ends a shard by giving no next iterator; some that speak its protocol never do.
         drained = was_closed and not records and not behind_ms
         reading.at_end = reading.iterator is None or drained
-        more = len(records) == min(most, MOST_READ) or behind_ms > 0
+        reading.behind = behind_ms > 0 and not reading.at_end
+        more = reading.behind or len(records) == min(most, MOST_READ)
         reading.due_s = self._clock() + (READ_EVERY_S if more else LOOK_EVERY_S)
 
     def _take_in(self, reading: Reading, said: Any) -> None:

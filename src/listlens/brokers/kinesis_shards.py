@@ -109,6 +109,7 @@ class Reading:
         iterator: Amazon's for the next read; None: to be asked for.
         records: read and not acknowledged, in order.
         at_end: nothing more will come.
+        behind: Amazon says that there is more.
         due_s: not read before.
         failures: reads in a row that were refused for being too many.
     """
@@ -118,6 +119,7 @@ class Reading:
     iterator: str | None = None
     records: deque[Record] = field(default_factory=deque)
     at_end: bool = False
+    behind: bool = False
     due_s: float = 0.0
     failures: int = 0
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from listlens.cli.output import JsonOption, ProjectOption, json_text, show, table
-from listlens.store.jobs import Job, JobState
 
+if TYPE_CHECKING:
+    from listlens.store.jobs import Job
+
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
 JobArgument = Annotated[int, typer.Argument(help="Number of the job.")]
 
 jobs_app = typer.Typer(
@@ -25,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 @jobs_app.command("list")
 def list_jobs(
-    state: Annotated[JobState | None, typer.Option(help="Only those in this state.")] = None,
+    state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
     task: Annotated[str | None, typer.Option(help="Only those about this task.")] = None,
     limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 20,
     project: ProjectOption = Path(),
@@ -38,7 +41,7 @@ def list_jobs(
     import listlens.project
 
     with listlens.project.open(project) as opened:
-        found = opened.store.jobs.list(state=state and state.value, task=task, limit=limit)
+        found = opened.store.jobs.list(state=state, task=task, limit=limit)
     rows = [
         (one.job_id, one.kind, one.task, _state(one), one.who, f"{one.created_at:%F %T}")
         for one in found
@@ -73,7 +76,7 @@ def cancel_job(
 
 def _state(job: Job) -> str:
     """Where a job stands, and how far it is while it runs."""
-    if job.state is not JobState.RUNNING:
+    if job.state.value != "running":
         return job.state.value
     far = "" if not job.total else f", {100 * job.done // job.total} %"
     return f"{'cancelling' if job.cancelling else 'running'}{far}"

@@ -20,6 +20,7 @@ from listlens.cli.output import (
     table,
 )
 from listlens.core.errors import InputError, NotFoundError
+from listlens.core.tracing import traced
 
 if TYPE_CHECKING:
     pass
@@ -68,7 +69,7 @@ def work(
     until: Literal["stopped", "drained", "once"] = (
         "once" if once else "drained" if drain else "stopped"
     )
-    with listlens.project.open(project) as opened, _told_to_stop() as stop:
+    with listlens.project.open(project) as opened, _told_to_stop() as stop, traced(note):
         from listlens.stream.running import work as run
 
         for message in opened.notices():

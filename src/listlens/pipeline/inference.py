@@ -15,11 +15,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from listlens.backbones.registry import usable_cores
+from listlens.core import tracing
 from listlens.core.errors import BusyError, ModelError, PhotoError
 from listlens.images.files import Limits
 from listlens.images.prepare import Prepared, prepare
@@ -55,6 +56,8 @@ class _Job:
     n_bytes: int
     future: Future[Looked] = field(default_factory=Future)
     left: bool = False
+    trace: Any = None
+    queued_s: float = field(default_factory=time.monotonic)
     prepared: Prepared | None = None
     vectors: dict[str, NDArray[np.float16]] = field(default_factory=dict)
 
@@ -131,6 +134,7 @@ class Inference:
         thumbnail_px: int = 0,
         measure: bool = False,
         sha256: str = "",
+        trace: Any = None,
     ) -> Future[Looked]:
         """Queue a photo; returns at once.
 
@@ -142,6 +146,7 @@ class Inference:
             thumbnail_px: long side of a thumbnail; 0 for none.
             measure: whether to measure the photo.
             sha256: of the bytes where it is known, to spare hashing them again.
+            trace: the span that it belongs to; by default the one that is current.
 
         Returns:
             A future of `Looked`. It raises PhotoError for a broken photo, and ModelError where
@@ -152,6 +157,7 @@ class Inference:
         """
         chosen = tuple({one.space.id: one for one in backbones or (self.backbone,)}.values())
         job = _Job(data, priority, chosen, thumbnail_px, measure, sha256, len(data))
+        job.trace = trace or tracing.current()
         with self._changed:
             if self._closing:
                 raise BusyError("listlens is shutting down", 1.0)
@@ -254,6 +260,8 @@ class Inference:
             self._answer(job, error, failed=int(isinstance(error, PhotoError)))
             pixels = None
         took_s = time.monotonic() - begun
+        tracing.note("queue", job.queued_s, begun, job.trace)
+        tracing.note("decode", begun, begun + took_s, job.trace)
         with self._changed:
             self._n_decoding -= 1
             self._count(decoded=int(pixels is not None), decode_s=took_s)
@@ -304,6 +312,9 @@ class Inference:
             self._answer(taken[0][0], error)
             n_batches, vectors = 0, np.empty((0, 0), np.float16)
         took_s = time.monotonic() - begun
+        for job, _, ready_s in taken:
+            tracing.note("gather", ready_s, begun, job.trace)
+            tracing.note("network", begun, begun + took_s, job.trace, photos=len(taken))
         with self._changed:
             self._count(embedded=len(vectors), batches=n_batches, embed_s=took_s)
             self._cost.embedded(took_s, len(taken))

@@ -29,6 +29,7 @@ from listlens.serve.predicting import MOST_FETCHES, Predicting
 from listlens.serve.problems import Problem
 from listlens.serve.protocols import Protocols
 from listlens.serve.routes import add_routes
+from listlens.serve.standing import Standing
 from listlens.serve.topics import TopicWatch
 from listlens.serve.watching import WatchCollector
 
@@ -60,13 +61,19 @@ class Serving:
     predicting: Predicting
     access: Access
     topics: TopicWatch
+    standing: Standing
     log: Any
 
     def refresh(self) -> bool:
         """Look what is new in the store; return whether other models are in force."""
         self.predicting.answering.seen.refresh()
         self.topics.refresh()
+        self.standing.refresh()
         return self.models.refresh()
+
+    def status(self) -> dict[str, Any]:
+        """Return what the server does, and how the stream stands; JSON-able."""
+        return {**self.counting.status(), "stream": self.standing.as_dict()}
 
 
 def app(
@@ -133,6 +140,8 @@ def _serving(
     counting = Counting(inference, models, price.core_hour, price.currency, WatchCollector(project))
     topics = TopicWatch(project.store.topics)
     counting.show(topics)
+    standing = Standing(project, counting.answered)
+    counting.show(standing)
     answering = Answering(
         project.store,
         inference,
@@ -150,7 +159,7 @@ def _serving(
         CapacityLimiter(MOST_FETCHES),
     )
     access = Access(project.store.tokens, open_inference=open_inference)
-    return Serving(project, inference, models, counting, predicting, access, topics, log)
+    return Serving(project, inference, models, counting, predicting, access, topics, standing, log)
 
 
 def _lifespan(serving: Serving, close_inference: bool) -> Any:

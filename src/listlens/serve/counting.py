@@ -105,6 +105,10 @@ class Counting:
             photos, errors = photos + before, errors + wrong
         self._recent.append((second, photos, errors))
 
+    def answered(self) -> int:
+        """Return how many photos of callers were answered so far."""
+        return sum(int(self._value(self.photos.labels(how))) for how in HOW)
+
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
+from listlens.core import tracing
 from listlens.core.errors import ListlensError
 from listlens.serve.problems import Problem, problem_of
 
@@ -37,6 +38,9 @@ SECURITY_HEADERS = {
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
 }
 """On every response. Pages hold no inline script or style."""
+
+UNTRACED = ("/health", "/v2/health", "/metrics", "/static/")
+"""Asked every few seconds by machines; as traces they would hide the others."""
 
 Handler = Callable[[Request], Awaitable["Response"]]
 
@@ -83,12 +87,20 @@ class _Passage:
     def __init__(self, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
         self.gate, self.scope, self.receive, self._send = gate, scope, receive, send
         self.status, self.route = 0, ""
+        self.span: Any = None
         self.connection = HTTPConnection(scope)
         given = self.connection.headers.get("x-request-id", "")
         self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = self.request_id
 
     async def run(self) -> None:
+        if self.scope["path"].startswith(UNTRACED):
+            await self._run()
+            return
+        with tracing.request_span(self.scope["method"], self.connection.headers) as self.span:
+            await self._run()
+
+    async def _run(self) -> None:
         begun = time.perf_counter()
         try:
             await self._through()
@@ -149,6 +161,8 @@ class _Passage:
         token = self.scope["state"].get("token")
         status = self.status or 500
         self.gate.counting.request(route, status, took_s)
+        tracing.answered(self.span, self.scope["method"], route, status, self.request_id)
+        trace_id = tracing.trace_id(self.span)
         self.gate.log.info(
             "request",
             request_id=self.request_id,
@@ -157,4 +171,5 @@ class _Passage:
             status=status,
             ms=round(1000 * took_s, 1),
             token=None if token is None else token.token_id,
+            **({} if trace_id is None else {"trace_id": trace_id}),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,22 +66,39 @@ class Pages:
         app.mount("/static", StaticFiles(directory=STATIC_FOLDER), name="static")
         hidden: dict[str, Any] = {"include_in_schema": False, "response_model": None}
         app.get("/", **hidden)(self.status)
+        app.post("/dead", **hidden)(self.replay)
         app.get("/try", **hidden)(self.try_page)
         app.post("/try", **hidden)(self.tried)
         app.get("/login", **hidden)(self.login)
         app.post("/login", **hidden)(self.log_in)
         app.post("/logout", **hidden)(self.log_out)
 
-    async def status(self) -> Response:
+    async def status(self, request: Request) -> Response:
         """Show what the server does."""
-        models = [one.as_dict() for _, one in sorted(self._serving.models.current.items())]
+        serving = self._serving
+        models = [one.as_dict() for _, one in sorted(serving.models.current.items())]
+        status = await to_thread.run_sync(serving.status)
+        history = status["stream"]["history"]
+        again = request.query_params.get("again", "")
         return page(
             "status.html",
-            status=self._serving.counting.status(),
+            status=status,
             models=models,
-            trouble=self._serving.models.trouble,
-            project=self._serving.project.root.name,
+            trouble=" ".join(filter(None, (serving.models.trouble, serving.topics.trouble))),
+            project=serving.project.root.name,
+            curves={name: points(history[name]) for name in ("calls", "events", "lag_s")},
+            admin=request.state.token.allows("admin"),
+            again=again if again.isascii() and again.isdigit() and len(again) < 10 else "",
         )
+
+    async def replay(self, request: Request) -> Response:
+        """Let the dead letters with a reason wait again."""
+        reason = (await read_form(request, self._serving)).get("reason", "")
+        if not reason:
+            raise Problem("invalid", "Say which reason.")
+        project = self._serving.project
+        done = await to_thread.run_sync(lambda: project.replay(reason=reason))
+        return RedirectResponse(f"/?again={done.again}", 303)
 
     async def try_page(self) -> Response:
         """Show the form for a photo."""
@@ -167,6 +185,19 @@ def problem_page(problem: Problem, request_id: str = "") -> Response:
 def wants_page(connection: HTTPConnection) -> bool:
     """Whether who asks is a browser that shows pages."""
     return "text/html" in connection.headers.get("accept", "")
+
+
+def points(values: Sequence[float]) -> dict[str, Any]:
+    """Return a curve as the points of an SVG polyline in a box of 240 by 60, and its highest value.
+
+    Example:
+        >>> points([0, 5, 10])
+        {'line': '0.0,60.0 120.0,31.0 240.0,2.0', 'top': 10, 'last': 10}
+    """
+    top, n = max([*values, 1e-9]), max(1, len(values) - 1)
+    places = [(240 * i / n, 60 - 58 * value / top) for i, value in enumerate(values)]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    return {"line": line, "top": max(values, default=0), "last": values[-1] if values else 0}
 
 
 async def read_form(request: Request, serving: Serving) -> dict[str, str]:

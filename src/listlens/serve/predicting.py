@@ -7,11 +7,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
 from starlette.responses import Response
 
+from listlens.core import tracing
 from listlens.core.errors import FetchError, ListlensError, NotFoundError, PhotoError, Retryable
 from listlens.core.types import Reason
 from listlens.serve.answering import Answered, in_order
@@ -60,10 +62,11 @@ class Predicting:
         begun = time.perf_counter()
         self.answering.require_room()  # a call that will be refused anyway costs no reading
         with self.budget.share() as share:
-            body = await read_body(request, self.config.max_body_bytes, share)
-            content_type = request.headers.get("content-type", "")
-            call = await parse_call(body, content_type, self.config.max_records)
-            del body
+            with tracing.span("read"):
+                body = await read_body(request, self.config.max_body_bytes, share)
+                content_type = request.headers.get("content-type", "")
+                call = await parse_call(body, content_type, self.config.max_records)
+                del body
             models = chosen(self.models, call.tasks)
             records = await in_order([self._fetched(one, share) for one in call.records])
             answered = await self.answer(records, models)
@@ -81,7 +84,8 @@ class Predicting:
     async def answer(self, records: Sequence[Record], models: Sequence[Served]) -> list[Answered]:
         """Answer every record, in order; those that fail have their error."""
         good = [one for one in records if one.error is None]
-        answers = iter(await self.answering.answer([one.data for one in good], models))
+        with tracing.span("answer", photos=len(good), tasks=[one.live.task for one in models]):
+            answers = iter(await self.answering.answer([one.data for one in good], models))
         found = [
             next(answers) if one.error is None else Answered(error=one.error) for one in records
         ]
@@ -98,7 +102,8 @@ class Predicting:
             error: ListlensError = PhotoError(Reason.REMOTE, "this server fetches no addresses")
         else:
             try:
-                data = await to_thread.run_sync(self.fetch, record.url, limiter=self.fetches)
+                with tracing.span("fetch", host=host_of(record.url)):
+                    data = await to_thread.run_sync(self.fetch, record.url, limiter=self.fetches)
                 share.take(len(data))
                 return Record(record.record_id, data)
             except ListlensError as failed:
@@ -160,6 +165,14 @@ def _probabilities(
         return dict(zip(classes, probs.tolist(), strict=True))
     order = np.argsort(-probs, kind="stable")[:top]
     return {classes[i]: float(probs[i]) for i in order}
+
+
+def host_of(url: str) -> str:
+    """Return the host of an address, empty where it names none; the rest of it is nobody's."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def reason_of(error: ListlensError) -> tuple[str, str]:

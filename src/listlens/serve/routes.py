@@ -119,8 +119,11 @@ def _add_looking(router: APIRouter, serving: Serving) -> None:
                 response_model=None, responses=problems(*ANYWHERE),
                 openapi_extra=BEARER)  # fmt: skip
     async def status() -> Response:
-        """Return throughput, queue, failures and cache hits. Needs scope `read`."""
-        return JSONResponse(serving.counting.status())
+        """Return throughput, queue, failures, cache hits, and how the stream stands.
+
+        Needs scope `read`.
+        """
+        return JSONResponse(await to_thread.run_sync(serving.status))
 
     @router.get("/metrics", summary="Metrics for Prometheus", tags=["operate"],
                 response_model=None, responses=problems(*ANYWHERE),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from listlens.core import tracing
 from listlens.core.errors import ConfigError, MissingExtraError
 from listlens.pipeline.inference import Inference
 from listlens.serve.job_keeper import keeping_jobs
@@ -85,6 +86,7 @@ def serve(
             "127.0.0.1, or make tokens: listlens token create --scope predict"
         )
     with ExitStack() as stack:
+        stack.enter_context(tracing.traced(say))
         listening = stack.enter_context(listen(host, port))
         text = first_token(project)
         if text:

@@ -27,7 +27,7 @@ from listlens.store.event_rows import (
     to_values,
     to_view,
 )
-from listlens.store.ledger import Ledger, count_events
+from listlens.store.ledger import Ledger, count_dead, count_events
 from listlens.store.stream_tables import event
 from listlens.store.tallies import add_to
 
@@ -314,14 +314,14 @@ class Events:
         """Count every event that ever came in by where it stands, in one consistent look."""
         return count_events(self._db)
 
+    def reasons(self) -> dict[str, int]:
+        """Count dead letters by reason, the most frequent first; quicker than the whole ledger."""
+        return count_dead(self._db)
+
     def waiting(self) -> tuple[int, datetime | None]:
         """Return how many events are due now, and when the oldest of them became so."""
         now = self._db.clock()
-        due = (
-            event.c.state == _WAITING,
-            event.c.priority.in_(PRIORITIES),
-            event.c.next_at <= now,
-        )
+        due = (event.c.state == _WAITING, event.c.priority.in_(PRIORITIES), event.c.next_at <= now)
         with self._db.read() as connection:
             query = sa.select(sa.func.count(), sa.func.min(event.c.next_at)).where(*due)
             n, oldest = connection.execute(query).one()

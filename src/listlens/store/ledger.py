@@ -96,3 +96,12 @@ def count_events(database: Database) -> Ledger:
         replayed=counts.get("replayed", 0),
         put_off=put_off,
     )
+
+
+def count_dead(database: Database) -> dict[str, int]:
+    """Count dead letters by reason, the most frequent first."""
+    number = sa.func.count()
+    query = sa.select(event.c.reason, number).where(event.c.state == EventState.DEAD.value)
+    query = query.group_by(event.c.reason).order_by(number.desc(), event.c.reason)
+    with database.read() as connection:
+        return {reason or "": int(n) for reason, n in connection.execute(query)}

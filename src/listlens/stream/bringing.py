@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
+from listlens.core import tracing
 from listlens.core.errors import PhotoError, Retryable
 from listlens.core.types import Reason
 from listlens.pipeline.contents import read_file
@@ -71,6 +72,13 @@ class Bringing:
 
     def bring(self, work: Work) -> None:
         """Fetch or read the bytes and hash them; whatever fails is noted, nothing is raised."""
+        with tracing.span("fetch", work.trace, host=work.host) as span:
+            self._bring(work)
+            why = work.error or work.trouble
+            if why is not None:
+                tracing.failed(span, why.reason.value)
+
+    def _bring(self, work: Work) -> None:
         try:
             if "url" in work.event.body:
                 got = self._fetcher.fetch(work.event.body["url"])

@@ -90,6 +90,7 @@ class Looking:
                 thumbnail_px=self._thumbnail_px,
                 measure=True,
                 sha256=work.sha256,
+                trace=work.trace,
             )
         except BusyError:
             return False

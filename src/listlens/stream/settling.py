@@ -16,6 +16,7 @@ from listlens.store.event_rows import EventRecord, Finished, PutOff
 from listlens.store.photos import PhotoRecord
 from listlens.stream.announcing import announcement
 from listlens.stream.answering import Answers, answer
+from listlens.stream.traces import Laps
 from listlens.stream.work import Trouble, Work
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Settling:
         Returns:
             How many events ended how.
         """
+        laps = Laps(works)
         usable = [work for work in works if work.usable]
         try:
             answers = answer(self._store, models, _asked(usable), self._top)
@@ -86,6 +88,7 @@ class Settling:
             self._send_back_lost(works)
             usable = [work for work in works if work.usable]
             answers = answer(self._store, models, _asked(usable), self._top)
+        laps.lap("answer")
         for work in usable:
             if work.thumbnail is not None:
                 self._store.thumbnails.put(work.sha256, work.thumbnail)
@@ -98,9 +101,12 @@ class Settling:
             self._apply(batch)
             if self._capping is not None:
                 batch.announced += self._capping.spend(batch.works)
+            laps.lap("settle")
             self._store.outbox.append(batch.announced)
+            laps.lap("announce")
             self._store.events.finish(batch.ended)
             self._store.events.put_off(self._owner, batch.later)
+        laps.lap("commit")
         return batch.counts
 
     def set_aside(self, works: Sequence[Work], trouble: Trouble, *, for_good: bool) -> None:

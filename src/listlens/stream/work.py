@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from listlens.core.types import PhotoRow, Reason
 from listlens.pipeline.events import PHOTO_ADDED, PHOTO_CHANGED, PHOTO_DELETED
@@ -55,6 +55,7 @@ class Work:
         stale: whether a newer event of the photo was applied already.
         forgotten: whether it may not come in again, on request.
         embed_only: why it is looked at without being answered; empty where it is answered.
+        trace: its span, where somebody traces.
         since_s: when it was leased, by the monotonic clock.
     """
 
@@ -74,6 +75,7 @@ class Work:
     stale: bool = False
     forgotten: bool = False
     embed_only: str = ""
+    trace: Any = None
     since_s: float = 0.0
 
     def let_go(self) -> None:

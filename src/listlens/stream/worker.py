@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from listlens.core.errors import Retryable
@@ -27,6 +28,7 @@ from listlens.stream.looking import Looking
 from listlens.stream.report import Tidies, WorkReport
 from listlens.stream.retrying import Backoff
 from listlens.stream.settling import Settling
+from listlens.stream.traces import begun, ended
 from listlens.stream.work import Trouble, Work
 
 if TYPE_CHECKING:
@@ -205,7 +207,7 @@ class Worker:
         events = self._store.events.claim(self._owner, room, self._config.lease_s, room_old)
         self._none_due = not events and now > self._again_s
         for event in events:
-            work = Work(event, since_s=now)
+            work = Work(event, trace=begun(event, self._store.clock()), since_s=now)
             self._active[event.event_id] = work
             self._new.append(work)
         return len(events)
@@ -253,7 +255,7 @@ class Worker:
         """Start as many as there are threads, hosts that bear them, and room for the bytes."""
         held = sum(work.n_bytes for work in self._to_look)
         left: list[Work] = []
-        for work in sorted(self._to_bring, key=_urgency):
+        for work in sorted(self._to_bring, key=attrgetter("event.priority")):
             full = self._hosts.running >= self._config.fetchers or held > HELD_BYTES
             if full or not self._hosts.start(work.host):
                 left.append(work)
@@ -310,7 +312,7 @@ class Worker:
         if not self._to_look:
             return
         backbones, left = self._backbones(), list[Work]()
-        for work in sorted(self._to_look, key=_urgency):
+        for work in sorted(self._to_look, key=attrgetter("event.priority")):
             if left or not self._looking.look(work, backbones):
                 left.append(work)
         self._to_look = left
@@ -370,7 +372,7 @@ class Worker:
 
     def _drop(self, works: list[Work]) -> None:
         for work in works:
-            self._active.pop(work.event.event_id, None)
+            ended(self._active.pop(work.event.event_id, work))
 
     def _renew(self) -> None:
         now = self._clock()
@@ -390,10 +392,6 @@ class Worker:
             except Exception as error:
                 log.warning("could not give back %d events: %s", len(self._active), error)
         self._active.clear()
-
-
-def _urgency(work: Work) -> int:
-    return work.event.priority
 
 
 def _suspect(work: Work) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -233,3 +234,19 @@ def test_a_photo_that_is_put_into_a_bucket_is_tagged(
         if "results" in one
     }
     assert tags == {photo: shop.classes[photo] for photo in photos}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that it forks")
+def test_workers_that_are_killed_lose_and_double_nothing_of_a_stream(amazon: Any) -> None:
+    name = f"s{time.time_ns()}"
+    amazon.make_stream(name, 3)
+    source = f"kinesis://us-east-1/{name}?endpoint={amazon.kinesis_url}&lease=1"
+    script = Path(__file__).resolve().parents[3] / "benchmarks" / "faults.py"
+    command = [sys.executable, str(script), "--events", "300", "--kills", "5", "--source", source]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    found = json.loads(ran.stdout)
+    assert (found["problems"], ran.returncode) == ([], 0), ran.stderr[-2000:]
+    assert found["kills"] >= 4
+    assert found["ledger"]["received"] == 300
+    assert found["ledger"]["adds_up"]

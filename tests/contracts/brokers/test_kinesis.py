@@ -164,6 +164,24 @@ def test_a_shard_that_is_read_too_often_is_left_alone_for_longer_each_time(
 
 
 @pytest.mark.slow
+def test_an_empty_answer_of_a_shard_that_has_more_does_not_end_the_wait(new_stream: Any) -> None:
+    stream = new_stream()
+    stream.put(*numbered(3))
+    inlet = stream.inlet()
+    left = [8]
+
+    def gap(action: str, said: Any) -> Any:
+        if action != "GetRecords" or not left[0]:
+            return None
+        left[0] -= 1
+        again = {"NextShardIterator": said["ShardIterator"], "MillisBehindLatest": 4000}
+        return 200, {"Records": [], **again}
+
+    stream.amazon.rules.append(gap)
+    assert len(inlet.receive(10, 0.05)) == 3
+
+
+@pytest.mark.slow
 def test_an_idle_shard_is_asked_as_seldom_as_amazon_bears(
     new_stream: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

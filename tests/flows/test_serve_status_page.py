@@ -1,0 +1,96 @@
+"""The status page beside a stream of events: what failed and waits, and a way to mend it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import listlens
+from listlens.store.event_rows import Finished
+
+GONE = {"kind": "photo.added", "listing_id": "L", "url": "https://shop.example/none.jpg"}
+
+
+@pytest.fixture(scope="module")
+def running(trained: Path, serve: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    root = Path(shutil.copytree(trained, tmp_path_factory.mktemp("status") / "<shop>"))
+    settings = root / "listlens.toml"
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(text.replace("core_hour = 0.0", "core_hour = 0.5"), encoding="utf-8")
+    with listlens.open(root) as project:
+        project.put_events({"id": f"x{n}", "kind": "photo.new", "listing_id": "L"} for n in "ab")
+        project.put_events([GONE | {"id": "waits", "photo_id": "1"}])
+        hook = project.store.webhooks.add("https://hooks.example/x?key=KEY", name="<b>web")
+        project.store.webhooks.disable(hook.webhook_id, "it answers <410>")
+        project.store.usage.add({}, ["2026-01"])
+    with serve(root) as server:
+        yield server
+
+
+@contextmanager
+def logged_in(server: Any, *scopes: str) -> Iterator[httpx.Client]:
+    """A browser whose user has logged in."""
+    text = server.token if not scopes else server.project.store.tokens.create([*scopes])[0]
+    how = {"headers": {"Accept": "text/html"}, "follow_redirects": True}
+    with server.client("", **how) as client:
+        client.post("/login", data={"token": text})
+        yield client
+
+
+def test_the_page_shows_what_failed_waits_and_costs(
+    running: Any, as_record: Any, shop: Any
+) -> None:
+    photo = next(shop.photos.rglob("*.jpg"))
+    running.predict([as_record(photo.read_bytes())])
+    with logged_in(running) as browser:
+        page = browser.get("/").text
+    assert re.search(r"<td>bad_event</td><td class=\"number\">2</td>", page)
+    assert "&lt;b&gt;web" in page and "it answers &lt;410&gt;" in page and "disabled" in page
+    assert "hooks.example" in page and "KEY" not in page
+    assert page.count("<polyline") == 3 and "EUR" in page
+    assert "for 1,000 photos" in page and "&lt;shop&gt;" in page
+
+
+def test_the_same_numbers_are_in_the_status_and_the_metrics(running: Any) -> None:
+    with running.client() as client:
+        status, text = client.get("/v1/status").json()["stream"], client.get("/metrics").text
+    assert (status["due"], status["dead"]) == (1, {"bad_event": 2})
+    for line in (
+        "listlens_events_due 1.0",
+        'listlens_dead_letters{reason="bad_event"} 2.0',
+        'listlens_webhook_active{webhook="1"} 0.0',
+        'listlens_jobs{state="running"} 0.0',
+    ):
+        assert line in text, line
+    assert re.search(r"^listlens_lag_seconds [0-9.e+]+$", text, re.MULTILINE)
+
+
+def test_dead_letters_are_replayed_by_a_button_that_only_admins_have(running: Any) -> None:
+    with logged_in(running, "read") as browser:
+        page = browser.get("/").text
+        assert "bad_event" in page and 'action="/dead"' not in page
+        assert browser.post("/dead", data={"reason": "bad_event"}).status_code == 403
+    with logged_in(running) as browser:
+        assert 'action="/dead"' in browser.get("/").text
+        assert browser.post("/dead", data={}).status_code == 422
+        done = browser.post("/dead", data={"reason": "bad_event"})
+        assert done.status_code == 200 and "0 events wait again" in done.text, "they stay wrong"
+        assert browser.post("/dead", data={"reason": "never"}).status_code == 200
+        assert "<i>" not in browser.get("/?again=<i>").text
+
+
+def test_a_dead_letter_that_may_go_better_waits_again(running: Any) -> None:
+    store = running.project.store
+    (event,) = store.events.claim("w", 1, 60)
+    store.events.finish([Finished(event.event_id, reason="missing", detail="404")])
+    with logged_in(running) as browser:
+        done = browser.post("/dead", data={"reason": "missing"})
+    assert "1 event waits again" in done.text
+    assert store.events.get("waits").state == "waiting"
