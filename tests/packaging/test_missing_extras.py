@@ -252,6 +252,7 @@ def test_everything_imported_is_declared_as_a_dependency():
         "prometheus_client": "prometheus-client",
         "yaml": "pyyaml",
         "nats": "nats-py",
+        "confluent_kafka": "confluent-kafka",
         "aio_pika": "aio-pika",
         "huggingface_hub": "huggingface-hub",
         "opentelemetry": "opentelemetry-sdk",

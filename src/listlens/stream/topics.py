@@ -46,7 +46,7 @@ POLL_S = 0.2
 TELL_S = 10.0
 """How often it is written down how a topic is."""
 
-LEASE_S = 60.0
+LEASE_S = 30.0
 """A topic that a dead process announced to is taken over after this; longer than a batch takes."""
 
 LOG_S = 60.0

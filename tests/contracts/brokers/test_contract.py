@@ -140,14 +140,14 @@ def test_two_readers_share_what_there_is(rig):
     first, second = rig.open(rig.url(topic)), rig.open(rig.url(topic))
     rig.send(topic, *[b"%d" % i for i in range(40)])
     got: list[bytes] = []
-    for _ in range(40):
+    until = time.monotonic() + 10 + rig.longest_s
+    while len(set(got)) < 40 and time.monotonic() < until:
         for inlet in (first, second):
             batch = inlet.receive(10, 0.2)
             got += bodies(batch)
             inlet.acknowledge(batch)
-        if len(got) >= 40:
-            break
-    assert sorted(got, key=int) == [b"%d" % i for i in range(40)]
+    seen = set(got) if rig.hands_over else got
+    assert sorted(seen, key=int) == [b"%d" % i for i in range(40)]
     first.close()
     second.close()
 
