@@ -53,6 +53,7 @@ def blocks(language: str, names: dict[str, str]) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", step, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_step_with_a_broker_does_what_it_says(names, project, shop, cli, monkeypatch):
     monkeypatch.chdir(project.parent)
     project.rename("shop")
