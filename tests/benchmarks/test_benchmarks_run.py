@@ -51,3 +51,10 @@ def test_a_smoke_run_of_the_api_measures_the_server_beside_a_plain_route():
     rows = [line.split("|")[1].strip() for line in done.stdout.splitlines() if "|" in line]
     assert {"listlens serve", "(b) our engine, no batching"} <= set(rows)
     assert "listlens serve, default bound on waiting" in rows
+
+
+@pytest.mark.slow
+def test_a_smoke_run_of_drift_trains_draws_and_compares():
+    command = [sys.executable, str(RUN.with_name("drift.py")), "--smoke"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
