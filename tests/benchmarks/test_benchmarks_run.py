@@ -92,3 +92,10 @@ def postgres_url() -> str:
         assert os.environ.get("CI") != "true", f"no PostgreSQL at {url}: {error}"
         pytest.skip(f"no PostgreSQL at {url}: {error}")
     return url
+
+
+@pytest.mark.slow
+def test_a_smoke_run_of_drift_trains_draws_and_compares():
+    command = [sys.executable, str(RUN.with_name("drift.py")), "--smoke"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
