@@ -43,9 +43,10 @@ def reader(inbox: Store) -> Callable[..., Reader]:
 
 
 @pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty topic is soon known to be one; Kafka alone needs longer."""
-    monkeypatch.setattr(topics, "RECEIVE_S", 0.2)
+def short_waits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty topic is soon known to be one, save where a group has to form first."""
+    slow = "rig" in request.fixturenames and request.getfixturevalue("rig").hands_over
+    monkeypatch.setattr(topics, "RECEIVE_S", 2.0 if slow else 0.2)
 
 
 def drain(reader: Reader) -> None:
