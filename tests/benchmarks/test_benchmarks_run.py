@@ -51,3 +51,17 @@ def test_a_smoke_run_of_the_api_measures_the_server_beside_a_plain_route():
     rows = [line.split("|")[1].strip() for line in done.stdout.splitlines() if "|" in line]
     assert {"listlens serve", "(b) our engine, no batching"} <= set(rows)
     assert "listlens serve, default bound on waiting" in rows
+
+
+@pytest.mark.slow
+def test_a_smoke_run_of_the_traces_compares_two_servers():
+    pytest.importorskip("opentelemetry.sdk", reason="the extra otel is not installed")
+    done = subprocess.run(
+        [sys.executable, str(RUN.with_name("traces.py")), "--smoke"],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| without traces |" in done.stdout and "| with traces |" in done.stdout
