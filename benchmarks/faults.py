@@ -2,6 +2,7 @@
 
     python benchmarks/faults.py                              # 20,000 events, 100 kills, on SQLite
     python benchmarks/faults.py --store postgresql+psycopg://postgres@127.0.0.1/test
+    python benchmarks/faults.py --broker nats                # events come by NATS, or redis
     python benchmarks/faults.py --events 600 --kills 10      # a first look
     python benchmarks/faults.py --source nats://127.0.0.1:4222/new
 
@@ -9,8 +10,10 @@ With `--source` the events go through a topic at a broker, which must be empty.
 
 Photos are added, changed, deleted and added again; many have equal bytes, some are broken, some are
 missing. A tenth of the events comes twice, and they come out of order. The worker is killed with
-SIGKILL at random moments; on PostgreSQL its connections are cut by the server as well. In the end a
-worker finishes what is left, and everything is compared with what the events say by themselves.
+SIGKILL at random moments; on PostgreSQL its connections are cut by the server as well. With a
+broker, events come in and announcements go out by a server of its own, which is killed too. In the
+end a worker finishes what is left, and everything is compared with what the events say by
+themselves.
 """
 
 from __future__ import annotations
@@ -31,16 +34,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
+from fault_brokers import KINDS, Broker, GivenSource, OwnBroker
 from meter import peak_mb
 from photos import CACHE, with_comment
 from PIL import Image
 
 import listlens
-from listlens.brokers.registry import open_outlet
-from listlens.core.messages import Outgoing
 from listlens.core.types import Status
 from listlens.pipeline.event_door import let_in, understood
 from listlens.store.open import Store
@@ -73,6 +74,7 @@ def main() -> int:
         found = run(Path(folder), options)
     print(json.dumps(found, indent=1))
     name = options.store.partition(":")[0].partition("+")[0] or "sqlite"
+    name += f"-{options.broker}" if options.broker else ""
     (CACHE / f"faults-{name}.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     return 1 if found["problems"] else 0
 
@@ -83,6 +85,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--cuts", type=int, default=10, help="of connections, on PostgreSQL")
     parser.add_argument("--store", default="", help="URL of a PostgreSQL; default: SQLite")
+    parser.add_argument("--broker", choices=KINDS, help="a server of it is started, and killed")
+    parser.add_argument("--broker-kills", type=int, default=10)
     parser.add_argument("--source", help="address of an empty topic that the events go through")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
@@ -99,13 +103,16 @@ def run(root: Path, options: argparse.Namespace) -> dict[str, Any]:
     store = f'[store]\nurl = "{url}"\n' if url else ""
     (root / "listlens.toml").write_text(store + SETTINGS, encoding="utf-8")
     warm_up(root)
+    broker: Broker | None = GivenSource(options.source) if options.source else None
+    if options.broker:
+        broker = OwnBroker(options.broker, root / "broker")
     began = time.monotonic()
-    kills, cuts = lives(root, story, options, dice, schema)
+    kills, cuts = lives(root, story, options, dice, schema, broker)
     with listlens.open(root) as project:
         taken = project.store.events.ledger().received
-    flat = last_life(root, options.source, len({said["id"] for said in story.sent}))
+    flat = last_life(root, broker, len({said["id"] for said in story.sent}))
     with listlens.open(root) as project:
-        problems = compare(project.store, story, again=bool(options.source))
+        problems = compare(project.store, story, broker)
         result = {
             "database": (url or "sqlite").partition(":")[0],
             "source": (options.source or "").partition("?")[0],
@@ -118,6 +125,7 @@ def run(root: Path, options: argparse.Namespace) -> dict[str, Any]:
                 **project.store.events.ledger().as_dict(),
                 "announced": project.store.outbox.count(),
             },
+            **(about_broker(project.store, broker) if broker else {}),
             "photos": {k: v for k, v in project.store.photos.counts().items() if v},
             "memory_mb": flat,
             "problems": problems[:20],
@@ -125,7 +133,18 @@ def run(root: Path, options: argparse.Namespace) -> dict[str, Any]:
         }
     if url:
         drop(options.store, schema)
+    if broker:
+        broker.stop()
     return result
+
+
+def about_broker(store: Store, broker: Broker) -> dict[str, Any]:
+    topics = {one.way: one for one in store.topics.list()}
+    return {
+        "broker_killed": broker.killed,
+        "messages_read": topics["in"].n,
+        "messages_sent": topics["out"].n if "out" in topics else 0,
+    }
 
 
 # -- the story ----------------------------------------------------------------------------------
@@ -209,13 +228,22 @@ def warm_up(root: Path) -> None:
 
 
 def lives(
-    root: Path, story: Story, options: argparse.Namespace, dice: random.Random, schema: str
+    root: Path,
+    story: Story,
+    options: argparse.Namespace,
+    dice: random.Random,
+    schema: str,
+    broker: Broker | None,
 ) -> tuple[int, int]:
     """Send a part of the story, let a worker live for a moment, kill it; again and again."""
     size = -(-len(story.sent) // max(1, options.kills))
     kills = cuts = 0
     for number in range(max(1, options.kills)):
-        put(root, story.sent[number * size : (number + 1) * size], options.source)
+        said = story.sent[number * size : (number + 1) * size]
+        if broker is None:
+            put(root, said)
+        else:
+            broker.send(said, number * size)
         if number >= options.kills:
             break
         reader, writer = os.pipe()
@@ -224,12 +252,16 @@ def lives(
             with listlens.open(root) as project:
                 project.backbone  # noqa: B018  loaded before its life begins
                 os.write(to, b"!")
-                work(project, threading.Event(), sources=named(options.source))
+                work(project, threading.Event(), **topics(broker))
 
         child = fork(live)
         os.close(writer)
         select.select([reader], [], [], 120)
         time.sleep(dice.uniform(0.0, 3.0))
+        every = max(1, options.kills // max(1, options.broker_kills))
+        if broker is not None and broker.ours and number % every == every // 2:
+            broker.kill_and_start(dice)
+            time.sleep(dice.uniform(0.0, 3.0))
         if options.store and cuts < options.cuts and number % 5 == 2:
             cuts += cut(options.store, schema)
             time.sleep(dice.uniform(0.2, 1.5))
@@ -244,18 +276,12 @@ def lives(
     return kills, cuts
 
 
-def named(source: str | None) -> list[str]:
-    return [source] if source else []
+def topics(broker: Broker | None) -> dict[str, list[str]]:
+    """What a worker reads and announces to, as `work` takes it."""
+    return {"sources": [broker.source], "announce": list(broker.results)} if broker else {}
 
 
-def put(root: Path, said: list[dict[str, Any]], source: str | None) -> None:
-    if source:
-        place, _, query = source.partition("?")
-        options = "&".join(o for o in query.split("&") if o.startswith("endpoint="))
-        outlet = open_outlet(f"{place}?{options}".rstrip("?"))
-        outlet.send([Outgoing(json.dumps(s).encode(), s["listing_id"], uuid4().hex) for s in said])
-        outlet.close()
-        return
+def put(root: Path, said: list[dict[str, Any]]) -> None:
     with listlens.open(root) as project:
         now, config = project.store.clock(), project.config.events
         let_in(project.store, (one for s in said for one in understood(s, config, now)))
@@ -274,7 +300,7 @@ def fork(body: Any) -> int:
         os._exit(1)
 
 
-def last_life(root: Path, source: str | None, n_events: int) -> list[float]:
+def last_life(root: Path, broker: Broker | None, n_events: int) -> list[float]:
     """Let a worker finish what is left; return its memory (MB) over time."""
     path = root / "memory.json"
 
@@ -289,10 +315,11 @@ def last_life(root: Path, source: str | None, n_events: int) -> list[float]:
 
             threading.Thread(target=sample, daemon=True).start()
             while True:
-                work(project, stop, "drained", sources=named(source))
+                work(project, stop, "drained", **topics(broker))
                 ledger = project.store.events.ledger()
-                waiting = ledger.states["waiting"] + ledger.states["leased"]
-                if not waiting and ledger.received >= n_events:
+                left = ledger.states["waiting"] + ledger.states["leased"]
+                left += broker.left() + untold(project.store) if broker else 0
+                if not left and ledger.received >= n_events:
                     break
                 time.sleep(0.2)
             done.set()
@@ -301,6 +328,12 @@ def last_life(root: Path, source: str | None, n_events: int) -> list[float]:
     os.waitpid(fork(live), 0)
     samples = json.loads(path.read_text())
     return [round(samples[i * (len(samples) - 1) // 5], 1) for i in range(6)]
+
+
+def untold(store: Store) -> int:
+    """How many announcements no broker has confirmed yet: the lease of a killed process runs on."""
+    cursors = [one.cursor for one in store.topics.list() if one.way == "out"]
+    return store.outbox.count(min(cursors)) if cursors else 0
 
 
 def resident_mb() -> float:
@@ -327,23 +360,44 @@ def drop(url: str, schema: str) -> None:
 # -- comparing ----------------------------------------------------------------------------------
 
 
-def compare(store: Store, story: Story, *, again: bool) -> list[str]:
+def compare(store: Store, story: Story, broker: Broker | None = None) -> list[str]:
     """Say everything that is not as the events say by themselves.
 
-    `again`: a broker may deliver an event once more after a kill.
+    A broker may deliver an event once more after a kill.
     """
     events = {said["id"]: said for said in story.sent}
     ledger = store.events.ledger()
     problems = [] if ledger.adds_up else [f"the ledger does not add up: {ledger}"]
     n_twice = len(story.sent) - len(events)
-    as_sent = ledger.duplicates >= n_twice if again else ledger.duplicates == n_twice
+    as_sent = ledger.duplicates >= n_twice if broker else ledger.duplicates == n_twice
     if ledger.received != len(events) or not as_sent:
         problems.append(f"received {ledger.received} of {len(events)}")
+    if broker is not None:
+        problems += compare_topics(store, broker)
     if ledger.states["waiting"] or ledger.states["leased"]:
         problems.append(f"not finished: {ledger.states}")
     problems += compare_photos(store, events, story.shas)
     problems += compare_listings(store, events)
     return problems + compare_announced(store, events) + compare_contents(store)
+
+
+def compare_topics(store: Store, broker: Broker) -> list[str]:
+    """Every message read is in the ledger, and every announcement came out at the broker."""
+    ledger, problems = store.events.ledger(), list[str]()
+    read = sum(one.n for one in store.topics.list() if one.way == "in")
+    if read != ledger.received + ledger.duplicates:
+        problems.append(f"{read} messages read, {ledger.received} + {ledger.duplicates} events")
+    announced, after = list[str](), 0
+    while True:
+        page, after = store.outbox.read(after, limit=1000)
+        announced += [one.event_key for one in page]
+        if not page:
+            break
+    told = broker.told() if broker.results else announced
+    problems += [f"never told: {key}" for key in set(announced) - set(told)]
+    problems += [f"told of nothing: {key}" for key in set(told) - set(announced)]
+    print(f"{len(announced)} announced, {len(told)} messages told", file=sys.stderr)
+    return problems
 
 
 def compare_photos(

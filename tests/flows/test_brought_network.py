@@ -203,6 +203,7 @@ def test_it_is_judged_again_by_its_own_embeddings_and_reported(
     assert cli("export", home / "answers.csv", "-p", home).code == 0
 
 
+@pytest.mark.slow
 def test_photos_that_its_network_cannot_see_any_more_are_named(
     new_shop: Callable[..., Any], tmp_path: Path, cli: Cli
 ) -> None:

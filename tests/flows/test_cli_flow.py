@@ -105,6 +105,7 @@ def test_labels_survive_a_round_trip(cli: Cli, project: Path, tmp_path: Path) ->
         assert back["checks"] == []
 
 
+@pytest.mark.slow
 def test_a_corrected_label_wins_over_the_file_it_corrects(
     cli: Cli, project: Path, shop: Shop, tmp_path: Path
 ) -> None:

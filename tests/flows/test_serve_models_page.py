@@ -116,6 +116,7 @@ def unlike(project: Path, shop: Any, serve: Any) -> Iterator[Any]:
         yield running
 
 
+@pytest.mark.slow
 def test_what_changes_is_compared_by_a_job_and_shown_with_photos(unlike: Any, enter: Enter) -> None:
     server, project = unlike, unlike.project
     browser = enter(server)

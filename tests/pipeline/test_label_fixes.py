@@ -52,7 +52,10 @@ WRONG = {"single": "stripes", "multi": "stripes|seen", "tree": "straight > strip
 DISC = "home-03/0.jpg"
 
 
-@pytest.fixture(scope="module", params=list(WRONG))
+@pytest.fixture(
+    scope="module",
+    params=["single", *(pytest.param(kind, marks=pytest.mark.slow) for kind in list(WRONG)[1:])],
+)
 def doubted(
     request: pytest.FixtureRequest, shop: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, str, dict[str, Any]]:

@@ -119,6 +119,29 @@ KINDS: dict[str, Kind] = {
             "tls": Option("Whether to encrypt: yes or no.", "no", one_of=("yes", "no")),
         },
     ),
+    "kafka": Kind(
+        "Kafka protocol",
+        "kafka",
+        "kafka",
+        "kafka://127.0.0.1:9092/photos",
+        {
+            "group": Option("Consumer group, shared by all workers that name it; left out: one of "
+                            "its own for each topic.", way="in"),
+            "session_timeout": Option(
+                "Seconds after which the partitions of a dead worker go to others.", 45.0, way="in",
+                least=1,
+            ),
+            "security": Option(
+                "How to connect.", "plaintext",
+                one_of=("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"),
+            ),
+            "mechanism": Option(
+                "How user and password are shown.", "PLAIN",
+                one_of=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+            ),
+            "ca": Option("Path of the certificate authorities, as a PEM file."),
+        },
+    ),
     "amqp": _RABBITMQ,
     "amqps": replace(_RABBITMQ, name="RabbitMQ over TLS", example="amqps://h/shop/photos"),
     "redis": _REDIS,

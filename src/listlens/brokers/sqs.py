@@ -26,6 +26,10 @@ MOST = 10
 MOST_WAIT_S = 20
 """Of a long poll: Amazon's bound."""
 
+GATHER_S = 1.0
+"""How long more are asked for, ten by ten, after a full ten came; and a fourth of `visibility` at
+most: what is in hand must be deleted before it is seen again."""
+
 MOST_BYTES = 2**18
 """Of one call: 256 KiB, which every queue takes. A larger message goes alone, as far as its queue
 allows (up to 1 MiB)."""
@@ -97,8 +101,8 @@ class SqsInlet(_Queue):
     def receive(self, most: int, wait_s: float) -> list[Message]:
         """Return 0 to `most` messages; see the port."""
         got = self._some(most, min(MOST_WAIT_S, max(int(wait_s), int(wait_s > 0))))
-        n = len(got)
-        while n == MOST and len(got) < most:  # there may be more, which is worth a look
+        n, until_s = len(got), time.monotonic() + min(GATHER_S, self._hidden_s / 4)
+        while n == MOST and len(got) < most and time.monotonic() < until_s:
             more = self._some(most - len(got), 0)
             n = len(more)
             got += more

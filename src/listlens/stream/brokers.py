@@ -99,6 +99,7 @@ class Brokers:
             stop: ends the reading, before the context does; set when it ends.
             came: told that events came.
         """
+        self.place()
         for reader in self.readers:
             reader.came = came
         done = threading.Event()

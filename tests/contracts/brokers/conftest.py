@@ -14,7 +14,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from listlens.brokers.registry import open_inlet, open_outlet
+from listlens.brokers.registry import KINDS, open_inlet, open_outlet
 from listlens.core.errors import BrokerError
 from listlens.core.messages import Message, Outgoing
 from listlens.core.ports import Inlet
@@ -40,6 +40,7 @@ class Rig:
         ordered: whether messages of one key are promised in the order they were sent.
         clears: whether it recognises that a message was sent twice.
         most: what one `receive` may bring at most, where the broker has a bound.
+        hands_over: whether a second reader takes over what the first has in hand.
         longest_s: until a message that is there was received at the latest.
         text_only: whether it takes texts only, and no empty ones.
         many: messages of the test that sends many.
@@ -54,6 +55,7 @@ class Rig:
     ordered: bool = True
     clears: bool = False
     most: int = 500
+    hands_over: bool = False
     longest_s: float = 5.0
     text_only: bool = False
     many: int = 2000
@@ -180,6 +182,23 @@ def rabbitmq_rig() -> Iterator[Rig]:
                 await channel.queue_delete(topic)
 
     asyncio.run(clear())
+
+
+@contextmanager
+def kafka_rig() -> Iterator[Rig]:
+    """The cluster that librdkafka brings for tests: it speaks the protocol, and keeps no files."""
+    from confluent_kafka import Producer
+
+    cluster = Producer({"bootstrap.servers": "unused", "test.mock.num.brokers": 1})
+    broker = next(iter(cluster.list_topics(timeout=10).brokers.values()))
+    at = f"kafka://{broker.host}:{broker.port}"
+    # It waits for those who left until their session ends, 45 s by default; a real one does not.
+    kind = KINDS["kafka"]
+    short = replace(kind.options["session_timeout"], default=5.0)
+    KINDS["kafka"] = replace(kind, options={**kind.options, "session_timeout": short})
+    yield Rig(at, "kafka://127.0.0.1:1", {"session_timeout": 5}, hands_over=True, longest_s=15)
+    KINDS["kafka"] = kind
+    cluster.flush(1)
 
 
 class Amazon:
@@ -366,6 +385,7 @@ RIGS: dict[str, Callable[[], AbstractContextManager[Rig]]] = {
     "amqp": rabbitmq_rig,
     "kinesis": kinesis_rig,
     "sqs": sqs_rig,
+    "kafka": kafka_rig,
 }
 """Scheme to what makes its rig."""
 

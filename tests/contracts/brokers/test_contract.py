@@ -59,6 +59,7 @@ def test_closing_gives_back_at_once_what_was_not_acknowledged(rig):
     again.close()
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_held_comes_again(rig):
     topic = rig.topic()
     rig.send(topic, b"a", b"b")
@@ -135,19 +136,20 @@ def test_bytes_come_as_they_were_sent(rig):
     inlet.close()
 
 
+@pytest.mark.slow
 def test_two_readers_share_what_there_is(rig):
     topic = rig.topic()
     first, second = rig.open(rig.url(topic)), rig.open(rig.url(topic))
     rig.send(topic, *[b"%d" % i for i in range(40)])
     got: list[bytes] = []
-    for _ in range(40):
+    until = time.monotonic() + 10 + rig.longest_s
+    while len(set(got)) < 40 and time.monotonic() < until:
         for inlet in (first, second):
             batch = inlet.receive(10, 0.2)
             got += bodies(batch)
             inlet.acknowledge(batch)
-        if len(got) >= 40:
-            break
-    assert sorted(got, key=int) == [b"%d" % i for i in range(40)]
+    seen = set(got) if rig.hands_over else got
+    assert sorted(seen, key=int) == [b"%d" % i for i in range(40)]
     first.close()
     second.close()
 

@@ -157,6 +157,19 @@ def test_what_is_in_hand_stays_hidden_for_as_long_as_the_address_says(new_queue:
 
 
 @pytest.mark.slow
+def test_a_slow_queue_is_not_asked_for_so_many_that_the_first_are_seen_again(
+    new_queue: Any,
+) -> None:
+    queue = new_queue()
+    queue.put(*[f'{{"n": {n}}}' for n in range(60)])
+    slow = lambda action, said: time.sleep(0.4) if action == "ReceiveMessage" else None  # noqa: E731
+    queue.amazon.rules.append(slow)
+    inlet = open_inlet(queue.url(visibility=2))
+    assert sorted(numbers(take_all(inlet))) == list(range(60)), "each once"
+    inlet.close()
+
+
+@pytest.mark.slow
 def test_a_queue_that_soon_gives_messages_up_is_warned_of(
     new_queue: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -259,6 +272,7 @@ S3_EVENTS = EventsConfig(
 )
 
 
+@pytest.mark.slow
 def test_events_of_a_bucket_become_events_of_photos(new_queue: Any, amazon: Any) -> None:
     queue, s3 = new_queue(), amazon.client("s3")
     s3.create_bucket(Bucket="photos")

@@ -1,0 +1,309 @@
+"""The Kafka protocol: a consumer group in, an idempotent producer out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka import Message as KafkaMessage
+
+from listlens.brokers.address import Address
+from listlens.core.errors import BrokerError, ConfigError
+from listlens.core.messages import Message, Outgoing
+
+log = logging.getLogger("listlens.brokers")
+
+T = TypeVar("T")
+
+ANSWER_S = 10.0
+"""How long a cluster may take to answer."""
+
+JOIN_S = 20.0
+"""How long a group may take to let a consumer in: the others have to notice it."""
+
+SEND_S = 25.0
+"""How long a batch may take to be confirmed."""
+
+GATHER_S = 0.01
+"""How long a batch waits for more messages to come after its first."""
+
+MADE_S = 5.0
+"""How long a topic may take to come into being."""
+
+UNREADY = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE}
+
+MOVED_ON = {
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError._ASSIGNMENT_LOST,
+    KafkaError._STATE,
+}
+"""A partition was given to another consumer before it was committed here: its messages come again,
+there, and are recognised by the ids of their events."""
+
+
+class _Connection:
+    """What both ends share: settings, the topic, and errors that say where."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._down = ""
+
+    def _settings(self) -> dict[str, Any]:
+        address = self._address
+        security = address.text("security")
+        found: dict[str, Any] = {
+            "bootstrap.servers": address.place,
+            "client.id": "listlens",
+            "security.protocol": security,
+            "socket.connection.setup.timeout.ms": 5000,
+            "error_cb": self._note,
+            "logger": log,
+            "log_level": 4,
+        }
+        if security.startswith("sasl"):
+            found |= {
+                "sasl.mechanism": address.text("mechanism"),
+                "sasl.username": address.user,
+                "sasl.password": address.password,
+            }
+        if address.text("ca"):
+            found["ssl.ca.location"] = address.text("ca")
+        return found
+
+    def _note(self, error: KafkaError) -> None:
+        """The client connects anew by itself; that nobody answers has to be told all the same."""
+        if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION):
+            self._down = error.str()
+        log.debug("kafka: %s", error)
+
+    def _ask(self, call: Callable[..., T], *args: Any, **named: Any) -> T:
+        try:
+            return call(*args, **named)
+        except KafkaException as error:
+            raise self._broken(error.args[0]) from error
+
+    def _broken(self, why: Any) -> BrokerError:
+        text = why.str() if isinstance(why, KafkaError) else str(why)
+        return BrokerError(f"{self._address.shown}: {text or self._down}")
+
+    def _require_topic(self, client: Any) -> None:
+        """Wait until the topic is there; a cluster that makes topics by itself takes a moment."""
+        name, until = self._address.path, time.monotonic() + MADE_S
+        while True:
+            why = self._ask(client.list_topics, name, timeout=ANSWER_S).topics[name].error
+            if why is None:
+                return
+            if why.code() not in UNREADY or time.monotonic() > until:
+                raise self._broken(f"{why.str()} The cluster makes no topics by itself: make it.")
+            time.sleep(0.1)
+
+
+class KafkaInlet(_Connection):
+    """See `Inlet` of `core/ports.py`. Consumers of one group share the partitions of a topic.
+
+    An offset is committed only after the commit of what came before it. Nothing is ever sought
+    back, so that a message that cannot be used comes once, and not in a loop.
+    """
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        session_ms = int(address.number("session_timeout") * 1000)
+        self._consumer = Consumer(
+            {
+                **self._settings(),
+                "group.id": address.text("group") or f"listlens.{address.path}",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                "allow.auto.create.topics": True,
+                "session.timeout.ms": session_ms,
+                "heartbeat.interval.ms": max(100, session_ms // 10),
+                "max.poll.interval.ms": max(300_000, session_ms),
+                "fetch.wait.max.ms": 100,
+            }
+        )
+        self._held: dict[int, set[int]] = {}
+        self._early: list[KafkaMessage] = []
+        self._joined = False
+        try:
+            self._require_topic(self._consumer)
+            self._join()
+        except BaseException:
+            self.close()
+            raise
+
+    def receive(self, most: int, wait_s: float) -> list[Message]:
+        """See the port."""
+        self._down = ""
+        first = self._early.pop() if self._early else self._ask(self._consumer.poll, wait_s)
+        if first is None:
+            if self._down:
+                raise self._broken(self._down)
+            return []
+        rest = self._ask(self._consumer.consume, most - 1, GATHER_S) if most > 1 else []
+        found = [self._message(one) for one in [first, *rest]]
+        return [one for one in found if one is not None]
+
+    def _join(self) -> None:
+        """Enter the group, whose coordinator says which partitions are ours.
+
+        At once, so that a `receive` that brings nothing means that there is nothing.
+        """
+        self._ask(
+            self._consumer.subscribe,
+            [self._address.path],
+            on_assign=self._assigned,
+            on_revoke=self._revoked,
+            on_lost=self._revoked,
+        )
+        until = time.monotonic() + JOIN_S
+        while not self._joined:
+            if time.monotonic() > until or self._down:
+                why = self._down or f"the group let nobody in for {JOIN_S:g} s"
+                raise self._broken(why)
+            early = self._ask(self._consumer.poll, 0.1)
+            if early is not None:  # at most one: it came with the assignment
+                self._early.append(early)
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._joined = True
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for one in partitions:
+            self._held.pop(one.partition, None)
+
+    def _message(self, one: KafkaMessage) -> Message | None:
+        error = one.error()
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF:
+                return None
+            raise self._broken(error)
+        partition, offset = one.partition(), one.offset()
+        assert partition is not None
+        assert offset is not None
+        self._held.setdefault(partition, set()).add(offset)
+        key = one.key()
+        shown = key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key or "")
+        value = one.value()
+        body = value if isinstance(value, bytes) else b""  # a tombstone of a compacted topic
+        return Message(body, (partition, offset), key=shown)
+
+    def acknowledge(self, messages: Sequence[Message]) -> None:
+        """See the port. Of each partition everything before the oldest one in hand is committed."""
+        done: dict[int, int] = {}
+        for message in messages:
+            partition, offset = message.receipt
+            self._held.get(partition, set()).discard(offset)
+            done[partition] = max(done.get(partition, 0), offset + 1)
+        offsets = [
+            TopicPartition(self._address.path, partition, min(self._held.get(partition) or {upto}))
+            for partition, upto in done.items()
+        ]
+        try:
+            if offsets:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            if error.args[0].code() not in MOVED_ON:
+                raise self._broken(error.args[0]) from error
+            log.info("%s: %s; the same comes again", self._address.shown, error.args[0].str())
+
+    def lag(self) -> int | None:
+        """See the port."""
+        name = self._address.path
+        about = self._ask(self._consumer.list_topics, name, timeout=ANSWER_S).topics[name]
+        parts = [TopicPartition(name, partition) for partition in about.partitions]
+        behind = 0
+        for one in self._ask(self._consumer.committed, parts, timeout=ANSWER_S):
+            ends = self._ask(self._consumer.get_watermark_offsets, one, timeout=ANSWER_S)
+            low, high = ends
+            at = low if one.offset == OFFSET_INVALID or one.offset < low else one.offset
+            behind += max(0, high - at)
+        return behind
+
+    def close(self) -> None:
+        """See the port."""
+        try:
+            self._consumer.close()
+        except (KafkaException, RuntimeError) as error:
+            log.debug("closing: %s", error)
+
+
+class KafkaOutlet(_Connection):
+    """See `Outlet` of `core/ports.py`. Every replica in sync has confirmed what was sent."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        self._producer = Producer(
+            {
+                **self._settings(),
+                "acks": "all",
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "delivery.timeout.ms": int((SEND_S - 5) * 1000),
+            }
+        )
+        self._require_topic(self._producer)
+
+    def send(self, messages: Sequence[Outgoing]) -> None:
+        """See the port."""
+        wrong: list[KafkaError] = []
+
+        def confirmed(error: KafkaError | None, _: KafkaMessage) -> None:
+            if error is not None:
+                wrong.append(error)
+
+        for one in messages:
+            while True:
+                try:
+                    self._producer.produce(
+                        self._address.path,
+                        value=one.body,
+                        key=one.key.encode(),
+                        headers={"id": one.message_id.encode()},
+                        on_delivery=confirmed,
+                    )
+                    break
+                except BufferError:
+                    self._producer.poll(0.1)
+                except KafkaException as error:
+                    raise self._broken(error.args[0]) from error
+        left = self._producer.flush(SEND_S)
+        if wrong or left:
+            self._producer.purge()
+            raise self._broken(wrong[0] if wrong else f"{left} messages were not confirmed")
+
+    def close(self) -> None:
+        """See the port."""
+        self._producer.purge()
+        self._producer.flush(1.0)
+
+
+def inlet(address: Address) -> KafkaInlet:
+    """Connect to a topic whose messages are read."""
+    return KafkaInlet(_checked(address))
+
+
+def outlet(address: Address) -> KafkaOutlet:
+    """Connect to a topic that is written to."""
+    return KafkaOutlet(_checked(address))
+
+
+def _checked(address: Address) -> Address:
+    if address.user and not address.text("security").startswith("sasl"):
+        raise ConfigError(
+            f"{address.shown}: a user needs security=sasl_ssl (or sasl_plaintext), and perhaps "
+            "mechanism=SCRAM-SHA-512"
+        )
+    return address
