@@ -110,6 +110,7 @@ def test_labels_that_left_the_file_are_taken_back(
     assert "photos_without_label" in {c["name"] for c in ran["train"]["checks"]}
 
 
+@pytest.mark.slow
 def test_an_image_folder_labels_itself_and_its_test_split_is_kept(
     cli: Cli, shop: Any, tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def test_a_project_from_init_to_search(cli: Cli, shop: Shop, tmp_path: Path) -> 
     assert cli("tag", "-p", home, "--json").json["shape"]["already"] == 36
 
 
+@pytest.mark.slow
 def test_every_command_also_speaks_to_people(cli: Cli, project: Path, shop: Shop) -> None:
     photo = next(iter(shop.classes))
     for args, expected in {

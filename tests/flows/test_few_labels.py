@@ -66,6 +66,7 @@ def test_one_photo_a_class_is_enough_and_each_answer_goes_to_a_person(
     assert cli("explain", "shape", image, "-p", home).code == 0
 
 
+@pytest.mark.slow
 def test_what_has_two_listings_is_judged_and_what_has_one_is_not(cli, labelled):
     home = labelled(disc=1, speckle=3, stripes=4)
     result = cli("train", "shape", "--few", "-p", home, "--json").json

@@ -7,10 +7,12 @@ import json
 import os
 import re
 import shlex
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from listlens.brokers.registry import open_inlet, open_outlet
@@ -81,3 +83,24 @@ def test_the_step_with_a_broker_does_what_it_says(names, project, shop, cli, mon
     results.close()
     said = json.loads(told.body)
     assert said["results"]["label"]["prediction"] == shop.classes[photo]
+
+
+@pytest.mark.slow
+def test_a_server_says_that_a_broker_is_gone_and_answers_calls_all_the_same(project, serving):
+    path = project / "listlens.toml"
+    gone = "nats://nobody:s3cret@127.0.0.1:1/photos"
+    path.write_text(path.read_text().replace("sources = []", f'sources = ["{gone}"]', 1))
+    with serving(project) as server:
+        headers = {"Authorization": f"Bearer {server.token}"}
+        until = time.monotonic() + 60
+        while True:
+            health = httpx.get(f"{server.url}/health")
+            assert health.status_code == 200
+            if health.json()["status"] == "degraded":
+                break
+            assert time.monotonic() < until, health.text
+            time.sleep(0.2)
+        assert "nats://127.0.0.1:1/photos" in health.json()["detail"]
+        assert "s3cret" not in health.text
+        metrics = httpx.get(f"{server.url}/metrics", headers=headers).text
+        assert 'listlens_topic_received_total{topic="nats://127.0.0.1:1/photos"} 0.0' in metrics

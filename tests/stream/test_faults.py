@@ -39,6 +39,24 @@ def test_workers_killed_ten_times_lose_and_double_nothing(kind: str) -> None:
     assert found["ledger"]["adds_up"]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="hosts have addresses of their own on Linux")
+def test_a_server_killed_among_hosts_that_fail_accounts_for_every_event_once() -> None:
+    command = [
+        sys.executable,
+        str(SCRIPT.with_name("outages.py")),
+        "--events",
+        "150",
+        "--kills",
+        "2",
+    ]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
+    found = json.loads(ran.stdout)
+    assert (found["problems"], ran.returncode) == ([], 0), ran.stderr[-2000:]
+    assert found["ledger"]["received"] == found["ledger"]["announced"] == 150
+    assert len(found["by host"]) > 15
+
+
 def require_postgres(url: str) -> None:
     import psycopg
 
