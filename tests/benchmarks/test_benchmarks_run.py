@@ -56,6 +56,20 @@ def test_a_smoke_run_of_the_api_measures_the_server_beside_a_plain_route():
 
 
 @pytest.mark.slow
+def test_a_smoke_run_of_the_traces_compares_two_servers():
+    pytest.importorskip("opentelemetry.sdk", reason="the extra otel is not installed")
+    done = subprocess.run(
+        [sys.executable, str(RUN.with_name("traces.py")), "--smoke"],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| without traces |" in done.stdout and "| with traces |" in done.stdout
+
+
+@pytest.mark.slow
 def test_a_smoke_run_measures_from_the_event_to_the_webhook_alone_and_beside_a_back_fill():
     command = [sys.executable, str(RUN.with_name("latency.py")), "--smoke"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
