@@ -170,18 +170,26 @@ def make_project(root: Path, max_queue_ms: int = 0, settings: dict[str, str] | N
 
 
 @contextmanager
-def started(name: str, command: list[str], token: str = "") -> Iterator[Server]:
-    """Run a server until the end of the block."""
+def started(
+    name: str,
+    command: list[str],
+    token: str = "",
+    *,
+    port: int = 0,
+    more: dict[str, str] | None = None,
+) -> Iterator[Server]:
+    """Run a server until the end of the block, with further variables of the environment."""
+    port = port or PORTS[name]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, *command],
             stdout=log,
             stderr=log,
-            env={**os.environ, **(MALLOC if name == TORCH else {})},
+            env={**os.environ, **(MALLOC if name == TORCH else {}), **(more or {})},
         )
         try:
-            asyncio.run(ready(PORTS[name], process))
-            yield Server(name, PORTS[name], process.pid, token)
+            asyncio.run(ready(port, process))
+            yield Server(name, port, process.pid, token)
         finally:
             process.terminate()
             process.wait(60)

@@ -1,6 +1,6 @@
 """Upgrade listlens under load: does a call fail, is an answer wrong, is an event lost or doubled?
 
-    python benchmarks/migrate.py                    # from the newest older schema in the history
+    python benchmarks/migrate.py
     python benchmarks/migrate.py --old 2378ede --store postgresql+psycopg://postgres@127.0.0.1/test
 
 An older version, taken from the repository's history, makes a project, trains it, and serves it
@@ -35,6 +35,8 @@ from photos import CACHE, HERE, with_comment
 
 COMMAND = "import sys; from listlens.cli import main; sys.exit(main())"
 SCHEMA = "src/listlens/store/migrate.py"
+OLD = "8cae28d"
+"""Of schema 0007. From the first release on: the last release."""
 PHOTOS, CALLERS, SENDERS = 12, 3, 2
 
 
@@ -44,7 +46,7 @@ def main() -> int:
         return make(options.make, options.store)
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        old = Version(unpacked(options.old or older_schema(), Path(folder) / "old"))
+        old = Version(unpacked(options.old, Path(folder) / "old"))
         found = upgrade(Path(folder), old, Version(HERE.parent / "src"), options)
     print(json.dumps(found, indent=1))
     return 1 if found["problems"] else 0
@@ -52,7 +54,7 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--old", default="", help="commit of the older version")
+    parser.add_argument("--old", default=OLD, help="commit or tag of the older version")
     parser.add_argument("--store", default="", help="URL of a PostgreSQL; default: SQLite")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each of the five stretches")
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
@@ -102,15 +104,6 @@ def git(*args: str) -> bytes:
     return subprocess.run(
         ["git", "-C", str(HERE.parent), *args], stdout=subprocess.PIPE, check=True
     ).stdout
-
-
-def older_schema() -> str:
-    """The newest commit of the main line whose tables are older than today's."""
-    today = schema_of((HERE.parent / SCHEMA).read_text())
-    for commit in git("log", "--first-parent", "--format=%h", "--", SCHEMA).decode().split():
-        if schema_of(git("show", f"{commit}:{SCHEMA}").decode()) < today:
-            return commit
-    raise SystemExit("the history holds no older schema; name a commit: --old")
 
 
 def unpacked(commit: str, target: Path) -> Path:

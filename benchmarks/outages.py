@@ -99,6 +99,7 @@ def run(root: Path, options: argparse.Namespace, stack: ExitStack) -> dict[str, 
     kills = restarts = 0
     while sender.alive() or kills < options.kills:
         time.sleep(dice.uniform(0.5, 5.0))
+        life.ensure()
         if database is not None and restarts < options.restarts and dice.random() < 0.5:
             database.kill()
             time.sleep(dice.uniform(0.0, 1.0))
@@ -109,12 +110,14 @@ def run(root: Path, options: argparse.Namespace, stack: ExitStack) -> dict[str, 
             kills += 1
             life.start()
             print(f"{kills} kills", file=sys.stderr, flush=True)
+    life.ensure()
     Sender(life, [event for event, _ in events[first:]]).join()
     memory = finish(life)
     return {
         "database": "postgresql" if database else "sqlite",
         "server killed": kills,
         "database killed": restarts,
+        "server ended by itself": life.ended,
         "seconds": round(time.monotonic() - began),
         "memory_mb": memory,
         **compare(life.api(), events),
@@ -213,18 +216,37 @@ class Sender:
 
 
 class Life:
-    """A server that is started again and again."""
+    """A server that is started again and again, as systemd does it."""
 
     def __init__(self, root: Path, token: str) -> None:
         self._root, self._token = root, token
         self._process: subprocess.Popen[str] | None = None
         self._api: Shop | None = None
+        self.ended = 0  # by itself, such as without a database when it starts
 
     def start(self) -> None:
-        with (self._root / "log").open("a", encoding="utf-8") as log:
-            run = [*RUN, "serve", "--port", "0", "-p", str(self._root)]
-            self._process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=log, text=True)
-        self._api = Shop(address_of(self._process), self._token)
+        """Start it, again where it ends by itself, until it answers."""
+        while True:
+            with (self._root / "log").open("a", encoding="utf-8") as log:
+                run = [*RUN, "serve", "--port", "0", "-p", str(self._root)]
+                self._process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=log, text=True)
+            try:
+                self._api = Shop(address_of(self._process), self._token)
+                while self._process.poll() is None:
+                    try:
+                        self._api.ledger()
+                        return
+                    except (OSError, RuntimeError):
+                        time.sleep(0.1)
+            except RuntimeError:  # it ended before it said where it listens
+                self._process.wait()
+            self.ended += 1
+
+    def ensure(self) -> None:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            self.ended += 1
+            self.start()
 
     def kill(self) -> None:
         assert self._process is not None

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from listlens.core.config import Config
     from listlens.pipeline.dead_letters import Replayed
     from listlens.pipeline.event_door import Let
@@ -18,6 +20,7 @@ class Streaming:
     if TYPE_CHECKING:
         store: Store
         config: Config
+        root: Path
 
     def put_events(self, events: Iterable[Mapping[str, Any]], *, backfill: bool = False) -> Let:
         """Take events in, each id once; wrong ones go to the dead letters.
@@ -50,6 +53,28 @@ class Streaming:
         from listlens.pipeline.budget import budget_report
 
         return budget_report(self.store, self.config.budget)
+
+    def drift(
+        self,
+        tasks: Sequence[str] | None = None,
+        *,
+        source: str | None = None,
+        days: int | None = None,
+    ) -> dict[str, Any]:
+        """Compare what came in with what the live models were trained on; see `listlens drift`.
+
+        Args:
+            tasks: only these.
+            source: only this one.
+            days: the last so many together; by default the newest day, and those before it until
+                there are `[drift] min_photos`.
+        """
+        from listlens.pipeline.drift import drift_report
+
+        return drift_report(
+            self.store, self.root, self.config.drift, tasks=list(tasks) if tasks else None,
+            source=source, days=days,
+        )  # fmt: skip
 
     def dead_letters(self, reason: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return events that cannot be used, the oldest first, each with its reason."""

@@ -110,6 +110,7 @@ def test_labels_that_left_the_file_are_taken_back(
     assert "photos_without_label" in {c["name"] for c in ran["train"]["checks"]}
 
 
+@pytest.mark.slow
 def test_an_image_folder_labels_itself_and_its_test_split_is_kept(
     cli: Cli, shop: Any, tmp_path: Path
 ) -> None:
@@ -133,6 +134,7 @@ def test_an_image_folder_labels_itself_and_its_test_split_is_kept(
     assert {s for i, s in splits.items() if i.startswith("train/")} <= {"train", "val"}
 
 
+@pytest.mark.slow
 def test_hugging_face_metadata_and_image_atm_samples_are_labels(
     cli: Cli, shop: Any, tmp_path: Path
 ) -> None:
@@ -186,6 +188,7 @@ def multi_shop(tmp_path: Path, draw_photo: Callable[..., Image.Image]) -> tuple[
     return tmp_path / "photos", truth
 
 
+@pytest.mark.slow
 def test_multi_labels_in_every_way_of_writing_them(
     cli: Cli, draw_photo: Callable[..., Image.Image], tmp_path: Path
 ) -> None:

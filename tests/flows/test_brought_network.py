@@ -94,7 +94,9 @@ def bring(home: Path, folder: Path, *, learnt_from: slice = slice(0), promote: b
         tuned = FineTuned(TOLD, Winner(examples, learnt, backbone, folder / "tuned.onnx"))
         model = model_of(task, examples, learnt, judged, backbone, tuned)
         run = project.store.models.record_run(task.task_id, {}, examples.fingerprint, 0)
-        saved = save_model(project.store, project.root, task, model, heldout, backbone, run)
+        saved = save_model(
+            project.store, project.root, task, model, heldout, backbone, run, examples
+        )
         if promote:
             project.store.stages.promote(saved.model_id)
         project.store.models.finish_run(run, "done", {"checks": [], "summary": {"lines": []}})
@@ -203,6 +205,7 @@ def test_it_is_judged_again_by_its_own_embeddings_and_reported(
     assert cli("export", home / "answers.csv", "-p", home).code == 0
 
 
+@pytest.mark.slow
 def test_photos_that_its_network_cannot_see_any_more_are_named(
     new_shop: Callable[..., Any], tmp_path: Path, cli: Cli
 ) -> None:

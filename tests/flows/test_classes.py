@@ -57,6 +57,7 @@ def test_merged_classes_are_one_after_the_next_training(
     assert set(newest) == {"disc", "busy"}
 
 
+@pytest.mark.slow
 def test_a_split_class_asks_for_its_labels_again(cli: Cli, project: Path, shop: Any) -> None:
     split = ("classes", "split", TASK, "disc", "--into", "coin", "--into", "ball", "-p", project)
     assert cli(*split, "--dry-run", "--json").json["classes"] == [

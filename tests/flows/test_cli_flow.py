@@ -65,6 +65,7 @@ def test_a_project_from_init_to_search(cli: Cli, shop: Shop, tmp_path: Path) -> 
     assert cli("tag", "-p", home, "--json").json["shape"]["already"] == 36
 
 
+@pytest.mark.slow
 def test_every_command_also_speaks_to_people(cli: Cli, project: Path, shop: Shop) -> None:
     photo = next(iter(shop.classes))
     for args, expected in {
@@ -105,6 +106,7 @@ def test_labels_survive_a_round_trip(cli: Cli, project: Path, tmp_path: Path) ->
         assert back["checks"] == []
 
 
+@pytest.mark.slow
 def test_a_corrected_label_wins_over_the_file_it_corrects(
     cli: Cli, project: Path, shop: Shop, tmp_path: Path
 ) -> None:

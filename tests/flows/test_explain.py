@@ -67,6 +67,7 @@ def test_photos_of_the_project_go_by_their_id_and_a_bad_one_stops_nothing(
     assert "<b>broken" not in html
 
 
+@pytest.mark.slow
 def test_without_a_feature_map_the_photo_is_asked_about_in_parts(
     cli: Cli, mapless: Path, shop: Any, tmp_path: Path
 ) -> None:

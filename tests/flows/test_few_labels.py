@@ -66,6 +66,7 @@ def test_one_photo_a_class_is_enough_and_each_answer_goes_to_a_person(
     assert cli("explain", "shape", image, "-p", home).code == 0
 
 
+@pytest.mark.slow
 def test_what_has_two_listings_is_judged_and_what_has_one_is_not(cli, labelled):
     home = labelled(disc=1, speckle=3, stripes=4)
     result = cli("train", "shape", "--few", "-p", home, "--json").json
@@ -85,6 +86,7 @@ def test_what_has_two_listings_is_judged_and_what_has_one_is_not(cli, labelled):
     assert cli("train", "shape", "-p", home, "--json").json["version"] == 2
 
 
+@pytest.mark.slow
 def test_the_report_on_paper_says_it_too(cli, labelled):
     pytest.importorskip("typst")
     home = labelled(disc=1, speckle=1, stripes=1)
@@ -100,6 +102,7 @@ def test_what_rests_on_held_out_photos_is_not_done_at_once(cli, project, other):
     assert "--few" in ran.err
 
 
+@pytest.mark.slow
 def test_a_budget_counts_this_head_among_what_it_tries(cli, labelled):
     home = labelled(disc=4, speckle=4, stripes=4)
     result = cli("train", "shape", "--budget", "20s", "-p", home, "--json").json

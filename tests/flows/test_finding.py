@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 
+import pytest
+
 
 def test_a_wrong_label_is_listed_corrected_in_the_file_and_imported(cli, project, shop, tmp_path):
     wrong = next(iter(shop.classes))
@@ -84,6 +86,7 @@ def test_a_folder_that_is_not_there_is_no_place_for_the_file(cli, project, tmp_p
     assert "there is no folder" in ran.err
 
 
+@pytest.mark.slow
 def test_clusters_read_as_a_table_with_shares(cli, project):
     ran = cli("clusters", "-n", "3", "--examples", "1", "-p", project)
     lines = ran.out.splitlines()

@@ -134,6 +134,7 @@ def test_the_exported_graph_equals_python_in_float32(
     assert np.allclose(probs, asked_of_the_model_folder(on_onnxruntime, doubtful, **how), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_exported_graph_equals_python_in_bfloat16(
     unsure: Path, shop: Any, doubtful: list[Path]
 ) -> None:
@@ -154,6 +155,7 @@ def test_the_exported_graph_equals_python_in_bfloat16(
     assert (probs.argmax(1) != python.argmax(1)).sum() <= 1
 
 
+@pytest.mark.slow
 def test_a_model_applied_on_another_engine_says_so(
     cli: Cli, project: Path, doubtful: list[Path]
 ) -> None:
@@ -177,6 +179,7 @@ def test_a_model_applied_on_another_engine_says_so(
     assert listlens.load_model(project / "models" / "label" / "1").notice == ""
 
 
+@pytest.mark.slow
 def test_another_engine_embeds_again_and_says_what_to_do_before(
     cli: Cli, project: Path, shop: Any, unsure_labels: Path
 ) -> None:

@@ -89,7 +89,7 @@ def test_a_shadow_a_canary_and_a_retirement_are_forms_too(server: Any, enter: En
     assert "model 2 shadowed" in change(browser, "shadow", 2).text
     assert "End shadow" in browser.get("/models").text
     page = change(browser, "canary", 2, share="0.25").text
-    assert "canary 25.0 %" in page and "End canary" in page
+    assert "canary 25&nbsp;%" in page and "End canary" in page
     with server.client() as client:
         (model,) = [m for m in client.get("/v1/models").json()["models"] if m["task"] == TASK]
         assert model["canary"]["share"] == 0.25, "in force before the page comes back"
@@ -116,6 +116,7 @@ def unlike(project: Path, shop: Any, serve: Any) -> Iterator[Any]:
         yield running
 
 
+@pytest.mark.slow
 def test_what_changes_is_compared_by_a_job_and_shown_with_photos(unlike: Any, enter: Enter) -> None:
     server, project = unlike, unlike.project
     browser = enter(server)

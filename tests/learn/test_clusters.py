@@ -25,6 +25,7 @@ def test_what_lies_together_is_one_cluster_the_largest_first():
     assert found.sizes.tolist() == [40, 25, 10]
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_the_order_of_the_photos_does_not_change_who_is_together(seed):

@@ -69,6 +69,7 @@ def test_logits_are_the_logistic_part_and_the_leaning_to_each_class_mean(trainin
     assert LENGTH > 0
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.1, 20))
 def test_neither_the_order_nor_the_scale_of_embeddings_changes_answers(seed, scale):

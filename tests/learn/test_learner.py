@@ -49,6 +49,7 @@ def test_a_candidate_is_known_again_by_what_it_noted(candidate) -> None:
     assert isinstance(logistic_part(candidate.record()), Candidate)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=["logistic", "discriminant", "joint"])
 def test_a_candidate_alone_comes_out_as_among_others(candidate) -> None:
     data = tree_set()

@@ -93,6 +93,7 @@ def writing(root: Path, shop: Any, stop: threading.Event, done: list[int]) -> No
     assert names
 
 
+@pytest.mark.slow
 def test_a_backup_beside_a_writer_is_the_state_of_one_moment(
     project: Path, shop: Any, tmp_path: Path
 ) -> None:

@@ -295,6 +295,7 @@ def test_pauses_grow_and_are_bounded() -> None:
     assert low.pause(1, 8.0) == 8 and high.pause(1, 8.0) == 10 and low.pause(1, 8.1) is None
 
 
+@pytest.mark.slow
 def test_the_async_client_does_all_that_the_blocking_one_does(
     served: Any, shop: Any, photo_host: str
 ) -> None:

@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "client.md"
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_runs(served: Any, shop: Any, photo_host: str, tmp_path: Path) -> None:
     (code,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
     first, second = sorted(shop.classes)[:2]

@@ -145,6 +145,7 @@ def test_the_first_start_makes_the_project_on_the_named_store_and_later_ones_lea
     assert load_config(project / "listlens.toml").store.url == store
 
 
+@pytest.mark.slow
 def test_the_containers_ask_an_address_that_answers(served: Any, cli: Callable[..., Any]) -> None:
     compose = yaml.safe_load((DEPLOY / "compose.yml").read_text())
     _, python, _, code = compose["services"]["server"]["healthcheck"]["test"]

@@ -125,8 +125,11 @@ def test_a_running_job_gives_way_and_is_cancelled(twice: Any) -> None:
                 break
             time.sleep(0.1)
         assert os.getpriority(os.PRIO_PROCESS, pid) >= 10
+        for one in (signal.SIGTERM, signal.SIGINT):  # as a service's end sends to all of it
+            os.kill(pid, one)
         waiting = client.start_job("tag")
         assert client.job(waiting.id).state == "waiting", "one at a time"
+        assert is_running(pid), "the server says when it ends"
         client.cancel_job(job.id)
         ended = client.wait_job(job.id, poll_s=0.1)
         assert (ended.state, ended.problem) == ("cancelled", None)

@@ -142,49 +142,37 @@ def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProce
     )
 
 
+ABSENT = {
+    "parquet": (["polars"], READ_PARQUET, "tables"),
+    "xlsx": (["polars", "fastexcel"], READ_XLSX, "tables"),
+    "xlsx-reader": (["fastexcel"], READ_XLSX, "tables"),
+    "postgresql": (["psycopg"], OPEN_POSTGRES, "postgres"),
+    "onnxruntime": (["onnxruntime"], LOAD_ONNXRUNTIME, "onnxruntime"),
+    "pdf": (["typst"], WRITE_PDF, "report"),
+    "fine-tuning": (["torch"], FINE_TUNE, "finetune"),
+    "text": (["rapidocr_onnxruntime"], READ_TEXT, "text"),
+    "sentences": (["tokenizers"], READ_SENTENCES, "sentences"),
+    "imageatm": (["yaml"], READ_YAML, "imageatm"),
+    "keras": (["h5py"], IMPORT_KERAS, "keras"),
+    "objects": (["obstore"], READ_OBJECTS, "objects"),
+    "timm-without-pytorch": (["torch"], EXPORT_TIMM, "timm"),
+    "timm": (["timm"], EXPORT_TIMM, "timm"),
+    "server": (["fastapi"], SERVE, "serve"),
+    "server-log": (["structlog"], SERVE, "serve"),
+    "client": (["httpx"], CLIENT, "client"),
+    "amazon": (["boto3"], TELL_SQS, "aws"),
+}
+EACH_TIME = {"parquet", "postgresql", "pdf", "server", "client"}
+"""Each costs a process; the others run with the slow tests."""
+
+
 @pytest.mark.parametrize(
     ("absent", "use", "extra"),
     [
-        (["polars"], READ_PARQUET, "tables"),
-        (["polars", "fastexcel"], READ_XLSX, "tables"),
-        (["fastexcel"], READ_XLSX, "tables"),
-        (["psycopg"], OPEN_POSTGRES, "postgres"),
-        (["onnxruntime"], LOAD_ONNXRUNTIME, "onnxruntime"),
-        (["typst"], WRITE_PDF, "report"),
-        (["torch"], FINE_TUNE, "finetune"),
-        (["rapidocr_onnxruntime"], READ_TEXT, "text"),
-        (["tokenizers"], READ_SENTENCES, "sentences"),
-        (["yaml"], READ_YAML, "imageatm"),
-        (["h5py"], IMPORT_KERAS, "keras"),
-        (["obstore"], READ_OBJECTS, "objects"),
-        (["torch"], EXPORT_TIMM, "timm"),
-        (["timm"], EXPORT_TIMM, "timm"),
-        (["fastapi"], SERVE, "serve"),
-        (["structlog"], SERVE, "serve"),
-        (["httpx"], CLIENT, "client"),
-        (["boto3"], TELL_SQS, "aws"),
+        pytest.param(*case, id=name, marks=[] if name in EACH_TIME else pytest.mark.slow)
+        for name, case in ABSENT.items()
     ],
-    ids=[
-        "parquet",
-        "xlsx",
-        "xlsx-reader",
-        "postgresql",
-        "onnxruntime",
-        "pdf",
-        "fine-tuning",
-        "text",
-        "sentences",
-        "imageatm",
-        "keras",
-        "objects",
-        "timm-without-pytorch",
-        "timm",
-        "server",
-        "server-log",
-        "client",
-        "amazon",
-    ],
-)  # fmt: skip
+)
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path, absent, use, extra):
     done = run(use + REPORT, absent, tmp_path)
     assert done.returncode == 0, done.stderr

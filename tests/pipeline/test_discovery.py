@@ -36,6 +36,7 @@ def test_equal_seeds_tell_the_same_story(project: Path) -> None:
         assert opened.clusters(4, seed=2) == opened.clusters(4, seed=2)
 
 
+@pytest.mark.slow
 def test_as_many_examples_are_named_as_asked_for_and_no_more_than_there_are(project: Path) -> None:
     with listlens.open(project) as opened:
         found = opened.clusters(3, n_examples=100)
@@ -75,6 +76,7 @@ def test_a_label_of_a_few_photos_is_told_with_its_share(
     assert shares == [pytest.approx(0.5, abs=0.1)]
 
 
+@pytest.mark.slow
 def test_many_photos_are_thinned_out_evenly(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "MOST_PHOTOS", 10)
     with listlens.open(project) as opened:

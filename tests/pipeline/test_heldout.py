@@ -83,6 +83,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
         Heldout.of(tmp_path)
 
 
+@pytest.mark.slow
 def test_photos_labelled_later_are_judged_by_the_model_itself(
     cli: Cli, new_shop: Callable[..., Any], tmp_path: Path
 ) -> None:

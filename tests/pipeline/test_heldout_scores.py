@@ -223,6 +223,7 @@ def test_the_table_of_photos_shows_the_kept_decisions(cli: Cli, project: Path, s
     assert {row["review"] for row in rows} == {"True"}
 
 
+@pytest.mark.slow
 def test_a_given_test_split_of_a_rare_class_trains_and_evaluates(
     cli: Cli, new_shop: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -244,6 +245,7 @@ def test_a_given_test_split_of_a_rare_class_trains_and_evaluates(
     assert "test" not in again.json["summary"]
 
 
+@pytest.mark.slow
 def test_labelling_more_photos_of_trained_listings_keeps_the_five_fold_number(
     cli: Cli, new_shop: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -52,7 +52,10 @@ WRONG = {"single": "stripes", "multi": "stripes|seen", "tree": "straight > strip
 DISC = "home-03/0.jpg"
 
 
-@pytest.fixture(scope="module", params=list(WRONG))
+@pytest.fixture(
+    scope="module",
+    params=["single", *(pytest.param(kind, marks=pytest.mark.slow) for kind in list(WRONG)[1:])],
+)
 def doubted(
     request: pytest.FixtureRequest, shop: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, str, dict[str, Any]]:
@@ -142,6 +145,7 @@ def test_labels_that_came_after_the_training_are_not_judged_by_it(
         assert not {r["image"] for r in opened.labels_to_fix("later")} & set(lie)
 
 
+@pytest.mark.slow
 def test_photos_of_one_name_in_two_listings_are_told_apart(
     new_shop: Callable[..., Any], tmp_path: Path
 ) -> None:

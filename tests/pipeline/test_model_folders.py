@@ -54,6 +54,7 @@ def test_two_tasks_never_share_a_folder_and_any_folder_can_be_made(one, other) -
         assert "\0" not in folder
 
 
+@pytest.mark.slow
 def test_models_of_such_tasks_stand_side_by_side(project: Path, shop: Any, cli: Cli) -> None:
     with listlens.open(project) as opened:
         odd = opened.add_task("a/b", "single")

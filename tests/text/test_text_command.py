@@ -37,6 +37,7 @@ def test_words_are_read_once_and_found(cli, project: Path):
     assert "b/sale.jpg" in page and "http" not in page.split("</style>")[1]
 
 
+@pytest.mark.slow
 def test_what_was_forgotten_is_not_found_and_not_shown(cli, project: Path):
     assert cli("text", "-p", project).code == 0
     gone = cli("forget", "--listing", "b", "--yes", "-p", project, "--json").json
@@ -55,6 +56,7 @@ def test_a_file_that_is_gone_or_changed_is_said_and_tried_again(cli, project: Pa
     assert cli("text", "-p", project, "--json").json["failed"] == 1
 
 
+@pytest.mark.slow
 def test_a_photo_that_left_its_source_is_not_waited_for(cli, project: Path):
     photos = project.parent / "photos"
     (photos / "a" / "plain.jpg").unlink()

@@ -1,18 +1,19 @@
-"""Commands for those who watch: budget."""
+"""Commands for those who watch: budget, drift."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from listlens.cli.output import JsonOption, ProjectOption, show, table
+from listlens.cli.output import ExitCode, JsonOption, ProjectOption, note, show, table
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command()(budget)
+    app.command()(drift)
 
 
 def budget(project: ProjectOption = Path(), as_json: JsonOption = False) -> None:
@@ -47,3 +48,63 @@ def _budget_text(said: dict[str, Any]) -> str:
     cost = (f"{currency} this month",) if currency else ()
     header = ("source", f"photos on {said['day']}", "this month", *cost, "caps")
     return "\n".join([table(rows, header), *notes])
+
+
+def drift(
+    task: Annotated[list[str] | None, typer.Option(help="Only these tasks.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            help="The last days together. By default the newest day, and those before it until "
+            "there are enough photos.",
+            min=1,
+            max=400,
+        ),
+    ] = None,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the photos that came in with those that the live models were trained on.
+
+    By source and task: how they look, which classes they got, how sure the answers were, and how
+    many are for a person (docs/drift.md). Exit code 4: some have drifted.
+
+    Example: listlens drift --days 7
+    """
+    import listlens.project
+
+    with listlens.project.open(project) as opened:
+        said = opened.drift(task, source=source, days=days)
+    for problem in said["problems"]:
+        note(problem)
+    show(said, _drift_text(said), as_json=as_json)
+    if said["drifted"]:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+_PARTS = ("look", "classes", "sureness", "review")
+
+
+def _drift_text(said: dict[str, Any]) -> str:
+    if not said["found"]:
+        return "The worker has answered no new photo by a live model in these days."
+    rows, notes = [], list[str]()
+    for one in said["found"]:
+        parts = [one["parts"].get(name) for name in _PARTS]
+        cells = ["" if part is None else _part(part) for part in parts]
+        rows.append((one["source"], one["model"], one["photos"], one["to"], *cells))
+        notes.append(f"{one['source']}, {one['task']}: {one['advice']}")
+        if one["drifted"]:
+            moved = [f"{c['class']} {c['training']:.1%} to {c['now']:.1%}" for c in one["classes"]]
+            review = one["review"]
+            if review is not None:
+                moved.append(f"for a person {review['training']:.1%} to {review['now']:.1%}")
+            notes.append(f"  from training to now: {', '.join(moved)}")
+    header = ("source", "model", "photos", "last day", *_PARTS)
+    return "\n".join([table(rows, header), *notes])
+
+
+def _part(part: dict[str, Any]) -> str:
+    """A distance beside what it has to exceed, with a mark where it does."""
+    return f"{part['distance']:.2f} of {part['threshold']:.2f}{' !' if part['found'] else ''}"

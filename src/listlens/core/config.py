@@ -17,7 +17,7 @@ from listlens.core.scale import parse_scale
 from listlens.core.section import Section
 from listlens.core.tree import Tree
 from listlens.core.types import Kind
-from listlens.core.watch_config import BudgetConfig
+from listlens.core.watch_config import BudgetConfig, DriftConfig
 
 CONFIG_NAME = "listlens.toml"
 
@@ -298,6 +298,9 @@ class Config(Section):
     budget: BudgetConfig = Field(
         BudgetConfig(), description="What the work costs, and what of a source is done at most."
     )
+    drift: DriftConfig = Field(
+        DriftConfig(), description="When photos and answers are no longer what was trained on."
+    )
     tasks: dict[str, TaskConfig] = Field(
         default_factory=dict, description="The questions asked of each photo, one table each."
     )
@@ -376,9 +379,8 @@ def render_config(config: Config) -> str:
 
 def _source_table(section: str, name: str, own: BaseModel) -> list[str]:
     """A table of one source: only what it says itself, since the rest is taken from its section."""
-    given = own.model_dump(exclude_unset=True)
-    lines = [f"{key} = {_toml(value)}" for key, value in given.items()]
-    return [f"[{section}.sources.{_toml(name)}]", *lines]
+    given = own.model_dump(exclude_unset=True).items()
+    return [f"[{section}.sources.{_toml(name)}]", *(f"{k} = {_toml(v)}" for k, v in given)]
 
 
 def render_task(name: str, task: TaskConfig) -> list[str]:

@@ -1,4 +1,4 @@
-"""settings for those who watch: what the work may cost."""
+"""Settings for those who watch: what the work may cost, and when photos count as drifted."""
 
 from __future__ import annotations
 
@@ -99,3 +99,18 @@ class BudgetConfig(CapsConfig):
             return self
         given = {name: getattr(own, name) for name in own.model_fields_set}
         return self.model_copy(update=given)
+
+
+class DriftConfig(Section):
+    enabled: bool = Field(
+        True, description="Whether the worker compares what comes in with the training's photos."
+    )
+    days: int = Field(
+        7, ge=1, le=90, description="At most so many of the newest days are judged together."
+    )
+    min_photos: int = Field(
+        100,
+        ge=30,
+        description="Photos of a source that are judged together: of the newest day, and of those "
+        "before it until there are so many.",
+    )

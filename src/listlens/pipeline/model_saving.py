@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import numpy as np
+
 from listlens.backbones.engine import EngineBackbone
 from listlens.core.errors import InputError
 from listlens.learn.model import Model
 from listlens.learn.onnx_export import export_graph
+from listlens.learn.reference import Reference
 from listlens.store.models import ModelRecord
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from listlens.store.open import Store
 
 ONNX_FILE = "model.onnx"
+
+LEAST_ANSWERS = 20
+"""Held-out answers, to compare later ones with."""
 
 MOST_BYTES = 255
 """Of a folder's name on the file systems in use."""
@@ -70,6 +76,7 @@ def save_model(
     heldout: Heldout,
     backbone: Backbone,
     run_id: int,
+    examples: Examples,
 ) -> ModelView:
     """Write a folder aside, and let it appear with its row: both or none, whoever else trains."""
     home = root / "models" / folder_name(task)
@@ -77,6 +84,7 @@ def save_model(
     try:
         digest = model.save(aside)
         heldout.save(aside, model.kind)
+        _save_reference(model, examples, heldout, aside)
         _export_graph(model, aside / ONNX_FILE, backbone)
         version = store.models.next_version(task.task_id)
         while True:
@@ -104,6 +112,20 @@ def save_model(
         shutil.rmtree(aside, ignore_errors=True)
     store.models.add_policy(model_id, model.policy)
     return store.models.get(task.task_id, version)
+
+
+def _save_reference(model: Model, examples: Examples, heldout: Heldout, folder: Path) -> None:
+    """Keep what the training's photos look like, so that others can be compared with them."""
+    if np.isfinite(heldout.oof_probs[:, 0]).sum() < LEAST_ANSWERS:
+        return
+    Reference.fit(
+        examples.data.embeddings,
+        heldout.oof_probs,
+        np.asarray(heldout.oof_decided.review.any(axis=1)),
+        examples.data.groups,
+        np.array(model.class_ids),
+        model.kind,
+    ).save(folder)
 
 
 def _place(aside: Path, folder: Path) -> None:

@@ -47,6 +47,7 @@ class LiveModel:
         share: of the contents that it answers as a canary, in (0, 1); 0: none.
         policy_version: of the policy in force; 0 for the starter tags, which have none.
         taxonomy_version: of the classes that it answers with.
+        folder: of the model; None for the starter tags.
     """
 
     task: str
@@ -62,6 +63,7 @@ class LiveModel:
     share: float = 0.0
     policy_version: int = 0
     taxonomy_version: int = 1
+    folder: Path | None = None
 
     @property
     def name(self) -> str:
@@ -118,6 +120,7 @@ def load_model_row(
         row.share,
         newest.version,
         row.taxonomy_version,
+        root / row.folder,
     )
 
 

@@ -124,7 +124,7 @@ def train_task(
         write_checks(reports / "checks.jsonl", checks := [*checks, *judged.checks])
         progress("saving the model", 80, 100)
         model = learnt.model(task, judged)
-        record = save_model(store, root, task, model, heldout, backbone, run_id)
+        record = save_model(store, root, task, model, heldout, backbone, run_id, examples)
         progress("writing the report", 85, 100)
         files = write_task_report(
             store, examples, judged, heldout, model, record, backbone, checks, reports, limits, pdf

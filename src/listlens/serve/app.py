@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from listlens._version import __version__
+from listlens.core.errors import ListlensError, Retryable
 from listlens.serve.access import Access
 from listlens.serve.answering import Answering
 from listlens.serve.bodies import Budget
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 REFRESH_S = 1.0
 """How often the store is asked whether other models are in force."""
+
+START_TRIES = 30
+"""Looks at the store, one a second, before a server gives up that starts beside its database."""
 
 ABOUT = """Tags and scores the photos of a marketplace's listings.
 
@@ -164,7 +168,7 @@ def _lifespan(serving: Serving, close_inference: bool) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await to_thread.run_sync(serving.inference.warm_up)
-        await to_thread.run_sync(serving.refresh)
+        await _first_look(serving)
         async with AsyncExitStack() as stack:
             if close_inference:
                 stack.push_async_callback(_close, serving.inference)
@@ -174,6 +178,19 @@ def _lifespan(serving: Serving, close_inference: bool) -> Any:
             yield
 
     return lifespan
+
+
+async def _first_look(serving: Serving) -> None:
+    """Look at the store; a database that is just starting is waited for."""
+    for left in range(START_TRIES, -1, -1):
+        try:
+            await to_thread.run_sync(serving.refresh)
+            return
+        except ListlensError as error:
+            if not isinstance(error, Retryable) or not left:
+                raise
+            serving.log.warning("the store is not there yet", detail=str(error))
+            await asyncio.sleep(1.0)
 
 
 async def _close(inference: Inference) -> None:

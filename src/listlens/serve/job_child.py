@@ -1,14 +1,16 @@
-"""The process of one job: `python -m listlens.serve.job_child ROOT JOB`, started by the keeper.
+"""The process of one job, which the keeper starts: `-m listlens.serve.job_child ROOT JOB NICE`.
 
 What it has to say goes to standard output as a JSON object a line: `progress`, and in the end
-`result` or `problem`. It ends when its standard input does, so it never outlives the server.
+`result` or `problem`. It ends when its standard input does, and by nothing else that is sent to a
+whole group of processes (Control-C, a service that stops): so it never outlives the server, and the
+server always knows why it ended.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -47,6 +49,10 @@ class Saying:
 
 def main(arguments: list[str]) -> int:
     """Do a job; return 0 where it could be done."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(int(arguments[2]))
     saying = Saying(_own_output())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # What follows takes seconds to import, and the server may end meanwhile.
@@ -71,9 +77,6 @@ def _done(root: Path, job_id: int, saying: Saying) -> dict[str, Any]:
     from listlens.serve.job_kinds import run_job
 
     with listlens.project.open(root) as project:
-        if hasattr(os, "nice"):
-            with contextlib.suppress(OSError):
-                os.nice(project.config.jobs.nice)
         return run_job(project, project.store.jobs.get(job_id), saying)
 
 

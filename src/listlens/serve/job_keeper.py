@@ -52,13 +52,21 @@ class JobKeeper:
         store: of the project.
         root: the project's folder.
         at_once: jobs that run at once, in all processes.
+        nice: how far a job gives way to others.
         lease_s: how long nobody else takes a job of which nothing is heard.
     """
 
     def __init__(
-        self, store: Store, root: Path, *, at_once: int = 1, lease_s: float = LEASE_S
+        self,
+        store: Store,
+        root: Path,
+        *,
+        at_once: int = 1,
+        nice: int = 10,
+        lease_s: float = LEASE_S,
     ) -> None:
-        self._store, self._root, self._at_once, self._lease_s = store, root, at_once, lease_s
+        self._store, self._root, self._nice = store, root, nice
+        self._at_once, self._lease_s = at_once, lease_s
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(self._owner(), n == 0), name=f"jobs-{n}")
@@ -99,7 +107,7 @@ class JobKeeper:
 
     def _do(self, job: Job, owner: str) -> None:
         """Run one job to its end, whatever that is."""
-        with _Process(self._root, job) as process:
+        with _Process(self._root, job, self._nice) as process:
             noted_s, lost = 0.0, False
             while process.running and not self._stop.is_set():
                 if time.monotonic() - noted_s >= NOTE_S:
@@ -155,14 +163,14 @@ class JobKeeper:
 class _Process:
     """The process of a job, with what it has said so far."""
 
-    def __init__(self, root: Path, job: Job) -> None:
+    def __init__(self, root: Path, job: Job, nice: int) -> None:
         self.progress: tuple[str, int, int | None] = ("starting", 0, None)
         self._said: dict[str, Any] = {}
         self._lines: deque[str] = deque(maxlen=200)
         command = [sys.executable, "-P", "-m", "listlens.serve.job_child"]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            [*command, str(root), str(job.job_id)], stdin=pipe, stdout=pipe, stderr=pipe
+            [*command, str(root), str(job.job_id), str(nice)], stdin=pipe, stdout=pipe, stderr=pipe
         )
         readers = ((self._process.stdout, self._hear), (self._process.stderr, self._keep))
         self._readers = [
@@ -197,16 +205,14 @@ class _Process:
 
     def end(self) -> dict[str, Any]:
         """End it where it runs; return its last word, empty where it said none."""
-        if self.running:
-            self._process.terminate()
-            self.wait(GRACE_S)
+        if self._process.stdin is not None:
+            self._process.stdin.close()  # which it takes for the end
+        self.wait(GRACE_S)
         if self.running:
             self._process.kill()
         self._process.wait()
         for thread in self._readers:
             thread.join(GRACE_S)
-        if self._process.stdin is not None:
-            self._process.stdin.close()
         return self._said
 
     def _hear(self, line: bytes) -> None:
@@ -233,5 +239,7 @@ def _read(stream: IO[bytes], use: Any) -> None:
 @contextmanager
 def keeping_jobs(project: Project) -> Iterator[JobKeeper]:
     """Run a project's jobs for as long as the context lasts."""
-    with JobKeeper(project.store, project.root, at_once=project.config.jobs.at_once) as keeper:
+    config = project.config.jobs
+    how = {"at_once": config.at_once, "nice": config.nice}
+    with JobKeeper(project.store, project.root, **how) as keeper:
         yield keeper

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("listlens.serve")
 
+DRIFT_S = 30.0
+"""How old a judgement of drift may be that is shown."""
+
 
 class WatchCollector(Collector):
     """Gauges by source.
@@ -26,6 +30,8 @@ class WatchCollector(Collector):
 
     def __init__(self, project: Project) -> None:
         self._project = project
+        self._found: list[dict[str, Any]] = []
+        self._judged_s = float("-inf")
 
     def describe(self) -> list[GaugeMetricFamily]:
         """Return nothing, so that nothing is read before it is asked for."""
@@ -48,6 +54,22 @@ class WatchCollector(Collector):
                 used.add_metric([one["source"], limit["limit"]], limit["used"])
                 cap.add_metric([one["source"], limit["limit"]], limit["cap"])
         yield from (used, cap, photos)
+        yield from self._drift()
+
+    def _drift(self) -> Iterator[GaugeMetricFamily]:
+        labels = ["source", "task", "part"]
+        distance = GaugeMetricFamily(
+            "listlens_drift", "How far a source's photos lie from those of the training.",
+            labels=labels,
+        )  # fmt: skip
+        threshold = GaugeMetricFamily(
+            "listlens_drift_threshold", "The distance above which an alert is given.", labels=labels
+        )
+        for one in self._findings():
+            for part, found in one["parts"].items():
+                distance.add_metric([one["source"], one["task"], part], found["distance"])
+                threshold.add_metric([one["source"], one["task"], part], found["threshold"])
+        yield from (distance, threshold)
 
     def _sources(self) -> list[dict[str, Any]]:
         """What each source used; nothing while the store cannot be read, which `/health` tells."""
@@ -56,3 +78,15 @@ class WatchCollector(Collector):
         except ListlensError as error:
             log.warning("metrics of the budget: %s", error)
             return []
+
+    def _findings(self) -> list[dict[str, Any]]:
+        """What drifted; computed at most once in `DRIFT_S`."""
+        now = time.monotonic()
+        if now - self._judged_s >= DRIFT_S:
+            try:
+                self._found = list(self._project.drift()["found"])
+            except ListlensError as error:
+                log.warning("metrics of drift: %s", error)
+                self._found = []
+            self._judged_s = now
+        return self._found

@@ -176,7 +176,7 @@ class Jobs:
         """
         query = sa.select(job).order_by(job.c.id.desc()).limit(limit)
         for column, value in ((job.c.state, state), (job.c.kind, kind), (job.c.task, task)):
-            query = query if value is None else query.where(column == value)
+            query = query if value is None else query.where(column == clean_text(value))
         query = query if before is None else query.where(job.c.id < before)
         with self._db.read() as connection:
             return tuple(map(_view, connection.execute(query)))

@@ -8,6 +8,7 @@ from types import TracebackType
 from listlens.core.errors import StoreError
 from listlens.store.contents import Contents
 from listlens.store.database import Clock, connect, utc_now
+from listlens.store.drift import Drift
 from listlens.store.events import Events
 from listlens.store.forgetting import Forgetting
 from listlens.store.jobs import Jobs
@@ -57,6 +58,7 @@ class Store:
         topics: what is read from brokers and announced to them.
         positions: how far streams of brokers were read.
         usage: what was used of each source's budget.
+        drift: sums over what came in, by model, source and day.
         snapshot: copies the database while others work with it.
         together: `with store.together():` makes one transaction of all that this thread does.
         url: of the database, without its password.
@@ -88,6 +90,7 @@ class Store:
         self.topics = Topics(self._db)
         self.positions = Positions(self._db)
         self.usage = Usage(self._db)
+        self.drift = Drift(self._db)
         self.snapshot = Snapshot(self._db)
         self.together = self._db.together
         try:

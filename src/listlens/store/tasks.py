@@ -260,7 +260,8 @@ def load_taxonomy(connection: Connection, task_id: int) -> Taxonomy:
 
 
 def _find(connection: Connection, name: str) -> Any:
-    row = connection.execute(sa.select(task).where(task.c.name == name)).first()
+    query = sa.select(task).where(task.c.name == clean_text(name))
+    row = connection.execute(query).first()
     if row is None:
         names = connection.execute(sa.select(task.c.name)).scalars()
         raise NotFoundError(f"no task {name!r}. {suggest(name, names)}")

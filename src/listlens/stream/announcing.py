@@ -12,11 +12,11 @@ from listlens.stream.work import Work
 
 PHOTO_PREDICTED, PHOTO_FAILED = "photo.predicted", "photo.failed"
 PHOTO_EMBEDDED = "photo.embedded"
-BUDGET_REACHED = "budget.reached"
+BUDGET_REACHED, DRIFT_DETECTED = "budget.reached", "drift.detected"
 
 ANNOUNCED = (
     *(PHOTO_PREDICTED, PHOTO_FAILED, PHOTO_EMBEDDED, PHOTO_DELETED, LISTING_CHANGED),
-    BUDGET_REACHED,
+    *(BUDGET_REACHED, DRIFT_DETECTED),
 )
 """Every kind that is announced."""
 
@@ -71,6 +71,18 @@ def budget_reached(source: str, limit: dict[str, Any], at_cap: str, now: datetim
     """
     key = f"{BUDGET_REACHED}/{source}/{limit['period']}"
     return _notice(key, BUDGET_REACHED, {"source": source, **limit, "at_cap": at_cap}, now)
+
+
+def drift_detected(finding: dict[str, Any], day: str, now: datetime) -> Announcement:
+    """Return what to announce once a day, when a source's photos are not what was trained on.
+
+    Args:
+        finding: JSON-able; see `listlens.pipeline.drift.Finding.as_dict`.
+        day: on which it was found.
+        now: when.
+    """
+    key = f"{DRIFT_DETECTED}/{finding['source']}/{finding['task']}/{day}"
+    return _notice(key, DRIFT_DETECTED, finding, now, (finding["task"],))
 
 
 def _notice(

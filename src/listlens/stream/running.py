@@ -19,6 +19,7 @@ from listlens.stream.answering import Answerer, answerers
 from listlens.stream.bringing import Bringing, Fetches
 from listlens.stream.brokers import Brokers
 from listlens.stream.capping import Capping
+from listlens.stream.drifting import Drifting
 from listlens.stream.relay import delivering
 from listlens.stream.report import WorkReport
 from listlens.stream.worker import Until, Worker
@@ -36,6 +37,9 @@ MODELS_S = 2.0
 """How often the registry is asked whether other models are in force."""
 
 TIDY_S = 60.0
+
+KEEP_DRIFT = timedelta(days=400)
+"""Sums of a day are half a kilobyte a source and model."""
 
 MANY_SHARDS = 512
 """Every commit writes a file of embeddings. So many are merged at once, some 20,000 photos: looking
@@ -86,12 +90,17 @@ class Tidying:
         store: of the project.
         keep: how long done events and announcements are kept.
         clock: seconds that only grow.
+        tell: announces what has to be; called each time.
     """
 
     def __init__(
-        self, store: Store, keep: timedelta, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        keep: timedelta,
+        clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[], object] = lambda: None,
     ) -> None:
-        self._store, self._keep, self._clock = store, keep, clock
+        self._store, self._keep, self._clock, self._tell = store, keep, clock, tell
         self._done_s = clock()
         self._thread: threading.Thread | None = None
 
@@ -107,9 +116,11 @@ class Tidying:
         """Do it now; what goes wrong is logged, and tried again the next time."""
         before = self._store.clock() - self._keep
         try:
+            self._tell()
             self._store.events.prune(before)
             self._store.outbox.prune(before, self._store.outbox.last())
             self._store.order.prune(before)
+            self._store.drift.prune((self._store.clock() - KEEP_DRIFT).date().isoformat())
             self._store.forgetting.resume()
             if self._store.vectors.n_small() >= MANY_SHARDS:
                 self._store.compact()
@@ -117,9 +128,16 @@ class Tidying:
             log.warning("tidying: %s", error)
 
     def close(self) -> None:
-        """Wait for the thread, so that the store may be closed."""
+        """Wait for the thread, so that the store may be closed, and tell what is new.
+
+        A worker that ends when nothing is due may never have been at it for long enough to tidy.
+        """
         if self._thread is not None:
             self._thread.join()
+        try:
+            self._tell()
+        except ListlensError as error:
+            log.warning("at the end: %s", error)
 
 
 def make_worker(
@@ -138,6 +156,7 @@ def make_worker(
     """
     config = project.config
     folder = project.root / config.events.photos if config.events.photos else None
+    drifting = Drifting(project.store, project.root, config.drift)
     return Worker(
         project.store,
         inference,
@@ -149,7 +168,8 @@ def make_worker(
         per_host=config.fetch.per_host,
         random=random.random,
         capping=Capping(project.store, config.budget, lambda: inference.counters().photo_s),
-        tidy=Tidying(project.store, timedelta(days=config.worker.keep_days)),
+        drifting=drifting,
+        tidy=Tidying(project.store, timedelta(days=config.worker.keep_days), tell=drifting.tell),
     )
 
 

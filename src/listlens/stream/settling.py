@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from listlens.store.open import Store
     from listlens.stream.answering import Answerer
     from listlens.stream.capping import Capping
+    from listlens.stream.drifting import Drifting
     from listlens.stream.retrying import Backoff
 
 _LOST = Trouble(Reason.MISSING, "its content was deleted meanwhile", counts=False)
@@ -57,6 +58,7 @@ class Settling:
         spaces: `EmbeddingSpace.id` to space, of all embeddings that works carry.
         top: classes whose probabilities are announced.
         capping: counts what was looked at; None: nobody does.
+        drifting: keeps sums of what was answered; None: nobody does.
     """
 
     def __init__(
@@ -67,9 +69,10 @@ class Settling:
         spaces: dict[str, EmbeddingSpace],
         top: int,
         capping: Capping | None = None,
+        drifting: Drifting | None = None,
     ) -> None:
         self._store, self._owner, self._backoff, self._top = store, owner, backoff, top
-        self.spaces, self._capping = spaces, capping
+        self.spaces, self._capping, self._drifting = spaces, capping, drifting
         self._sources: dict[str, tuple[int, int]] = {}
 
     def settle(self, works: Sequence[Work], models: Sequence[Answerer]) -> Counter[str]:
@@ -94,6 +97,7 @@ class Settling:
                 self._store.thumbnails.put(work.sha256, work.thumbnail)
         for source in {work.event.source for work in works}:
             self._source(source)
+        rows = self._drifting.rows(usable, models, answers) if self._drifting else {}
         with self._store.together():
             held = self._store.events.held(self._owner, [work.event.event_id for work in works])
             self._send_back_lost(works)
@@ -101,6 +105,8 @@ class Settling:
             self._apply(batch)
             if self._capping is not None:
                 batch.announced += self._capping.spend(batch.works)
+            if self._drifting is not None and rows:
+                self._drifting.write(rows, batch.works)
             laps.lap("settle")
             self._store.outbox.append(batch.announced)
             laps.lap("announce")

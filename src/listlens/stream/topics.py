@@ -40,6 +40,10 @@ RECEIVE_S = 1.0
 FULL_S = 0.5
 """How often a reader looks whether the inbox has room again."""
 
+LET_GO_S = 60.0
+"""A reader whose inbox is full for so long leaves its broker: Kafka hands the partitions of whoever
+does not ask for five minutes to others, and RabbitMQ closes what holds messages for thirty."""
+
 POLL_S = 0.2
 """How often an announcer looks whether something was announced: one query."""
 
@@ -117,7 +121,8 @@ class TopicLoop:
         if self._clock() - self._logged_s >= LOG_S:
             self._logged_s = self._clock()
             unexpected = None if isinstance(error, Retryable) else error
-            log.warning("%s: %s Trying again.", self.name, error, exc_info=unexpected)
+            said = str(error) if self.name in str(error) else f"{self.name}: {error}"
+            log.warning("%s. Trying again.", said.rstrip("."), exc_info=unexpected)
         try:
             self._tell(self._trouble)
         except Exception as other:
@@ -157,13 +162,18 @@ class Reader(TopicLoop):
         super().__init__(store, url, "in", clock)
         self._config, self._max_waiting = config, max_waiting
         self.came: Callable[[], None] = lambda: None
+        self._full_s = 0.0
         self._priority = self.address.text("priority")
 
     def step(self) -> bool:
         """Let a batch in and acknowledge it; nothing while the inbox is full."""
         if self.full():
+            self._full_s += FULL_S
+            if self._full_s >= LET_GO_S:
+                self.close()
             time.sleep(FULL_S)
             return True
+        self._full_s = 0.0
         inlet = self._open()
         messages = inlet.receive(BATCH, RECEIVE_S)
         if messages:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from listlens.stream.answering import Answerer
     from listlens.stream.bringing import Bringing
     from listlens.stream.capping import Capping
+    from listlens.stream.drifting import Drifting
 
 log = logging.getLogger("listlens.stream")
 
@@ -84,6 +85,7 @@ class Worker:
         clock: seconds that only grow.
         tidy: called between rounds, for what has to be done now and then.
         capping: says which photos go on, and counts them; None: all do.
+        drifting: keeps sums of what was answered; None: nobody does.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Worker:
         clock: Callable[[], float] = time.monotonic,
         tidy: Tidies | None = None,
         capping: Capping | None = None,
+        drifting: Drifting | None = None,
     ) -> None:
         self._store, self._inference, self._bringing = store, inference, bringing
         self._models, self._config, self._owner = models, config, owner
@@ -110,7 +113,7 @@ class Worker:
             store, inference, keep_thumbnails=keep_thumbnails, done=self._looked_later
         )
         backoff = Backoff(config.backoff_s, config.backoff_max_s, config.attempts, random)
-        self._settling = Settling(store, owner, backoff, {}, config.top, capping)
+        self._settling = Settling(store, owner, backoff, {}, config.top, capping, drifting)
         self._pause = Backoff(0.2, 10.0, 1, random)
         self._hosts = HostLimits(max(1, min(per_host, config.fetchers // 2)))
         self._pool = ThreadPoolExecutor(config.fetchers, thread_name_prefix="bring")
@@ -246,8 +249,7 @@ class Worker:
         """Mark photos that a cap of their source holds, before anything is spent on them."""
         if self._capping is not None and works:
             new = {work.event.event_id for work in works}
-            in_hand = [work for pk, work in self._active.items() if pk not in new]
-            self._capping.admit(works, in_hand)
+            self._capping.admit(works, [w for pk, w in self._active.items() if pk not in new])
 
     # -- bringing and looking ---------------------------------------------------------------
 

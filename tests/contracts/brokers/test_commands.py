@@ -18,11 +18,8 @@ url = "href"
 """
 
 
-@pytest.fixture
-def nats(rig):
-    if not rig.at.startswith("nats"):
-        pytest.skip("commands do not know which broker it is: one is enough")
-    return rig
+NATS = pytest.mark.parametrize("rig", ["nats"], indirect=True)
+"""Commands do not know which broker it is: one is enough."""
 
 
 @pytest.fixture
@@ -35,38 +32,41 @@ def shop_event(name: str) -> bytes:
     return json.dumps({"no": name, "ad": 7, "pic": name, "href": f"https://x/{name}"}).encode()
 
 
-def test_a_check_shows_what_messages_mean_and_gives_them_back(nats, cli, root):
+@NATS
+def test_a_check_shows_what_messages_mean_and_gives_them_back(rig, cli, root):
     settings = root / "listlens.toml"
     text = settings.read_text().replace("mapping = {}\n", "")
     settings.write_text(text.replace("[tasks]", "") + MAPPING)
-    topic = nats.topic()
-    nats.send(topic, shop_event("a"), b"{no")
+    topic = rig.topic()
+    rig.send(topic, shop_event("a"), b"{no")
     for _ in range(2):
-        ran = cli("events", "check", nats.url(topic), "-p", root, "--json")
+        ran = cli("events", "check", rig.url(topic), "-p", root, "--json")
         assert ran.code == 4
         shown = [json.loads(line) for line in ran.out.splitlines()]
         assert {one.get("listing_id") for one in shown} == {"7", None}
         assert sum("no JSON" in one.get("wrong", "") for one in shown) == 1
         assert "2 messages came; they are given back" in ran.err
     assert cli("ledger", "-p", root, "--json").json["received"] == 0
-    empty = cli("events", "check", nats.url(nats.topic()), "--wait", "0.2", "-p", root)
+    empty = cli("events", "check", rig.url(rig.topic()), "--wait", "0.2", "-p", root)
     assert (empty.code, empty.out) == (0, "")
     assert "no message came" in empty.err
 
 
-def test_topics_are_listed_with_counts_and_lag(nats, cli, root):
+@pytest.mark.slow
+@NATS
+def test_topics_are_listed_with_counts_and_lag(rig, cli, root):
     assert "None yet." in cli("topics", "-p", root).out
-    came, told = nats.topic(), nats.topic()
-    nats.send(came, shop_event("a"))
-    both = ("--source", nats.url(came), "--announce", nats.url(told))
+    came, told = rig.topic(), rig.topic()
+    rig.send(came, shop_event("a"))
+    both = ("--source", rig.url(came), "--announce", rig.url(told))
     ran = cli("work", "--drain", *both, "-p", root)
     assert ran.code == 0
     shown = cli("topics", "-p", root, "--json").json["topics"]
     named = {one["way"]: one for one in shown}
-    assert named["in"]["name"] == nats.url(came)
+    assert named["in"]["name"] == rig.url(came)
     assert (named["in"]["received"], named["in"]["dead"]) == (1, 1)
     assert named["out"]["sent"] == 0
-    left = open_inlet(nats.url(came))
+    left = open_inlet(rig.url(came))
     assert left.receive(1, 0.2) == []
     left.close()
 
@@ -89,7 +89,9 @@ def test_wrong_settings_are_refused_before_anything_is_done(cli, root, settings,
     assert says in ran.err
 
 
-def test_draining_a_broker_that_is_not_there_says_try_again(nats, cli, root):
-    ran = cli("work", "--drain", "--source", f"{nats.nowhere}/photos", "-p", root)
+@pytest.mark.slow
+@NATS
+def test_draining_a_broker_that_is_not_there_says_try_again(rig, cli, root):
+    ran = cli("work", "--drain", "--source", f"{rig.nowhere}/photos", "-p", root)
     assert ran.code == 5
-    assert nats.nowhere in ran.err
+    assert rig.nowhere in ran.err

@@ -59,6 +59,7 @@ def test_closing_gives_back_at_once_what_was_not_acknowledged(rig):
     again.close()
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_held_comes_again(rig):
     topic = rig.topic()
     rig.send(topic, b"a", b"b")
@@ -135,6 +136,7 @@ def test_bytes_come_as_they_were_sent(rig):
     inlet.close()
 
 
+@pytest.mark.slow
 def test_two_readers_share_what_there_is(rig):
     topic = rig.topic()
     first, second = rig.open(rig.url(topic)), rig.open(rig.url(topic))

@@ -138,6 +138,7 @@ def numbered(n: int, start: int = 0) -> list[str]:
 # -- reading --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_iterator_that_expired_is_asked_for_again_behind_what_was_read(new_stream: Any) -> None:
     stream = new_stream()
     stream.put(*numbered(5))

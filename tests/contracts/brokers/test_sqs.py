@@ -272,6 +272,7 @@ S3_EVENTS = EventsConfig(
 )
 
 
+@pytest.mark.slow
 def test_events_of_a_bucket_become_events_of_photos(new_queue: Any, amazon: Any) -> None:
     queue, s3 = new_queue(), amazon.client("s3")
     s3.create_bucket(Bucket="photos")

@@ -22,6 +22,7 @@ from listlens.core.errors import BrokerError
 from listlens.pipeline.event_door import MAX_LINE_BYTES
 from listlens.store.event_rows import Announcement
 from listlens.store.open import Store, open_store
+from listlens.stream import topics
 from listlens.stream.topics import Announcer, Reader
 
 
@@ -39,6 +40,13 @@ def inbox(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def reader(inbox: Store) -> Callable[..., Reader]:
     return lambda url, most=5000: Reader(inbox, url, EventsConfig(), most)
+
+
+@pytest.fixture(autouse=True)
+def short_waits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty topic is soon known to be one, save where a group has to form first."""
+    slow = "rig" in request.fixturenames and request.getfixturevalue("rig").hands_over
+    monkeypatch.setattr(topics, "RECEIVE_S", 2.0 if slow else 0.2)
 
 
 def drain(reader: Reader) -> None:
@@ -128,6 +136,7 @@ def test_an_event_that_cannot_be_kept_does_not_hold_up_the_others(rig, inbox, re
     assert "took offence" in next(iter(inbox.events.dead())).detail
 
 
+@pytest.mark.slow
 def test_a_back_fill_topic_goes_after_new_uploads(rig, inbox, reader):
     slow, quick = rig.topic(), rig.topic()
     rig.send(slow, said("old"))
@@ -162,6 +171,7 @@ def test_announcements_are_sent_in_order_and_again_where_the_cursor_did_not_move
         end.close()
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_not_there_is_told_and_tried_again(rig, inbox, reader, caplog):
     one, stop = reader(rig.lost), threading.Event()
     with pytest.raises(BrokerError):
@@ -217,6 +227,7 @@ def own_nats(tmp_path: Path) -> Iterator[Nats]:
     server.kill()
 
 
+@pytest.mark.slow
 def test_reading_and_announcing_go_on_after_the_broker_was_killed(own_nats, inbox, reader):
     from listlens.brokers.registry import open_outlet
     from listlens.core.messages import Outgoing

@@ -14,6 +14,8 @@ import pytest
 import listlens
 from listlens.stream.running import work
 
+pytestmark = pytest.mark.slow
+
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
