@@ -70,6 +70,17 @@ def test_a_smoke_run_of_the_traces_compares_two_servers():
 
 
 @pytest.mark.slow
+def test_maps_are_measured_against_maps_that_know_nothing(data_dir):
+    command = [sys.executable, str(RUN.with_name("explain.py")), "--photos", "2", "--only", "cars"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    head, *rows = [line.split(" | ") for line in done.stdout.splitlines() if " | " in line]
+    assert rows and {len(row) for row in rows} == {len(head)}
+    assert {row[1].split(",")[0] for row in rows} == {"cars"}
+    assert all(0 <= float(row[3]) <= 1 for row in rows)
+
+
+@pytest.mark.slow
 def test_a_smoke_run_measures_from_the_event_to_the_webhook_alone_and_beside_a_back_fill():
     command = [sys.executable, str(RUN.with_name("latency.py")), "--smoke"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)

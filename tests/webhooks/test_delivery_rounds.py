@@ -167,5 +167,5 @@ def test_a_kind_that_is_never_announced_is_refused() -> None:
     assert list(check_kinds(ANNOUNCED)) == list(ANNOUNCED)
     assert list(check_kinds([])) == []
     for wrong in ("photo.added", "Photo.failed", "", "*"):
-        with pytest.raises(InputError, match=r"Allowed: 'listing\.changed'"):
+        with pytest.raises(InputError, match=r"Allowed: 'budget\.reached'"):
             check_kinds(["photo.failed", wrong])

@@ -95,7 +95,7 @@ def population_stability(
         >>> population_stability(np.array([50, 30, 20]), 100, before)[0]
         0.0
         >>> round(population_stability(np.array([20, 30, 50]), 100, before)[0], 2)
-        0.52
+        0.53
     """
     strength = len(before) / 2
     rates = (np.asarray(now, np.float64) + strength * before) / (n + strength)
