@@ -16,9 +16,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.load_profile("default")
+"""No time limit an example: on a busy machine one of 200 ms says nothing of the code."""
 
 SHAPES = ("disc", "speckle", "stripes")
 """Classes of the generated photos: a person, and the backbone, tells them apart at a glance."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 
@@ -36,3 +37,16 @@ os._exit(0)
 def test_threads_that_embed_first_at_once_do_not_wait_for_each_other_forever():
     for _ in range(3):
         subprocess.run([sys.executable, "-c", EIGHT_AT_ONCE], check=True, timeout=60)
+
+
+def test_openvino_is_loaded_without_its_telemetry() -> None:
+    code = (
+        "import sys, os; from listlens.backbones.openvino_engine import core; core();"
+        "from openvino.tools.ovc.telemetry_utils import tm; print(tm.__name__);"
+        "print(sorted(m for m in sys.modules if m.startswith('openvino_telemetry')))"
+    )
+    environ = {name: value for name, value in os.environ.items() if name != "CI"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ
+    )
+    assert done.stdout.splitlines() == ["openvino.tools.ovc.telemetry_stub", "[]"]

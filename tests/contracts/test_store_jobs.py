@@ -146,3 +146,19 @@ def test_what_is_kept_is_bounded(
     store.jobs.note(made[0].job_id, "p", 20, "s\0", 1, None, "x" * LOG_CHARS + "end\0")
     told = store.jobs.get(made[0].job_id)
     assert len(told.log) == LOG_CHARS and told.log.endswith("end?") and told.step == "s?"
+
+
+def test_the_same_job_asked_for_twice_at_once_is_one(store: Store) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: store.jobs.add("train", "room").job_id, range(12)))
+    assert len(set(made)) == 1 == len(store.jobs.list())
+
+
+def test_a_list_leaves_out_what_may_be_megabytes_unless_it_is_asked_for(store: Store) -> None:
+    made = store.jobs.add("diff", "room")
+    store.jobs.claim("me", 60, 1)
+    store.jobs.finish(made.job_id, "me", JobState.DONE, log="a line", result={"text": ["all"]})
+    (brief,), (whole,) = store.jobs.list(), store.jobs.list(whole=True)
+    assert (brief.log, brief.result) == ("", None)
+    assert (whole.log, whole.result) == ("a line", {"text": ["all"]})
+    assert brief.as_dict(whole=False) == whole.as_dict(whole=False)

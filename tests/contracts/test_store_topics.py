@@ -82,3 +82,27 @@ def test_a_full_inbox_is_noticed_by_what_is_due(store):
     assert not store.events.backed_up(3)
     store.events.claim("me", 1, 60)
     assert not store.events.backed_up(2)
+
+
+def test_what_a_topic_still_has_to_be_told_is_known_while_the_topic_is_in_use(
+    new_database, tmp_path
+):
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    with open_store(new_database("sqlite"), tmp_path, clock=lambda: now[0]) as store:
+        assert store.topics.told(now[0]) is None
+        store.topics.lease(OUT, "me", 60)
+        announce(store, "a", "b")
+        store.topics.lease("nats://h/late", "me", 60)
+        assert store.topics.told(now[0]) == 0
+        store.topics.move(OUT, "me", 1, 1)
+        assert store.topics.told(now[0]) == 1
+        now[0] += timedelta(days=40)  # nobody announces to them any more
+        assert store.topics.told(now[0] - timedelta(days=30)) is None
+
+
+def test_one_topic_can_be_given_back_alone(store):
+    store.topics.lease(OUT, "me", 60)
+    store.topics.lease("nats://h/more", "me", 60)
+    store.topics.release("me", OUT)
+    assert store.topics.lease(OUT, "you", 60) == 0
+    assert store.topics.lease("nats://h/more", "you", 60) is None

@@ -88,3 +88,15 @@ def test_only_what_is_held_waits_and_nothing_is_counted_as_tried(
     assert store.usage.waiting(("photo.added",)) == {("feed", 1): 5}
     clock.now = until
     assert [one.event_key for one in store.events.claim("v", 100, 60)][:2] == ["f0", "f1"]
+
+
+def test_what_a_cap_held_can_be_let_go_and_nothing_else(store: Store, clock: Hands) -> None:
+    store.events.put([record(f"f{n}") for n in range(3)])
+    store.events.put([record("other", "other")])
+    until = AT + timedelta(days=20)
+    store.usage.hold("feed", ("photo.added",), (1,), until, "over_budget", "cap")
+    assert store.usage.let_go() == 3
+    assert {store.events.get(f"f{n}").next_at for n in range(3)} == {AT}
+    assert store.usage.let_go() == 3  # until they are claimed or held again
+    assert len(store.events.claim("w", 100, 60)) == 4
+    assert store.usage.let_go() == 0

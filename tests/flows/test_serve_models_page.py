@@ -161,6 +161,7 @@ def test_what_takes_long_becomes_a_job(
     assert "cancelled" in cancelled.text and "Cancel this job" not in cancelled.text
     trained = browser.post("/jobs", data={"kind": "train", "task": TASK})
     assert trained.url.path == "/jobs/2" and "waiting" in trained.text
+    assert "train" in browser.get("/jobs").text  # also of a kind that names no version
 
 
 def test_who_may_only_look_can_change_nothing(server: Any, enter: Enter) -> None:
@@ -248,7 +249,8 @@ def test_a_person_with_a_phone_and_one_with_a_keyboard(
     with serve(two_models) as server, playwright.sync_playwright() as driver:
         project, address = server.project, "http://{}:{}".format(*server.address)
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        phone = browser.new_page(viewport={"width": 375, "height": 740}, has_touch=True)
+        context = browser.new_context(viewport={"width": 375, "height": 740}, has_touch=True)
+        phone = context.new_page()
         said: list[str] = []
         phone.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
         phone.goto(f"{address}/login")
@@ -268,7 +270,7 @@ def test_a_person_with_a_phone_and_one_with_a_keyboard(
             scroll, client = phone.evaluate(widths)
             assert scroll <= client == 375, f"{path} is {scroll} px wide"
         assert not said, said
-        keys = phone.context.new_page()
+        keys = context.new_page()
         keys.goto(f"{address}/models/confirm?task=label&version=2&action=promote")
         for _ in range(30):
             keys.keyboard.press("Tab")

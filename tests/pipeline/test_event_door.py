@@ -217,3 +217,12 @@ def test_no_json_whatever_breaks_the_door(said: dict[str, Any]) -> None:
     for config in (OURS, SHOP):
         for event in understood({**SHOPS_EVENT, **said}, config, NOW):
             assert isinstance(event, EventRecord | Wrong)
+
+
+def test_a_message_of_which_nothing_can_be_used_is_one_dead_letter_however_many_photos_it_has():
+    config = EventsConfig(
+        each="images", mapping={"kind": "type", "listing_id": "car", "url": "@", "photo_id": "@"}
+    )
+    said = {"type": "photo.lost", "car": "7", "images": ["https://h/1.jpg", "https://h/2.jpg"]}
+    (found,) = understood(said, config, NOW)
+    assert isinstance(found, Wrong) and found.record.body == {"raw": said}

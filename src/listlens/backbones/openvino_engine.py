@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -29,6 +32,23 @@ def precisions() -> tuple[str, ...]:
 _first_use = threading.Lock()
 
 
+@contextmanager
+def _nothing_reported() -> Iterator[None]:
+    """Let OpenVINO believe that its telemetry is not installed: nothing leaves the machine.
+
+    Without it, importing OpenVINO tells Google Analytics, from a process that it forks.
+    """
+    name = "openvino_telemetry"
+    before = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]  # importing it raises ImportError
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before
+
+
 @cache
 def core() -> Any:
     """Return the process's OpenVINO core.
@@ -37,8 +57,8 @@ def core() -> Any:
     once wait for each other forever (seen with 2026.4). So one thread does it here.
     """
     with _first_use:
-        import openvino
-
+        with _nothing_reported():
+            import openvino
         _ = openvino.Tensor(np.zeros(1, np.uint8)).data
         return openvino.Core()
 

@@ -56,8 +56,10 @@ class Address:
 
     @property
     def shown(self) -> str:
-        """It as logs, pages and errors name it: without user, password and options."""
-        return f"{self.scheme}://{self.place}/{self.path}"
+        """It as logs, pages and errors name it: without user, password and how it is reached."""
+        exchange = self.options.get("exchange")  # with it the path is a key, and no place alone
+        where = f"?exchange={exchange}" if exchange else ""
+        return f"{self.scheme}://{self.place}/{self.path}{where}"
 
     def text(self, name: str) -> str:
         """Return an option that is a text."""
@@ -92,6 +94,11 @@ def parse_address(
         raise ConfigError(
             f"no kind of broker {parts.scheme!r}. {suggest(parts.scheme, schemes)} An address "
             "looks like nats://127.0.0.1:4222/photos."
+        )
+    if "@" not in parts.netloc and "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise ConfigError(  # else half a password would be taken for a part of the path, and shown
+            f"{parts.scheme}://...: an '@' stands behind a '/', '?' or '#'. In a user or password "
+            "write them as %2F, %3F and %23, or use ${NAME}; elsewhere write '@' as %40"
         )
     options = {k: v for k, v in schemes[parts.scheme].items() if v.way in ("", way)}
     userinfo, _, place = parts.netloc.rpartition("@")

@@ -135,7 +135,7 @@ class RabbitInlet(_Connection):
     def __init__(self, address: Address) -> None:
         self._came: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         self._held = 0
-        self._consumes = False
+        self._consumes = self._cancelled = False
         super().__init__(address)
 
     async def _open_channel(self) -> None:
@@ -144,8 +144,14 @@ class RabbitInlet(_Connection):
 
     async def _consume(self) -> None:
         queue = await self._queue()
+        channel = await self._channel.get_underlay_channel()
+        channel.on_consumer_cancel_callbacks.add(self._note_cancelled)
         await queue.consume(self._came.put)
         self._consumes = True
+
+    def _note_cancelled(self, *_: object) -> None:
+        """The broker gives this consumer nothing more, as when its queue is deleted."""
+        self._cancelled = True
 
     def receive(self, most: int, wait_s: float) -> list[Message]:
         """See the port."""
@@ -160,8 +166,9 @@ class RabbitInlet(_Connection):
         try:
             found.append(await asyncio.wait_for(self._came.get(), wait_s))
         except TimeoutError:
-            if self._channel.is_closed:
-                raise ConnectionResetError("the connection was lost") from None
+            if self._channel.is_closed or self._cancelled:
+                what = "the queue was deleted" if self._cancelled else "the connection was lost"
+                raise ConnectionResetError(what) from None
         if found and self._came.qsize() < most - 1:
             await asyncio.sleep(GATHER_S)
         while len(found) < most and not self._came.empty():

@@ -29,7 +29,11 @@ def serve(
     ] = "",
     port: Annotated[
         int | None,
-        typer.Option(help="Port to listen on, 0 for a free one. Default: [serve] port, 8000."),
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port to listen on, 0 for a free one. Default: [serve] port, 8000.",
+        ),
     ] = None,
     open_inference: Annotated[
         bool,

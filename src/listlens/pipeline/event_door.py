@@ -59,13 +59,17 @@ def understood(
     if not isinstance(said, dict):
         yield wrong(said, "an event is a JSON object", now)
         return
+    refused = False
     try:
         for one in mapped(said, config):
             if priority is not None:
                 one.setdefault("priority", priority)
             found = read_event(one, now)
-            # A dead letter keeps what came, so that a corrected mapping can read it again.
-            yield wrong(said, found.detail, now) if isinstance(found, Wrong) else found
+            if not isinstance(found, Wrong):
+                yield found
+            elif not refused:  # one a message: what came is kept, for a corrected mapping to read
+                refused = True
+                yield wrong(said, found.detail, now)
     except MappingFailure as failure:
         yield wrong(said, str(failure), now)
 

@@ -89,7 +89,7 @@ def _own_output() -> TextIO:
 
 def _end_with_parent() -> None:
     """End at once when whoever started this has gone: the job is then started anew elsewhere."""
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):  # past Python's buffer, whose lock a forked process would wait for
         pass
     os._exit(130)
 

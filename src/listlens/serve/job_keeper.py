@@ -119,12 +119,12 @@ class JobKeeper:
                 process.wait(0.1)
             cancelled = process.running and not lost and not self._stop.is_set()
             said = process.end()
-        if lost:  # another has it
+        if lost or self._note(job, owner, process) is None:  # another has it
             return
-        if cancelled:
-            self._finish(job, owner, JobState.CANCELLED, process)
-        elif "result" in said:
+        if "result" in said:
             self._finish(job, owner, JobState.DONE, process, result=said["result"])
+        elif cancelled:
+            self._finish(job, owner, JobState.CANCELLED, process)
         elif "problem" in said:
             if "trace" in said:
                 log.error("job %d failed:\n%s", job.job_id, said["trace"])

@@ -42,7 +42,8 @@ class JobPages:
 
     async def jobs(self) -> Response:
         """Show the newest jobs."""
-        found = await to_thread.run_sync(lambda: self._serving.project.store.jobs.list(limit=SHOWN))
+        jobs = self._serving.project.store.jobs
+        found = await to_thread.run_sync(lambda: jobs.list(limit=SHOWN, whole=True))
         return page("jobs.html", jobs=found, shown=SHOWN)
 
     async def start(self, request: Request) -> Response:

@@ -138,8 +138,15 @@ class ModelPages:
         return _to("/models/diff", task=task, version=version)
 
     def _newest_diff(self, task: str, version: int) -> Job | None:
-        found = self._serving.project.store.jobs.list(kind="diff", task=task, limit=MOST_DIFFS)
-        return next((job for job in found if job.asked.get("version") == version), None)
+        jobs = self._serving.project.store.jobs
+        found = jobs.list(kind="diff", task=task, limit=MOST_DIFFS)
+        for job in found:
+            asked = job.asked.get("version")  # None: the newest candidate, which its result names
+            if asked in (version, None):
+                whole = jobs.get(job.job_id)
+                if asked or version in ((whole.result or {}).get("models") or ())[1:]:
+                    return whole
+        return None
 
     def _task_id(self, task: str) -> int:
         return self._serving.project.store.labels.task(task).task_id

@@ -19,6 +19,8 @@ from listlens.core.errors import BusyError, InputError, NotFoundError
 from listlens.store.database import Database, clean_text
 from listlens.store.job_tables import job
 
+_LOCK = 0x6A6F6273  # "jobs": on PostgreSQL whoever adds or claims a job takes turns
+
 MOST_WAITING = 100
 MOST_STARTS = 3
 """Starts after which a job whose process died each time is not started again: it may be why."""
@@ -37,6 +39,9 @@ class JobState(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+
+_BRIEF = [column for column in job.c if column.name not in ("log", "result")]
+_NO_RESULT = sa.null().label("result")
 
 OPEN = (JobState.WAITING.value, JobState.RUNNING.value)
 DIED = {
@@ -164,6 +169,7 @@ class Jobs:
         task: str | None = None,
         before: int | None = None,
         limit: int = 100,
+        whole: bool = False,
     ) -> tuple[Job, ...]:
         """Return jobs, the newest first.
 
@@ -173,8 +179,10 @@ class Jobs:
             task: only those about it.
             before: only those with a smaller number: a cursor.
             limit: how many at most.
+            whole: with their logs and results, which may be megabytes each.
         """
-        query = sa.select(job).order_by(job.c.id.desc()).limit(limit)
+        columns = [job] if whole else [*_BRIEF, sa.literal("").label("log"), _NO_RESULT]
+        query = sa.select(*columns).order_by(job.c.id.desc()).limit(limit)
         for column, value in ((job.c.state, state), (job.c.kind, kind), (job.c.task, task)):
             query = query if value is None else query.where(column == clean_text(value))
         query = query if before is None else query.where(job.c.id < before)
@@ -303,7 +311,10 @@ class Jobs:
             return connection.execute(old).rowcount
 
     def _open(self, connection: Connection) -> Sequence[Any]:
-        """Jobs that wait or run, the oldest first; on PostgreSQL nobody else claims meanwhile."""
+        """Jobs that wait or run, the oldest first; nobody else adds or claims one meanwhile."""
+        if not self._db.is_sqlite:
+            project = sa.func.hashtext(sa.func.current_schema())
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK, project)))
         query = sa.select(job).where(job.c.state.in_(OPEN)).order_by(job.c.id)
         return connection.execute(query.with_for_update()).all()
 

@@ -119,9 +119,18 @@ class Topics:
         with self._db.write() as connection:
             return connection.execute(sa.update(topic).where(*mine).values(values)).rowcount == 1
 
-    def release(self, owner: str) -> None:
-        """Give back every topic that this owner has."""
+    def told(self, since: datetime) -> int | None:
+        """Return how far all topics were told of which was heard since, or None."""
+        query = sa.select(sa.func.min(topic.c.cursor))
+        query = query.where(topic.c.way == "out", topic.c.told_at >= since)
+        with self._db.read() as connection:
+            return connection.execute(query).scalar()
+
+    def release(self, owner: str, name: str | None = None) -> None:
+        """Give back a topic that this owner has, or every one."""
         held = sa.update(topic).where(topic.c.owner == owner)
+        if name is not None:
+            held = held.where(topic.c.name == name)
         with self._db.write() as connection:
             connection.execute(held.values(owner=None, leased_until=None))
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from listlens.core.types import Reason
 from listlens.store.database import Database, chunks, clean_text
 from listlens.store.event_rows import EventState
 from listlens.store.stream_tables import event
@@ -118,6 +119,13 @@ class Usage:
                 for block in chunks(ids):
                     n += connection.execute(later.where(event.c.id.in_(block), waiting)).rowcount
         return n
+
+    def let_go(self) -> int:
+        """Let what a cap held be looked at again, since the settings may have changed."""
+        held = event.c.state == EventState.WAITING.value, event.c.reason == Reason.OVER_BUDGET.value
+        again = sa.update(event).where(*held).values(next_at=self._db.clock())
+        with self._db.write() as connection:
+            return connection.execute(again).rowcount
 
     def waiting(self, kinds: Collection[str]) -> dict[tuple[str, int], int]:
         """Return (source, priority) to events of these kinds that wait, due or not."""

@@ -82,6 +82,8 @@ class Brokers:
             for announcer in self.announcers:
                 while announcer.step():
                     pass
+                if not announcer.mine():
+                    log.warning("%s: another process has it, and sends the rest", announcer.name)
                 announcer.close()
         finally:
             self._release()

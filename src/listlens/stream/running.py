@@ -118,7 +118,8 @@ class Tidying:
         try:
             self._tell()
             self._store.events.prune(before)
-            self._store.outbox.prune(before, self._store.outbox.last())
+            last, told = self._store.outbox.last(), self._store.topics.told(before)
+            self._store.outbox.prune(before, last if told is None else min(last, told))
             self._store.order.prune(before)
             self._store.drift.prune((self._store.clock() - KEEP_DRIFT).date().isoformat())
             self._store.forgetting.resume()
@@ -157,6 +158,7 @@ def make_worker(
     config = project.config
     folder = project.root / config.events.photos if config.events.photos else None
     drifting = Drifting(project.store, project.root, config.drift)
+    project.store.usage.let_go()
     return Worker(
         project.store,
         inference,

@@ -304,6 +304,10 @@ class Announcer(TopicLoop):
         return None if self._cursor is None else self._store.outbox.count(self._cursor)
 
     def close(self) -> None:
-        """Close the connection, and ask for the lease again with the next step."""
+        """Close the connection and give the topic back: another process may reach the broker."""
         super().close()
         self._leased_s = float("-inf")
+        try:
+            self._store.topics.release(self._owner, self.name)
+        except Exception as error:
+            log.debug("%s: stays leased for a while: %s", self.name, error)

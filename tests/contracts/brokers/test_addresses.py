@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 from listlens.brokers.registry import KINDS, open_inlet, parse
@@ -49,3 +51,18 @@ def test_the_example_of_each_kind_is_an_address(scheme, monkeypatch):
     kind = KINDS[scheme]
     assert parse(kind.example, "in").scheme == parse(kind.example, "out").scheme
     assert all(option.about.endswith(".") for option in kind.options.values())
+
+
+@pytest.mark.parametrize("mark", ["/", "?", "#"])
+@pytest.mark.parametrize("scheme", ["nats", "amqp", "redis", "kafka"])
+def test_a_password_that_is_not_escaped_is_refused_and_not_taken_for_a_path(scheme, mark):
+    with pytest.raises(ConfigError, match="%2F") as caught:
+        parse(f"{scheme}://me:s3{mark}cret@h:4222/photos", "in")
+    assert "s3" not in str(caught.value) and "cret" not in str(caught.value)
+    escaped = parse(f"{scheme}://me:s3{quote(mark, safe='')}cret@h:4222/photos", "in")
+    assert escaped.password == f"s3{mark}cret" and "s3" not in escaped.shown
+
+
+def test_an_exchange_is_a_part_of_where_announcements_go():
+    shown = [parse(f"amqp://h/photos{more}", "out").shown for more in ("", "?exchange=a")]
+    assert shown == ["amqp://h/photos", "amqp://h/photos?exchange=a"]

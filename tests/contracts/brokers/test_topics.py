@@ -267,3 +267,22 @@ def test_reading_and_announcing_go_on_after_the_broker_was_killed(own_nats, inbo
     assert [json.loads(m.body)["id"] for m in results.receive(10, 5)] == ["result"]
     results.close()
     assert inbox.events.ledger().duplicates == 0
+
+
+def test_who_cannot_reach_the_broker_leaves_the_topic_to_who_can(rig, inbox):
+    url = rig.url(rig.topic(), since="beginning")
+    cut_off, well = Announcer(inbox, url, "cut off"), Announcer(inbox, url, "well")
+    announce(inbox, "a")
+
+    def refused() -> Any:
+        raise BrokerError("no route")
+
+    cut_off._open = refused  # type: ignore[method-assign]
+    with pytest.raises(BrokerError):
+        cut_off.step()
+    assert not well.mine()
+    cut_off.close()  # as `run` does after trouble
+    well.close()
+    well.step()
+    assert inbox.topics.list()[0].n == 1
+    well.close()

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from listlens.brokers.loop import wait_for
 from listlens.brokers.registry import open_inlet, parse
-from listlens.core.errors import ConfigError
+from listlens.core.errors import BrokerError, ConfigError
 
 pytestmark = pytest.mark.slow
 
@@ -173,3 +174,20 @@ def test_a_reader_that_may_not_read_for_long_leaves_its_broker(rig, tmp_path, mo
         while reader._end is not None:
             reader.step()
             assert time.monotonic() - began < 5
+
+
+@RABBITMQ
+def test_rabbitmq_says_that_the_queue_was_deleted_and_reads_the_new_one(rig):
+    topic = rig.topic()
+    rig.send(topic, b"before")
+    inlet = open_inlet(rig.url(topic))
+    inlet.acknowledge(rig.take(inlet, 1))
+    wait_for(inlet._channel.queue_delete(topic), 10)  # as an operator does
+    with pytest.raises(BrokerError, match="deleted"):
+        for _ in range(20):
+            inlet.receive(1, 0.2)
+    inlet.close()
+    rig.send(topic, b"after")
+    again = open_inlet(rig.url(topic))
+    assert [message.body for message in rig.take(again, 1)] == [b"after"]
+    again.close()
