@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import secrets
-import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -19,6 +16,7 @@ from redis.retry import Retry
 from listlens.brokers.address import Address
 from listlens.core.errors import BrokerError
 from listlens.core.messages import Message, Outgoing
+from listlens.core.owner import new_owner
 
 log = logging.getLogger("listlens.brokers")
 
@@ -103,7 +101,7 @@ class RedisInlet(_Connection):
     def __init__(self, address: Address) -> None:
         super().__init__(address)
         self._group = address.text("group")
-        self._name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._name = new_owner()
         self._claim_ms = int(address.number("claim_after") * 1000)
         self._claimed_s = float("-inf")
         self._held: dict[bytes, None] = {}

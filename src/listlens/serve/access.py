@@ -32,7 +32,7 @@ PREDICT = ("/v1/predict", "/v1/models", "/try", "/v2", "/openapi.json")
 
 ADMIN = ("/v1/tokens", "/v1/webhooks", "/v1/dead", "/v1/registry", "/v1/jobs", "/jobs")
 
-ADMIN_FORMS = ("/models", "/jobs", "/dead")
+ADMIN_FORMS = ("/models", "/dead")
 """Pages on which anything but looking needs `admin`."""
 
 OPEN_INFERENCE = ("/v1/predict", "/v1/models", "/v2/")

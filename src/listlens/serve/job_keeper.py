@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import secrets
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from listlens.core.errors import ListlensError
+from listlens.core.owner import new_owner
 from listlens.store.jobs import KEEP, LOG_CHARS, JobState
 
 if TYPE_CHECKING:
@@ -75,7 +73,7 @@ class JobKeeper:
 
     @staticmethod
     def _owner() -> str:
-        return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        return new_owner()
 
     def __enter__(self) -> JobKeeper:
         for thread in self._threads:

@@ -9,7 +9,7 @@ from anyio import to_thread
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
-from listlens.serve.job_routes import by, job_of, start_job
+from listlens.serve.job_routes import by, job_number, job_of, start_job
 from listlens.serve.pages import page, read_form
 from listlens.serve.problems import Problem
 
@@ -68,9 +68,7 @@ class JobPages:
         return RedirectResponse(f"/jobs/{job.job_id}", 303)
 
     def _get(self, job_id: str) -> Job:
-        if not (job_id.isascii() and job_id.isdigit() and len(job_id) < 19):
-            raise Problem("not-found", f"no job {job_id[:50]!r}.")
-        return self._serving.project.store.jobs.get(int(job_id))
+        return self._serving.project.store.jobs.get(job_number(job_id))
 
 
 def _next(job: Job) -> tuple[str, str] | None:

@@ -81,9 +81,14 @@ def by(request: Request) -> str:
 
 
 async def _answer(ask: Callable[[int], Job], job_id: str) -> Response:
-    if not (job_id.isascii() and job_id.isdigit() and len(job_id) < 19):
-        raise Problem("not-found", f"no job {job_id[:50]!r}")
-    return JSONResponse((await to_thread.run_sync(ask, int(job_id))).as_dict())
+    return JSONResponse((await to_thread.run_sync(ask, job_number(job_id))).as_dict())
+
+
+def job_number(text: str) -> int:
+    """Return the number of a job in an address; raises Problem where it is none."""
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Problem("not-found", f"no job {text[:50]!r}")
+    return int(text)
 
 
 def _said(summary: str, answer: type[BaseModel], **how: Any) -> dict[str, Any]:

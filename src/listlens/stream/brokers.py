@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from listlens.core.errors import ConfigError, ListlensError
+from listlens.core.owner import new_owner
 from listlens.stream.topics import Announcer, Reader
 
 if TYPE_CHECKING:
@@ -42,7 +40,7 @@ class Brokers:
     ) -> None:
         config = project.config.brokers
         self._store = project.store
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._owner = new_owner()
         events, most = project.config.events, config.max_waiting
         urls = config.sources if sources is None else sources
         self.readers = [Reader(self._store, url, events, most) for url in urls]

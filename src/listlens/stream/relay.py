@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from listlens.core.errors import ListlensError
+from listlens.core.owner import new_owner
 from listlens.stream.webhooks import Delivery, Post, Poster, webhook_rules
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Relay:
     def __init__(self, store: Store, post: Post, poll_s: float = POLL_S) -> None:
         self._store, self._poll_s = store, poll_s
         self._delivery = Delivery(store, post, jitter=lambda: random.uniform(1.0, 1.1))
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._owner = new_owner()
         self._stop, self._wake = threading.Event(), threading.Event()
         self._endpoints: dict[int, _Endpoint] = {}
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
-import secrets
-import socket
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -14,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from listlens.core.errors import ListlensError
+from listlens.core.owner import new_owner
 from listlens.pipeline.live import LiveModels
 from listlens.stream.answering import Answerer, answerers
 from listlens.stream.bringing import Bringing, Fetches
@@ -165,7 +163,7 @@ def make_worker(
         Bringing(fetcher, folder, project.limits),
         InForce(project),
         config.worker,
-        owner=owner or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+        owner=owner or new_owner(),
         keep_thumbnails=config.store.keep == "thumbnails",
         per_host=config.fetch.per_host,
         random=random.random,
