@@ -43,6 +43,7 @@ def test_use_adds_up_by_source_and_period(store: Store) -> None:
     assert found["b"]["2026-01"] == Used(3, 0.75)
     assert list(store.usage.of(("2026-01-01",), {"b", "c"})) == ["b"]
     store.usage.add({}, ("2026-01-01",))
+    assert store.usage.seen(["b", "c"]) == {"b"} and store.usage.seen([]) == set()
 
 
 def test_use_is_undone_with_what_it_was_for(store: Store) -> None:
