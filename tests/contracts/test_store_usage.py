@@ -79,7 +79,9 @@ def test_only_what_is_held_waits_and_nothing_is_counted_as_tried(
         ]
     )
     until = AT + timedelta(hours=9)
+    assert store.usage.held() == {}
     assert store.usage.hold("feed", ("photo.added",), (1,), until, "over_budget", "cap") == 5
+    assert store.usage.held() == {"feed": 5} and store.usage.held(3) == {"feed": 3}
     assert store.usage.hold("feed", ("photo.added",), (1,), until, "over_budget", "cap") == 0
     taken = store.events.claim("w", 100, 60)
     assert [one.event_key for one in taken] == ["gone", "mine", "later"]

@@ -197,6 +197,7 @@ def test_a_server_that_stops_leaves_its_job_to_the_next(
     assert cli("jobs", "show", 99, "-p", root).code == 3
 
 
+@pytest.mark.slow
 def test_control_c_once_more_ends_a_server_that_waits_for_a_call(
     tmp_path: Path, serving: Any
 ) -> None:

@@ -118,8 +118,7 @@ def train_task(
     try:
         home = Path(away.name)
         learnt = _learn(store, examples, backbone, options, times, home, limits, progress)
-        checks = [*before, *learnt.checks]
-        write_checks(reports / "checks.jsonl", checks)
+        write_checks(reports / "checks.jsonl", checks := [*before, *learnt.checks])
         examples, heldout, backbone = learnt.examples, learnt.heldout, learnt.backbone
         progress("evaluating", 60, 100)
         judged = learnt.judged()

@@ -135,7 +135,8 @@ def _handlers_put_back() -> Iterator[None]:
         yield
     finally:
         for one, handler in before.items():
-            signal.signal(one, handler)
+            if handler is not None:  # which stands for one that was not set by Python
+                signal.signal(one, handler)
 
 
 def stop_on_signals(server: uvicorn.Server, jobs: JobKeeper, say: Callable[[str], None]) -> None:
