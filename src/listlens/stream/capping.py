@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("listlens.stream")
 
-AGAIN_S = 2.0
+IN_HAND_S = 2.0
 """When photos in hand may use up what is left, others wait so long to see whether they do."""
 
 
@@ -79,7 +79,7 @@ class Capping:
                     over = over[1:]  # less than a photo's cost is left: one reaches the cap
                 for work in over:
                     said = "photos in hand may use up what is left of the budget"
-                    work.trouble = Trouble(Reason.OVER_BUDGET, said, AGAIN_S, counts=False)
+                    work.trouble = Trouble(Reason.OVER_BUDGET, said, IN_HAND_S, counts=False)
 
     def _at_cap(self, source: str, caps: CapsConfig, works: Sequence[Work], limit: Limit) -> None:
         self._tell_if_new(source, limit)
@@ -153,16 +153,6 @@ class Capping:
                 )  # fmt: skip
                 news.append(budget_reached(source, limit.as_dict(), caps.at_cap, now))
         return news
-
-
-def again_s(works: Iterable[Work]) -> float:
-    """Seconds until those are tried again that wait for what others in hand use; 0: none do."""
-    found = [
-        work.trouble.retry_after_s
-        for work in works
-        if work.trouble is not None and work.trouble.reason is Reason.OVER_BUDGET
-    ]
-    return max((wait_s for wait_s in found if wait_s <= AGAIN_S), default=0.0)
 
 
 def _counts(work: Work, caps: CapsConfig) -> bool:
