@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from listlens.core import tracing
 from listlens.core.errors import ConfigError, MissingExtraError
@@ -31,8 +31,9 @@ DRAIN_S = 30
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
-Beside = Callable[[Inference], AbstractContextManager[Any]]
-"""What runs beside the server on the same queue, such as the worker."""
+Beside = Callable[[Inference], AbstractContextManager[Callable[[], str]]]
+"""What runs beside the server on the same queue, such as the worker; gives what says why it does
+not get on, '' where it does."""
 
 
 def require_server() -> None:
@@ -61,7 +62,7 @@ def serve(
     host: str = "",
     port: int | None = None,
     open_inference: bool = False,
-    beside: Beside = lambda _: nullcontext(),
+    beside: Beside = lambda _: nullcontext(str),
     say: Callable[[str], None] = print,
 ) -> None:
     """Serve a project until the process is told to stop.
@@ -83,6 +84,7 @@ def serve(
 
     from listlens.serve.access import is_loopback
     from listlens.serve.app import app
+    from listlens.serve.log import carried, make_log
 
     config = project.config.serve
     host, port = host or config.host, config.port if port is None else port
@@ -93,6 +95,7 @@ def serve(
         )
     with ExitStack() as stack:
         stack.enter_context(tracing.traced(say))
+        stack.enter_context(carried(log := make_log()))
         listening = stack.enter_context(listen(host, port))
         text = first_token(project)
         if text:
@@ -101,7 +104,7 @@ def serve(
         inference = Inference(project.backbone, project.limits)
         stack.callback(inference.close)
         stack.enter_context(_handlers_put_back())
-        stack.enter_context(beside(inference))
+        trouble = stack.enter_context(beside(inference))
         stack.enter_context(delivering(project))
         jobs = stack.enter_context(keeping_jobs(project))
         fetcher = stack.enter_context(fetching(project))
@@ -110,6 +113,8 @@ def serve(
             inference,
             open_inference=open_inference,
             fetch=lambda url: fetcher.fetch(url).data,
+            worker=trouble,
+            log=log,
         )
         server = uvicorn.Server(
             uvicorn.Config(

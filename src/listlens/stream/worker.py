@@ -125,7 +125,7 @@ class Worker:
         self._to_look: list[Work] = []
         self._ready: list[Work] = []  # to be settled
         self._renewed_s = self._ready_s = self._taken_s = clock()
-        self._failures = 0
+        self._failures, self.trouble = 0, ""  # why rounds fail now
         self._none_due, self._again_s = False, 0.0
         self.report = WorkReport()
         self.wake = threading.Event()
@@ -173,11 +173,11 @@ class Worker:
             self._renew()
             if self._tidy is not None:
                 self._tidy()
-            self._failures = 0
+            self._failures, self.trouble = 0, ""
         except Exception as error:
             if not isinstance(error, Retryable):
                 log.error("a round failed", exc_info=error)
-            self._failures += 1
+            self._failures, self.trouble = self._failures + 1, str(error)
             wait_s = self._pause.seconds(self._failures)
             log.warning("%s Going on in %.1f s.", error, wait_s)
             time.sleep(wait_s)
