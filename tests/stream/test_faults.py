@@ -1,15 +1,12 @@
-"""Killed workers, cut connections, a full disk: every event is accounted for once in the end."""
+"""Killed workers and cut connections: every event is accounted for once in the end."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,73 +63,6 @@ def require_postgres(url: str) -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(f"no PostgreSQL at {url}: {error}")
         pytest.skip(f"no PostgreSQL at {url}: {error}")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 24 MB; skips where this process may not mount."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root on Linux may mount a small disk")
-    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)]
-    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("this container may not mount a small disk")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-SLOW = pytest.mark.slow
-
-
-@pytest.mark.parametrize(
-    "full", ["all", pytest.param("folder", marks=SLOW), pytest.param("database", marks=SLOW)]
-)
-def test_a_full_disk_is_waited_out_and_nothing_is_lost(
-    full: str,
-    small_disk: Path,
-    tmp_path: Path,
-    new_line: Callable[..., Any],
-    inference: Any,
-    draw_photo: Any,
-    said: Any,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    from listlens.stream.running import make_worker
-
-    root = (tmp_path if full == "database" else small_disk) / "shop"
-    place = {"all": root, "folder": tmp_path, "database": small_disk}[full]
-    (root / "files").mkdir(parents=True)
-    (root / "listlens.toml").write_text(
-        f'[store]\nurl = "sqlite:///{place / "listlens.db"}"\n'
-        '[events]\nphotos = "files"\n[worker]\nin_flight = 8\n'
-    )
-    for n in range(24):
-        draw_photo("speckle", n).save(root / "files" / f"{n}.jpg")
-    with listlens.open(root) as project:
-        line = new_line()
-        line.project = project
-        line.put(*[said(f"{n}.jpg") for n in range(24)])
-        stop = threading.Event()
-        worker = make_worker(project, inference, line.pages)
-        ballast = small_disk / "ballast"
-        free = shutil.disk_usage(small_disk).free
-        ballast.write_bytes(b"\0" * (free - (150_000 if full == "all" else 40_000)))
-        thread = threading.Thread(target=worker.run, args=(stop, "drained"))
-        thread.start()
-        end = time.monotonic() + 60
-        while not any("disk is full" in m and "Going on in" in m for m in caplog.messages):
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        assert thread.is_alive()  # it waits for room, and says so
-        ballast.unlink()
-        thread.join(90)
-        ledger = project.store.events.ledger()
-        assert ledger.outcomes == {"predicted": 24}
-        assert ledger.adds_up
-        assert project.store.photos.counts()["ok"] == 24
-        assert not list(root.rglob("*.tmp"))
-        assert len(line.announced()) == 24
 
 
 @pytest.mark.slow

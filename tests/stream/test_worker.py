@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections.abc import Callable
@@ -9,10 +10,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
+
 from listlens.core.errors import FetchError, PhotoError
 from listlens.core.types import Reason
 from listlens.store.models import ModelRecord
-from listlens.stream.worker import MOST_LOST
+from listlens.stream.settling import PUT_OFF
+from listlens.stream.worker import MOST_LOST, SLOW_S
 
 Draw = Callable[..., Path]
 Said = Callable[..., dict[str, Any]]
@@ -254,7 +258,29 @@ def until(true: Callable[[], Any], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
-        time.sleep(0.02)
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("slow_s", [0.0, SLOW_S])
+def test_a_drain_waits_for_photos_that_it_put_off_since_their_host_was_slow(
+    slow_s: float, new_line: Any, said: Said, draw_photo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("listlens.stream.worker.AGAIN_S", 1.0)
+    monkeypatch.setattr("listlens.stream.worker.SLOW_S", slow_s)
+    line = new_line("[worker]\nin_flight = 8\nfetchers = 2")
+    stream, urls = io.BytesIO(), [f"https://shop.example/{i}" for i in range(24)]
+    draw_photo("disc", 1).save(stream, "JPEG")
+
+    class Slow(type(line.pages)):  # type: ignore[misc]
+        def fetch(self, url: str) -> Any:
+            time.sleep(0.01)
+            return super().fetch(url)
+
+    line.pages = Slow(dict.fromkeys(urls, stream.getvalue()))
+    line.put(*[said(f"p{i}", url=url) for i, url in enumerate(urls)])
+    report = line.drain()
+    assert (report.outcomes[PUT_OFF] > 0) == (slow_s == 0), "a quick host's photos stay in hand"
+    assert line.project.store.events.ledger().states["done"] == len(urls)
 
 
 def test_an_event_that_ends_its_workers_goes_to_the_dead_letters(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from listlens.cli.output import ProjectOption, note
-from listlens.core.errors import ListlensError
+from listlens.core.errors import ListlensError, Retryable
 
 if TYPE_CHECKING:
     from listlens.pipeline.inference import Inference
@@ -50,7 +50,7 @@ def serve(
     The first start prints a token; `listlens token` makes and revokes others. It answers as soon as
     /health does, with the models that are in force then, and takes newer ones into force by itself.
     The worker runs inside it: events that come in are worked on, announced and delivered.
-    Control-C or SIGTERM answers what was accepted, and ends.
+    Control-C or SIGTERM answers what was accepted, and ends; Control-C twice ends at once.
 
     Example: listlens serve --port 8080
     """
@@ -75,13 +75,20 @@ def _beside(project: Project, no_worker: bool) -> Beside:
     from listlens.stream.running import working
 
     @contextmanager
-    def beside(inference: Inference) -> Iterator[None]:
+    def beside(inference: Inference) -> Iterator[Callable[[], str]]:
         with ExitStack() as stack:
+            trouble = ""
             if not no_worker:
                 try:
-                    stack.enter_context(working(project, inference))
-                except ListlensError as error:  # calls are answered all the same
-                    note(f"no worker runs here, and events wait: {error}")
-            yield
+                    worker = stack.enter_context(working(project, inference))
+                except ListlensError as error:
+                    if isinstance(error, Retryable):  # whoever starts the server starts it again
+                        raise
+                    trouble = f"no worker runs here, and events wait: {error}"
+                    note(trouble)  # calls are answered all the same
+                else:
+                    yield lambda: worker.trouble
+                    return
+            yield lambda: trouble
 
     return beside

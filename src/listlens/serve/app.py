@@ -62,6 +62,7 @@ class Serving:
     access: Access
     topics: TopicWatch
     standing: Standing
+    worker: Callable[[], str]
     log: Any
 
     def refresh(self) -> bool:
@@ -82,6 +83,7 @@ def app(
     *,
     open_inference: bool = False,
     fetch: Callable[[str], bytes] | None = None,
+    worker: Callable[[], str] = str,
     log: Any = None,
     close_inference: bool = False,
 ) -> FastAPI:
@@ -92,13 +94,14 @@ def app(
         inference: the queue, which a worker may share.
         open_inference: predict calls from this machine need no token.
         fetch: address of a photo to its bytes; None where addresses are not taken.
+        worker: says why the worker that shares the queue does not get on; '' where it does.
         log: a structlog logger; by default JSON lines on standard error.
         close_inference: answer what was accepted and close the queue in the end.
 
     Returns:
         A FastAPI application; it is ready once its lifespan has started.
     """
-    serving = _serving(project, inference, open_inference, fetch, log or make_log())
+    serving = _serving(project, inference, open_inference, fetch, worker, log or make_log())
     pages = Pages(serving)
     made = FastAPI(
         title="listlens",
@@ -132,15 +135,16 @@ def _serving(
     inference: Inference,
     open_inference: bool,
     fetch: Callable[[str], bytes] | None,
+    worker: Callable[[], str],
     log: Any,
 ) -> Serving:
     config = project.config.serve
     models = LiveModels(project, inference)
-    price = project.config.budget
-    counting = Counting(inference, models, price.core_hour, price.currency, WatchCollector(project))
+    price, watch = project.config.budget, WatchCollector(project)
+    counting = Counting(inference, models, price.core_hour, price.currency, watch)
     topics = TopicWatch(project.store.topics)
     counting.show(topics)
-    standing = Standing(project, counting.answered)
+    standing = Standing(project, counting.answered, watch.findings)
     counting.show(standing)
     answering = Answering(
         project.store,
@@ -159,7 +163,9 @@ def _serving(
         CapacityLimiter(MOST_FETCHES),
     )
     access = Access(project.store.tokens, open_inference=open_inference)
-    return Serving(project, inference, models, counting, predicting, access, topics, standing, log)
+    return Serving(
+        project, inference, models, counting, predicting, access, topics, standing, worker, log
+    )
 
 
 def _lifespan(serving: Serving, close_inference: bool) -> Any:

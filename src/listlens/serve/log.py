@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import structlog
@@ -21,3 +24,36 @@ def make_log(stream: TextIO | None = None) -> Any:
         shown,
     ]
     return structlog.wrap_logger(structlog.PrintLogger(stream), processors=processors)
+
+
+@contextmanager
+def carried(log: Any) -> Iterator[None]:
+    """Let what the worker and the other parts say by `logging` stand in the same log meanwhile.
+
+    Args:
+        log: as `make_log` makes it.
+    """
+    handler, ours = _Carrier(log), logging.getLogger("listlens")
+    loggers, level = (ours, logging.getLogger("uvicorn")), ours.level
+    ours.setLevel(logging.INFO)
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        ours.setLevel(level)
+        for logger in loggers:
+            logger.removeHandler(handler)
+
+
+class _Carrier(logging.Handler):
+    """Writes records of `logging` as events of structlog."""
+
+    def __init__(self, log: Any) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one."""
+        more = {"exc_info": record.exc_info} if record.exc_info else {}
+        self._log.log(record.levelno, record.getMessage(), logger=record.name, **more)

@@ -110,7 +110,8 @@ def _add_looking(router: APIRouter, serving: Serving) -> None:
                 response_model=HealthOut, responses=problems("internal"))  # fmt: skip
     async def health() -> Response:
         """Return 200 as soon as calls are answered, with no model yet too. Needs no token."""
-        trouble = " ".join(filter(None, (serving.models.trouble, serving.topics.trouble)))
+        troubles = (serving.models.trouble, serving.topics.trouble, serving.worker())
+        trouble = " ".join(filter(None, troubles))
         names = sorted(one.name for one in serving.models.current.values())
         status = "degraded" if trouble else "ready"
         return JSONResponse({"status": status, "detail": trouble, "models": names})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from listlens.core.types import PhotoRow, Reason
 from listlens.pipeline.events import PHOTO_ADDED, PHOTO_CHANGED, PHOTO_DELETED
+from listlens.store.events import ALONE_AFTER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from listlens.core.errors import PhotoError
     from listlens.store.contents import ContentRecord
     from listlens.store.event_rows import EventView
+
+AGAIN_S = 5.0
+"""A worker that is to end when nothing is due waits so long for what it put off by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,11 @@ class Work:
         return self.event.kind in (PHOTO_ADDED, PHOTO_CHANGED)
 
     @property
+    def suspect(self) -> bool:
+        """Whether it may be what ended workers: it is then worked on alone."""
+        return self.event.lost >= ALONE_AFTER
+
+    @property
     def deletes(self) -> bool:
         """Whether it says that a photo is gone."""
         return self.event.kind == PHOTO_DELETED
@@ -109,3 +119,12 @@ class Work:
             body.get("attributes", {}) if with_listing else {},
             f"event {self.event.event_key}",
         )
+
+
+def again_s(works: Iterable[Work]) -> float:
+    """Seconds until those are tried again that wait for what is in hand, and not for others."""
+    found = (work.trouble for work in works)
+    return max(
+        (t.retry_after_s for t in found if t and not t.counts and t.retry_after_s <= AGAIN_S),
+        default=0.0,
+    )

@@ -19,17 +19,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from listlens.core.errors import Retryable
 from listlens.core.types import Reason
 from listlens.pipeline.waiting import Priority
-from listlens.store.events import ALONE_AFTER
 from listlens.stream.answering import backbones_of
 from listlens.stream.bringing import trouble_of
-from listlens.stream.capping import again_s
 from listlens.stream.hosts import HostLimits
 from listlens.stream.looking import Looking
 from listlens.stream.report import Tidies, WorkReport
 from listlens.stream.retrying import Backoff
 from listlens.stream.settling import Settling
 from listlens.stream.traces import begun, ended
-from listlens.stream.work import Trouble, Work
+from listlens.stream.work import AGAIN_S, Trouble, Work, again_s
 
 if TYPE_CHECKING:
     from listlens.core.config import WorkerConfig
@@ -60,6 +58,9 @@ IDLE_S = 0.2
 
 HELD_BYTES = 64 * 2**20
 """Photos brought and not looked at yet; above it nothing more is fetched."""
+
+SLOW_S = 1.0
+"""A host is slow when a photo waits so long for its turn there."""
 
 MOST_LOST = 6
 """Workers that may end with an event before it goes to the dead letters. It is alone in its worker
@@ -124,7 +125,7 @@ class Worker:
         self._to_look: list[Work] = []
         self._ready: list[Work] = []  # to be settled
         self._renewed_s = self._ready_s = self._taken_s = clock()
-        self._failures = 0
+        self._failures, self.trouble = 0, ""  # why rounds fail now
         self._none_due, self._again_s = False, 0.0
         self.report = WorkReport()
         self.wake = threading.Event()
@@ -172,11 +173,11 @@ class Worker:
             self._renew()
             if self._tidy is not None:
                 self._tidy()
-            self._failures = 0
+            self._failures, self.trouble = 0, ""
         except Exception as error:
             if not isinstance(error, Retryable):
                 log.error("a round failed", exc_info=error)
-            self._failures += 1
+            self._failures, self.trouble = self._failures + 1, str(error)
             wait_s = self._pause.seconds(self._failures)
             log.warning("%s Going on in %.1f s.", error, wait_s)
             time.sleep(wait_s)
@@ -204,7 +205,7 @@ class Worker:
             if not n_old or now - self._taken_s < NEW_S:
                 return 0
             room_old = 0
-        if room < 1 or any(map(_suspect, works)):
+        if room < 1 or any(work.suspect for work in works):
             return 0
         self._taken_s = now
         events = self._store.events.claim(self._owner, room, self._config.lease_s, room_old)
@@ -217,7 +218,7 @@ class Worker:
 
     def _sort_new(self) -> None:
         """Settle at once what needs no bytes, and queue the rest to be brought."""
-        suspects = [work for work in self._new if _suspect(work)]
+        suspects = [work for work in self._new if work.suspect]
         works = [work for work in self._new if work not in suspects]
         if suspects and not works and len(self._active) == 1:  # waits until it is alone
             works, suspects = suspects, []
@@ -276,11 +277,12 @@ class Worker:
 
     def _shed(self, waiting: list[Work]) -> list[Work]:
         """Give back events of hosts that are too slow, so that they do not keep out the others."""
-        most = self._config.in_flight // 2
         slow = [work for work in waiting if work.host and self._hosts.full(work.host)]
-        for work in slow[most:]:
+        if not slow or self._clock() - min(work.since_s for work in slow) < SLOW_S:
+            return waiting
+        for work in slow[self._config.in_flight // 2 :]:
             work.trouble = Trouble(
-                Reason.BUSY, f"too many photos of {work.host} wait", 5.0, counts=False
+                Reason.BUSY, f"too many photos of {work.host} wait", AGAIN_S, counts=False
             )
             self._end([work])
         return [work for work in waiting if work.trouble is None]
@@ -394,7 +396,3 @@ class Worker:
             except Exception as error:
                 log.warning("could not give back %d events: %s", len(self._active), error)
         self._active.clear()
-
-
-def _suspect(work: Work) -> bool:
-    return work.event.lost >= ALONE_AFTER
