@@ -204,9 +204,9 @@ def _hosts(place: str, *, safe: bool) -> list[tuple[str, int]]:
         if port is not None and not (
             port.isascii() and port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536
         ):
-            came = repr(port) if safe or port.isdecimal() else "what came"
-            raise ValueError(f"the port of {host} is a number from 1 to 65535, not {came}. User "
-                             "and password stand before it, with an '@' behind them")  # fmt: skip
+            came = f"not {port!r}" if safe or port.isdecimal() else "and what came is none"
+            raise ValueError(f"the port of {host} is a number from 1 to 65535, {came}. User and "
+                             "password stand before it, with an '@' behind them")  # fmt: skip
         found.append((host, int(port or 0)))
     return found
 

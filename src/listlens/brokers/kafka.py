@@ -17,6 +17,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka import Message as KafkaMessage
+from confluent_kafka.admin import TopicMetadata
 
 from listlens.brokers.address import Address, absent
 from listlens.core.errors import BrokerError
@@ -28,6 +29,9 @@ T = TypeVar("T")
 
 ANSWER_S = 10.0
 """How long a cluster may take to answer."""
+
+LIST_S = 2.0
+"""How long one question for topics waits, before it is looked whether anybody is there at all."""
 
 JOIN_S = 20.0
 """How long a group may take to let a consumer in: the others have to notice it."""
@@ -59,7 +63,7 @@ class _Connection:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._down = ""
+        self._down = self._met = ""
 
     def _settings(self) -> dict[str, Any]:
         address = self._address
@@ -70,7 +74,7 @@ class _Connection:
             "security.protocol": security,
             "socket.connection.setup.timeout.ms": 5000,
             "error_cb": self._note,
-            "logger": log,
+            "logger": self,
             "log_level": 4,
         }
         if security.startswith("sasl"):
@@ -96,9 +100,17 @@ class _Connection:
 
     def _note(self, error: KafkaError) -> None:
         """The client connects anew by itself; that nobody answers has to be told all the same."""
-        if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION):
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._down = self._met or error.str()
+        else:
+            self._met = error.str()
+        if error.code() == KafkaError._AUTHENTICATION:
             self._down = error.str()
         log.debug("kafka: %s", error)
+
+    def log(self, level: int, form: str, *said: str) -> None:
+        """Log what the client says, save each try to connect: `_note` is told of those too."""
+        log.log(logging.DEBUG if "FAIL" in said else level, form, *said)
 
     def _ask(self, call: Callable[..., T], *args: Any, **named: Any) -> T:
         try:
@@ -117,11 +129,22 @@ class _Connection:
         text = why.str() if isinstance(why, KafkaError) else str(why)
         return BrokerError(f"{self._address.shown}: {text or self._down}")
 
+    def _topics(self, client: Any, *name: str) -> dict[str, TopicMetadata]:
+        """Ask what topics there are, before anything is read; ends early where all hosts refuse."""
+        until = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                return dict(client.list_topics(*name, timeout=LIST_S).topics)
+            except KafkaException as error:
+                client.poll(0)  # lets it tell what it met
+                if self._down or time.monotonic() >= until:
+                    raise self._broken(self._met or error.args[0]) from error
+
     def _require_topic(self, client: Any) -> None:
         """Wait until the topic is there; a cluster that makes topics by itself takes a moment."""
         name, until = self._address.path, time.monotonic() + MADE_S
         while True:
-            why = self._ask(client.list_topics, name, timeout=ANSWER_S).topics[name].error
+            why = self._topics(client, name)[name].error
             if why is None:
                 return
             if why.code() not in UNREADY or time.monotonic() > until:
@@ -258,7 +281,7 @@ class KafkaLook(_Connection):
         """Return what the group has not committed, or the oldest there is."""
         name = self._address.path
         # All of them are listed: asked for one, some clusters make it.
-        there = self._ask(self._consumer.list_topics, timeout=ANSWER_S).topics
+        there = self._topics(self._consumer)
         if name not in there:
             others = [one for one in there if not one.startswith("__")]
             raise absent(self._address, "no such topic", others)
