@@ -122,6 +122,21 @@ def test_many_small_files_of_embeddings_become_few(
     assert list(store.contents.without_vector(line.inference.backbone.space.id)) == []
 
 
+def test_what_cannot_be_tidied_now_keeps_nothing_else_from_it(
+    line: Any, said: Said, caplog: pytest.LogCaptureFixture
+) -> None:
+    line.put(said("0.jpg", "photo.deleted"))
+    line.drain()
+
+    def tell() -> None:
+        raise FileNotFoundError("models/room/3/reference.npz")
+
+    store = line.project.store
+    Tidying(store, timedelta(seconds=-60), tell=tell).tidy()
+    assert store.events.ledger().pruned == 1
+    assert "reference.npz" in caplog.text
+
+
 def test_a_store_that_cannot_be_tidied_now_stops_no_worker(
     line: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

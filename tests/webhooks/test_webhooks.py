@@ -353,6 +353,32 @@ def test_after_an_outage_what_is_new_arrives_as_soon_as_ever(
         until(lambda: "late" in receiver.photos, 3.0)
 
 
+@pytest.mark.slow
+def test_a_fault_while_delivering_or_looking_ends_no_thread(
+    store: Store, receiver: Any, post: Poster, announce: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = [RuntimeError("can't start new thread"), UnicodeError("odd")]
+
+    def faulty(*what: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return post(*what)
+
+    last, looks = store.outbox.last, [RuntimeError("can't start new thread")]
+
+    def look() -> int:
+        if looks:
+            raise looks.pop()
+        return last()
+
+    monkeypatch.setattr(store.outbox, "last", look)
+    store.webhooks.add(receiver.url, after=0)
+    announce("a")
+    with Relay(store, faulty, poll_s=0.02):
+        until(lambda: bool(receiver.got), 10.0)
+    assert receiver.photos == ["a"] and not faults and not looks
+
+
 def test_two_processes_do_not_deliver_to_one_endpoint_at_once(
     store: Store, clock: Any, receiver: Any, post: Poster, announce: Any
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 import structlog
@@ -23,7 +23,8 @@ def make_log(stream: TextIO | None = None) -> Any:
         structlog.processors.format_exc_info,
         shown,
     ]
-    return structlog.wrap_logger(structlog.PrintLogger(stream), processors=processors)
+    kept = structlog.PrintLogger(_Unfailing(stream))  # type: ignore[arg-type]
+    return structlog.wrap_logger(kept, processors=processors)
 
 
 @contextmanager
@@ -46,6 +47,23 @@ def carried(log: Any) -> Iterator[None]:
             logger.removeHandler(handler)
 
 
+class _Unfailing:
+    """A stream that may be full or closed: what it does not take is lost, and nothing else ends."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write, if that is possible."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Likewise."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 class _Carrier(logging.Handler):
     """Writes records of `logging` as events of structlog."""
 
@@ -56,4 +74,7 @@ class _Carrier(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one."""
         more = {"exc_info": record.exc_info} if record.exc_info else {}
-        self._log.log(record.levelno, record.getMessage(), logger=record.name, **more)
+        try:
+            self._log.log(record.levelno, record.getMessage(), logger=record.name, **more)
+        except Exception:  # whoever speaks must not end by it
+            self.handleError(record)

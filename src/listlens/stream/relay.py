@@ -75,8 +75,8 @@ class Relay:
                 if time.monotonic() - pruned_s > PRUNE_S:
                     pruned_s = time.monotonic()
                     self._store.webhooks.prune(self._store.clock() - KEEP)
-            except ListlensError as error:
-                log.warning("webhooks: %s", error)
+            except Exception as error:  # it has to go on for years
+                _tell("webhooks", error)
                 self._stop.wait(1.0)
             self._wake.wait(self._poll_s)
             self._wake.clear()
@@ -107,8 +107,8 @@ class Relay:
             if not self._store.webhooks.lease(webhook_id, self._owner, LEASE_S):
                 return False
             return self._delivery.round(self._store.webhooks.get(webhook_id)) > 0
-        except ListlensError as error:
-            log.warning("webhook %d: %s", webhook_id, error)
+        except Exception as error:
+            _tell(f"webhook {webhook_id}", error)
             self._stop.wait(1.0)
             return False
 
@@ -143,6 +143,11 @@ class _Endpoint:
         self._stop.set()
         self.wake.set()
         self._thread.join()
+
+
+def _tell(what: str, error: Exception) -> None:
+    """Log what went wrong; a fault of ours with its trace."""
+    log.warning("%s: %s", what, error, exc_info=not isinstance(error, ListlensError))
 
 
 def _holds_back(probe_at: datetime | None, now: datetime) -> bool:

@@ -115,19 +115,28 @@ class Tidying:
             self._thread.start()
 
     def tidy(self) -> None:
-        """Do it now; what goes wrong is logged, and tried again the next time."""
+        """Do it now; what goes wrong is logged, and tried again the next time, after the rest."""
         before = self._store.clock() - self._keep
-        try:
-            self._tell()
-            self._store.events.prune(before)
-            self._prune_outbox(before)
-            self._store.order.prune(before)
-            self._store.drift.prune((self._store.clock() - KEEP_DRIFT).date().isoformat())
-            self._store.forgetting.resume()
-            if self._store.vectors.n_small() >= MANY_SHARDS:
-                self._store.compact()
-        except Exception as error:
-            log.warning("tidying: %s", error)
+        for step in (
+            self._tell,
+            lambda: self._store.events.prune(before),
+            lambda: self._prune_outbox(before),
+            lambda: self._store.order.prune(before),
+            self._prune_sums,
+            self._store.forgetting.resume,
+            self._compact,
+        ):
+            try:
+                step()
+            except Exception as error:
+                log.warning("tidying: %s", error)
+
+    def _prune_sums(self) -> None:
+        self._store.drift.prune((self._store.clock() - KEEP_DRIFT).date().isoformat())
+
+    def _compact(self) -> None:
+        if self._store.vectors.n_small() >= MANY_SHARDS:
+            self._store.compact()
 
     def _prune_outbox(self, before: datetime) -> None:
         """Remove old announcements that topics and active webhooks were told; of the latter those

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
-from listlens.core.errors import Retryable
+from listlens.core.errors import ListlensError, Retryable
 from listlens.core.types import Reason
 from listlens.pipeline.waiting import Priority
 from listlens.stream.answering import backbones_of
@@ -177,7 +177,9 @@ class Worker:
         except Exception as error:
             if not isinstance(error, Retryable):
                 log.error("a round failed", exc_info=error)
-            self._failures, self.trouble = self._failures + 1, str(error)
+            ours = isinstance(error, ListlensError)  # of others only the log may tell all
+            self.trouble = str(error) if ours else f"a round failed: {type(error).__name__}"
+            self._failures += 1
             wait_s = self._pause.seconds(self._failures)
             log.warning("%s Going on in %.1f s.", error, wait_s)
             time.sleep(wait_s)
