@@ -105,6 +105,7 @@ def auto(
     seed: int = 0,
     pdf: bool = False,
     promote: bool = False,
+    who: str = "",
     progress: StepProgress = lambda step, done, total: None,
 ) -> AutoResult:
     """Bring photos in, check, train, evaluate, tag and report; the same `out` again goes on.
@@ -130,6 +131,7 @@ def auto(
         seed: makes splits and training repeatable.
         pdf: write the report as PDF too.
         promote: let a later model answer at once, unless it is worse than the one that does.
+        who: asks for it, for the history of models.
         progress: called with the step, what is done, and the total or None.
 
     Raises:
@@ -160,10 +162,10 @@ def auto(
             files |= write_starter_report(project.store, starter, out, pdf=pdf)
         else:
             trained = _learn(
-                project, file, scale, target=target, seed=seed, pdf=pdf, progress=progress
+                project, file, scale, target=target, seed=seed, pdf=pdf, who=who, progress=progress
             )
             if promote:
-                trained = project.promoted(trained, progress=progress)
+                trained = project.promoted(trained, who=who, progress=progress)
             project.tag(
                 [trained.task] if trained.live else None,
                 starter=can_give_starter_tags(project.backbone.space),
@@ -228,6 +230,7 @@ def _learn(
     target: str,
     seed: int,
     pdf: bool,
+    who: str,
     progress: StepProgress,
 ) -> TrainResult:
     """Import the labels and train; the task is named after the label column."""
@@ -247,6 +250,7 @@ def _learn(
         pdf=pdf,
         earlier_checks=imported.checks(),
         limits=project.limits,
+        who=who,
         progress=progress,
     )
 

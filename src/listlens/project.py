@@ -274,6 +274,7 @@ class Project(Finding, Changing, Streaming):
         budget_s: float | None = None,
         few: bool = False,
         promote: bool = False,
+        who: str = "",
         progress: StepProgress = lambda step, done, total: None,
     ) -> TrainResult:
         """Learn a task from its labels; writes a model and a report.
@@ -282,7 +283,7 @@ class Project(Finding, Changing, Streaming):
         `finetune` tries to train the network too, for 240 s or for the seconds given; `budget_s`
         searches so long for something better; `few` learns classes of one or two photos too. A
         task's first model answers at once; a later one is a candidate, which `promote` lets answer
-        unless it is worse.
+        unless it is worse. The history notes `who` asked.
 
         Raises:
             TrainingError: not enough labels; says what is needed.
@@ -291,13 +292,12 @@ class Project(Finding, Changing, Streaming):
         from listlens.pipeline.training import train_task
 
         found = self.store.labels.task(task)
-        reports = self.root / "reports" / folder_name(found)
         result = train_task(
-            self.store, self.root, found, self.backbone, reports=reports, target=target, seed=seed,
-            force=force, pdf=pdf, finetune=finetune, budget_s=budget_s, few=few, limits=self.limits,
-            progress=progress,
+            self.store, self.root, found, self.backbone, target=target, seed=seed, force=force,
+            pdf=pdf, finetune=finetune, budget_s=budget_s, few=few, limits=self.limits, who=who,
+            reports=self.root / "reports" / folder_name(found), progress=progress,
         )  # fmt: skip
-        return self.promoted(result, progress=progress) if promote else result
+        return self.promoted(result, who=who, progress=progress) if promote else result
 
     def evaluate(self, task: str, **how: Any) -> TrainResult:
         """Judge a model by today's labels; see `listlens.pipeline.evaluating.evaluate_task`."""

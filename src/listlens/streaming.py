@@ -68,6 +68,9 @@ class Streaming:
             source: only this one.
             days: the last so many together; by default the newest day, and those before it until
                 there are `[drift] min_photos`.
+
+        Raises:
+            NotFoundError: no such task, or no photo of that source was answered yet.
         """
         from listlens.pipeline.drift import drift_report
 

@@ -34,7 +34,7 @@ def add(store: Store, task_id: int, n: int = 1, space: EmbeddingSpace = SPACE) -
     for _ in range(n):
         version = store.models.next_version(task_id)
         record = ModelRecord(task_id, version, f"m/{version}", "a" * 64, space, 1, {})
-        made.append(store.models.register(record))
+        made.append(store.models.register(record, who="ida" if version == 2 else ""))
     return made
 
 
@@ -77,7 +77,7 @@ def test_a_promotion_retires_the_live_one_and_both_are_in_the_history(
             store.stages.history(task_id)]  # fmt: skip
     assert told == [
         (1, "registered", None, "live", ""),
-        (2, "registered", None, "candidate", ""),
+        (2, "registered", None, "candidate", "ida"),
         (1, "superseded", "live", "retired", "ann"),
         (2, "promoted", "candidate", "live", "ann"),
     ]

@@ -43,6 +43,7 @@ def test_use_adds_up_by_source_and_period(store: Store) -> None:
     assert found["b"]["2026-01"] == Used(3, 0.75)
     assert list(store.usage.of(("2026-01-01",), {"b", "c"})) == ["b"]
     store.usage.add({}, ("2026-01-01",))
+    assert store.usage.seen(["b", "c"]) == {"b"} and store.usage.seen([]) == set()
 
 
 def test_use_is_undone_with_what_it_was_for(store: Store) -> None:
@@ -78,7 +79,9 @@ def test_only_what_is_held_waits_and_nothing_is_counted_as_tried(
         ]
     )
     until = AT + timedelta(hours=9)
+    assert store.usage.held() == {}
     assert store.usage.hold("feed", ("photo.added",), (1,), until, "over_budget", "cap") == 5
+    assert store.usage.held() == {"feed": 5} and store.usage.held(3) == {"feed": 3}
     assert store.usage.hold("feed", ("photo.added",), (1,), until, "over_budget", "cap") == 0
     taken = store.events.claim("w", 100, 60)
     assert [one.event_key for one in taken] == ["gone", "mine", "later"]

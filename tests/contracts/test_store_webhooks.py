@@ -162,3 +162,18 @@ def test_the_log_is_bounded_in_age_and_number(
     assert [one.position for one in store.webhooks.log(hook.webhook_id)] == [11, 10, 9, 8, 7]
     assert len(store.webhooks.log(other.webhook_id)) == 4
     assert store.webhooks.get(other.webhook_id).n_failed == 1, "its event is not there any more"
+
+
+def test_what_active_endpoints_were_told_is_up_to_the_one_that_is_furthest_behind(
+    store: Store,
+) -> None:
+    assert store.webhooks.told() is None
+    announce(store, 9)
+    slow, quick = store.webhooks.add(URL, after=2), store.webhooks.add(URL, after=7)
+    assert store.webhooks.told() == 2
+    store.webhooks.settle(slow, [attempt(4, RETRIED), attempt(3, FAILED), attempt(6, RETRIED)], 6)
+    assert store.webhooks.told() == 3, "4 is to be tried again, 3 failed for good"
+    store.webhooks.disable(slow.webhook_id, "410")
+    assert store.webhooks.told() == 7
+    store.webhooks.disable(quick.webhook_id, "410")
+    assert store.webhooks.told() is None

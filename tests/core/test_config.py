@@ -77,6 +77,11 @@ def test_templates_are_valid(template: str) -> None:
         ("[limits]\nmax_bytes='much'", ["limits.max_bytes", "got 'much'"]),
         ("[backbone]\nengine='warp'", ["backbone.engine", "openvino", "got 'warp'"]),
         ("store = 3", ["store"]),
+        ("[limits]\nmax_bytes=true", ["limits.max_bytes: must be a number, not true or false"]),
+        ("[worker]\nlease_s=false", ["worker.lease_s: must be a number"]),
+        ("[fetch]\nports=[80, true]", ["fetch.ports: must be a number"]),
+        ("[budget.sources.a]\ndaily_photos=true", ["budget.sources.a.daily_photos: must be a"]),
+        ("[budget.source.a]\ndaily_photos=1", ["budget.source: unknown", "mean 'sources'"]),
     ],
 )
 def test_what_is_wrong_is_named_with_what_is_allowed(text: str, words: list[str]) -> None:

@@ -255,7 +255,7 @@ def test_perfect_everything_is_still_a_page():
     data = full(test=e, classes=e.classes, learning_curve=judge("accuracy", points, [0.0] * 5))
     text = Page(render(data)).text
     assert "Right on all photos" in text
-    assert "Nothing is wrong on the photos held out" in text
+    assert "No answer is wrong on the photos held out" in text
 
 
 JSON_OF = {"single": "accuracy", "multi": "macro_ap"}

@@ -100,13 +100,18 @@ def accounted(report: IngestReport) -> int:
     return report.new + report.changed + report.unchanged + report.rejected + report.listings
 
 
-def test_every_bad_file_ends_as_a_reason(zoo: Path, tmp_path: Path) -> None:
+def test_every_bad_file_ends_as_a_reason(zoo: Path, tmp_path: Path, cli: Any) -> None:
     with listlens.init(tmp_path / "p") as project:
         report = project.ingest(zoo)
         rows = list(project.store.photos.scan())
         again = project.ingest(zoo)
         checked = project.check()
         assert project.status()["rejected"] == report.rejected
+        photos = project.status()["photos"]
+    shown = [line for line in cli("status", "-p", tmp_path / "p").out.splitlines()
+             if " photos " in line and not line.startswith("task")]  # fmt: skip
+    assert sum(int(line.split()[0]) for line in shown) == photos["ok"] + photos["failed"]
+    assert all(f"{n} {name[7:]}" in shown[-1] for name, n in photos.items() if ":" in name), shown
     expected = {
         "good.jpg": "ok",
         "again.jpg": "ok",

@@ -42,7 +42,7 @@ def test_one_photo_a_class_is_enough_and_each_answer_goes_to_a_person(
     assert "--few" in refused.err
     ran = cli("train", "shape", "--few", "-p", home)
     assert ran.code == 0
-    assert "Classes learnt from one listing: 3." in ran.out
+    assert "Classes learnt from one listing: 3 (disc, speckle, stripes)." in ran.out
     assert "how good it is nobody knows" in ran.out
     assert cli("tag", "-p", home).code == 0
     assert cli("export", tmp_path / "out.jsonl", "-p", home).code == 0

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import listlens
+from listlens.cli.models import user
 from listlens.core.errors import InputError, NotFoundError
 
 Cli = Callable[..., Any]
@@ -39,6 +40,7 @@ def test_a_second_training_makes_a_candidate_and_says_how_to_promote_it(
     assert last.startswith("Model 2 is a candidate: model 1 goes on answering.")
     command = last.rpartition(": ")[2].split()
     assert stages(cli, project) == {1: "live", 2: "candidate"}
+    assert listed(cli, project)[2]["who"] == user()
     status = cli("status", "-p", project)
     assert "2 is newer" in status.out
     assert cli(*command[1:]).code == 0  # as it was printed

@@ -13,7 +13,23 @@ import httpx
 import pytest
 
 import listlens
+from listlens.learn.reference import Reference
+from listlens.pipeline.budget import periods
+from listlens.store.drift import Sums
 from listlens.store.event_rows import Finished
+from listlens.store.usage import Used
+
+CAPS = """
+[budget.sources.feed]
+daily_photos = 20
+[budget.sources."<old>"]
+monthly_photos = 5
+daily_cost = 0.005
+at_cap = "sample"
+backfill_only = true
+[budget.sources.feeed]
+daily_photos = 20
+"""
 
 GONE = {"kind": "photo.added", "listing_id": "L", "url": "https://shop.example/none.jpg"}
 
@@ -23,15 +39,30 @@ def running(trained: Path, serve: Any, tmp_path_factory: pytest.TempPathFactory)
     root = Path(shutil.copytree(trained, tmp_path_factory.mktemp("status") / "<shop>"))
     settings = root / "listlens.toml"
     text = settings.read_text(encoding="utf-8")
-    settings.write_text(text.replace("core_hour = 0.0", "core_hour = 0.5"), encoding="utf-8")
+    text = text.replace("core_hour = 0.0", "core_hour = 0.5") + CAPS
+    settings.write_text(text, encoding="utf-8")
     with listlens.open(root) as project:
         project.put_events({"id": f"x{n}", "kind": "photo.new", "listing_id": "L"} for n in "ab")
         project.put_events([GONE | {"id": "waits", "photo_id": "1"}])
         hook = project.store.webhooks.add("https://hooks.example/x?key=KEY", name="<b>web")
         project.store.webhooks.disable(hook.webhook_id, "it answers <410>")
-        project.store.usage.add({}, ["2026-01"])
+        _use_up_and_drift(project)
     with serve(root) as server:
         yield server
+
+
+def _use_up_and_drift(project: Any) -> None:
+    """Two sources beyond their caps, one of which holds three events, and answers of one class."""
+    store, now = project.store, periods(project.store.clock())
+    spent = {"feed": Used(59, 2.0), "<old>": Used(7, 72.0)}
+    store.usage.add(spent, (now.day, now.month))
+    project.put_events(GONE | {"id": f"h{n}", "photo_id": f"h{n}", "source": "feed"} for n in "abc")
+    store.usage.hold("feed", ("photo.added",), (0, 1, 2), now.day_ends, "over_budget", "cap")
+    model = store.models.live(store.labels.task("label").task_id)
+    reference = Reference.load(project.root / model.folder)
+    sums = reference.means * 120
+    sums[: len(reference.class_ids)] = [120.0] + [0.0] * (len(reference.class_ids) - 1)
+    store.drift.add({(model.model_id, "<odd>"): Sums(120, sums)}, now.day)
 
 
 @contextmanager
@@ -58,6 +89,20 @@ def test_the_page_shows_what_failed_waits_and_costs(
     assert "for 1,000 photos" in page and "&lt;shop&gt;" in page
 
 
+def test_the_page_says_what_caps_hold_and_what_has_drifted(running: Any) -> None:
+    with logged_in(running) as browser:
+        page = " ".join(re.sub(r"<[^>]*>", " ", browser.get("/").text).split())
+    held = r"feed : 59 of 20 photos today : until [-0-9]+ 00:00 new ones wait; 3 held"
+    assert re.search(held, page)
+    assert "3 events held, over budget" in page
+    assert "0.01 of 0.005 EUR today , 7 of 5 photos this month : until" in page
+    assert "a sample of back-fills goes on" in page
+    assert "none of its photos was ever looked at" in page
+    assert "&lt;odd&gt; , label/1, 120 photos" in page
+    assert "Other answers than before, above all" in page
+    assert "listlens drift shows all of it" in page
+
+
 def test_the_same_numbers_are_in_the_status_and_the_metrics(running: Any) -> None:
     with running.client() as client:
         status, text = client.get("/v1/status").json()["stream"], client.get("/metrics").text
@@ -67,6 +112,7 @@ def test_the_same_numbers_are_in_the_status_and_the_metrics(running: Any) -> Non
         'listlens_dead_letters{reason="bad_event"} 2.0',
         'listlens_webhook_active{webhook="1"} 0.0',
         'listlens_jobs{state="running"} 0.0',
+        'listlens_events_held{source="feed"} 3.0',
     ):
         assert line in text, line
     assert re.search(r"^listlens_lag_seconds [0-9.e+]+$", text, re.MULTILINE)

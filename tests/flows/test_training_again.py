@@ -38,6 +38,7 @@ def test_what_training_found_is_said_again_and_stays_in_every_report(
     out, auto = tmp_path / "OUT", ("auto", shop.photos, small_class, "--json")
     first = cli(*auto, "--out", out).json["train"]
     assert "classes_set_aside" in names(first["checks"])
+    assert any("too small to learn: 1 (lone)." in check["message"] for check in first["checks"])
     report = (out / "report.json").read_bytes()
     again = cli(*auto, "--out", out).json["train"]
     assert again["reused"] is True

@@ -100,6 +100,22 @@ def test_what_was_spent_is_counted_and_shown(project: Path, serving: Callable[..
     assert float(line.split()[1]) > 0 and "for 1,000 photos" in page and "EUR" in page
 
 
+def test_caps_of_a_source_that_never_came_are_noted_with_the_nearest_that_did(
+    tmp_path: Path, cli: Callable[..., Any]
+) -> None:
+    listlens.init(tmp_path / "new").close()
+    with (tmp_path / "new" / "listlens.toml").open("a") as toml:
+        toml.write("[budget.sources.old-stok]\ndaily_photos = 5\n")
+    with listlens.open(tmp_path / "new") as project:
+        project.store.usage.add({"old-stock": Used(7, 2.0)}, (f"{project.store.clock():%Y-%m}",))
+        project.store.usage.add({"away": Used(7, 2.0)}, ("2020-01",))
+    said = cli("budget", "-p", tmp_path / "new")
+    assert said.code == 0 and "old-stok has caps of its own, and none of its photos" in said.out
+    assert "Did you mean 'old-stock'? Sources of this month: 'old-stock'." in said.out
+    rows = cli("budget", "--json", "-p", tmp_path / "new").json["sources"]
+    assert {row["source"]: row["seen"] for row in rows} == {"old-stok": False, "old-stock": True}
+
+
 @pytest.mark.parametrize(
     ("at_cap", "words"),
     [

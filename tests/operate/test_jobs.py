@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -60,8 +61,14 @@ def test_what_cannot_be_done_is_a_problem_of_the_one_shape(twice: Any) -> None:
         with pytest.raises(InputError, match="ended already"):
             client.cancel_job(failed.id)
         for body in ({"kind": "dance"}, {"kind": "train"}, {"kind": "diff", "task": TASK, "x": 1}):
-            with httpx.Client(headers={"Authorization": f"Bearer {twice.token}"}) as http:
-                assert http.post(f"{twice.url}/v1/jobs", json=body).status_code == 422
+            assert asked_over_http(twice, body)["status"] == 422
+        said = asked_over_http(twice, {"kind": "trian", "task": TASK})
+        assert "no kind of job: 'trian'. Did you mean 'train'? Allowed: 'diff'," in said["detail"]
+
+
+def asked_over_http(server: Any, body: Any) -> dict[str, Any]:
+    with httpx.Client(headers={"Authorization": f"Bearer {server.token}"}) as http:
+        return dict(http.post(f"{server.url}/v1/jobs", json=body).json())
 
 
 def test_jobs_are_for_admins(twice: Any) -> None:
@@ -87,9 +94,11 @@ def test_training_and_promoting_are_jobs_too_in_either_client(twice: Any) -> Non
     assert promoted.result and promoted.result["live"] == 3, promoted.problem
     assert [one.id for one in listed[:2]] == [promoted.id, trained.id]
     with listlens.open(twice.root) as project:
-        last = project.registry.history(TASK)[-1]
+        history = project.registry.history(TASK)
+    last, registered = history[-1], next(c for c in history if c["version"] == 3)
     assert (last["action"], last["why"]) == ("promoted", "by a job")
-    assert last["who"].startswith("token 1")
+    assert last["who"].startswith("token 1") and registered["who"] == last["who"]
+    assert registered["action"] == "registered"
 
 
 def child_of(process: subprocess.Popen[str]) -> int:
@@ -177,9 +186,31 @@ def test_a_server_that_stops_leaves_its_job_to_the_next(
             if client.job(job.id).state == "running":
                 break
             time.sleep(0.05)
+        server.process.send_signal(signal.SIGINT)
+        said = server.process.stdout.readline()
+        assert f"Job {job.id} (train {TASK}) is ended, and begins anew" in said
     listed = cli("jobs", "list", "-p", root, "--json").json
     assert [(one["state"], one["starts"]) for one in listed["jobs"]] == [("waiting", 0)]
     cancelled = cli("jobs", "cancel", job.id, "-p", root)
     assert cancelled.code == 0 and "cancelled" in cancelled.out
     assert cli("jobs", "cancel", job.id, "-p", root).code == 2
     assert cli("jobs", "show", 99, "-p", root).code == 3
+
+
+@pytest.mark.slow
+def test_control_c_once_more_ends_a_server_that_waits_for_a_call(
+    tmp_path: Path, serving: Any
+) -> None:
+    listlens.init(tmp_path / "shop").close()
+    with serving(tmp_path / "shop", "--no-worker") as server:
+        host, _, port = server.url.removeprefix("http://").partition(":")
+        begun = f"POST /v1/jobs HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n"
+        with socket.create_connection((host, int(port))) as caller:
+            caller.sendall(f"{begun}Authorization: Bearer {server.token}\r\n\r\n{{".encode())
+            time.sleep(0.3)
+            server.process.send_signal(signal.SIGINT)
+            assert server.process.stdout.readline().startswith("Stopping: calls that were accepted")
+            time.sleep(0.3)
+            assert server.process.poll() is None, "it waits for the rest of the call"
+            server.process.send_signal(signal.SIGINT)
+            assert server.process.wait(2) == 130

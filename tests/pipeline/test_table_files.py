@@ -100,6 +100,20 @@ def test_what_the_disk_refuses_is_said_in_our_words(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("n", "said"),
+    [
+        (1, "Small: 1 ({c0})."),
+        (10, f"Small: 10 ({', '.join(f'{{c{i}}}' for i in range(10))})."),
+        (13, f"Small: 13 ({', '.join(f'{{c{i}}}' for i in range(10))} and 3 more)."),
+    ],
+)
+def test_a_check_names_the_first_ten_it_is_about(n: int, said: str) -> None:
+    names = [f"{{c{i}}}" for i in range(n)]
+    (check,) = found("a", "note", "Small: {n} ({names}).", [f"{name}: 1" for name in names], names)
+    assert (check.message, len(check.items)) == (said, n)
+
+
 def test_checks_write_every_item_and_show_the_first(tmp_path: Path) -> None:
     many = [f"photo {i}" for i in range(50)]
     checks = [*found("a", "warning", "{n} are odd.", many), *found("b", "note", "{n}", [])]

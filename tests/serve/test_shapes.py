@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from listlens.serve import shapes
 from listlens.serve.bodies import invalid
+from listlens.serve.job_shapes import JobIn
 from listlens.serve.shapes import PredictRequest, PromoteIn, ReplayIn, RotateIn, WebhookIn
 
 WHOLE: list[tuple[type[BaseModel], dict[str, Any]]] = [
@@ -67,3 +68,19 @@ def test_at_most_twenty_mistakes_are_told() -> None:
     with pytest.raises(ValidationError) as caught:
         PredictRequest.model_validate({"records": [{"id": True}] * 60})
     assert len(invalid(caught.value).more["errors"]) == 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("trian", "no kind of job: 'trian'. Did you mean 'train'? Allowed: 'diff', 'promote', "),
+        ("x" * 999, f"no kind of job: '{'x' * 50}'. Allowed: "),
+        (["train"], "no kind of job: "),
+        (None, "no kind of job is given. Allowed: 'diff', 'promote', 'tag', 'train'. /openapi"),
+    ],
+    ids=["misspelt", "long", "no-text", "absent"],
+)
+def test_a_job_of_no_kind_is_told_what_came_and_which_there_are(kind: Any, said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        JobIn.model_validate_json(json.dumps({"task": "room"} | ({"kind": kind} if kind else {})))
+    assert str(invalid(caught.value)).startswith(f"body: {said}")

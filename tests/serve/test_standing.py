@@ -42,7 +42,7 @@ def seconds() -> Seconds:
 
 @pytest.fixture
 def standing(project: Any, seconds: Seconds) -> Standing:
-    return Standing(project, lambda: seconds.answered, seconds)
+    return Standing(project, lambda: seconds.answered, clock=seconds)
 
 
 def announce(project: Any, *keys: str) -> None:
@@ -165,7 +165,7 @@ def test_while_the_store_does_not_answer_what_was_known_is_shown_with_why(
     told = later(standing, seconds)
     assert (told["announced"], told["trouble"]) == (1, "no answer from the server")
     assert metrics(standing)["listlens_announced_total",] == 1
-    never = Standing(project, lambda: 0, seconds)
+    never = Standing(project, lambda: 0, clock=seconds)
     assert never.as_dict()["trouble"] == "no answer from the server"
     assert metrics(never)["listlens_events_due",] == 0
     monkeypatch.undo()

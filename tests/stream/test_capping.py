@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from listlens.store.usage import Used
+from listlens.stream.settling import PUT_OFF
+
 Draw = Callable[..., Path]
 Said = Callable[..., dict[str, Any]]
 
@@ -31,7 +34,7 @@ def capped(
         def clock() -> datetime:
             return line.now + timedelta(seconds=time.monotonic() - began_s)  # type: ignore[no-any-return]
 
-        monkeypatch.setattr("listlens.stream.capping.AGAIN_S", 0.02)
+        monkeypatch.setattr("listlens.stream.capping.IN_HAND_S", 0.02)
         monkeypatch.setattr(line.project.store._db, "clock", clock)
         monkeypatch.setattr(line.project.store, "clock", clock)
         for n in range(8):
@@ -180,6 +183,28 @@ def test_a_cap_in_money_is_reached_by_what_looking_cost(
     assert (row["today"]["photos"], row["today"]["cost"], row["reached"]) == (3, 6.0, True)
     (told,) = news(line, "budget.reached")
     assert (told["limit"], told["used"]) == ("daily_cost", 6.0)
+
+
+def test_before_it_is_known_what_a_photo_costs_a_cap_in_money_lets_few_go_on(
+    capped: Callable[..., Any], said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("listlens.stream.capping.FIRST", 3)
+    line = capped("[budget]\ncore_hour = 3600.0\ndaily_cost = 0.0001\n")  # less than a photo's
+    line.put(*[said(f"{n}.jpg") for n in range(8)])
+    while line.project.store.events.waiting()[0]:
+        line.drain()
+    (row,) = line.project.budget()["sources"]
+    assert row["reached"] and 1 <= row["today"]["photos"] <= 3
+
+
+def test_after_a_restart_a_photo_costs_what_it_cost_this_month(
+    capped: Callable[..., Any], said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = capped("[budget]\ncore_hour = 3600.0\ndaily_cost = 5.0\n")
+    line.project.store.usage.add({"events": Used(4, 8.0)}, (day(line)[:7],))  # 2 EUR a photo
+    monkeypatch.setattr(type(line.inference.counters()), "photo_s", 0.0)
+    line.put(*[said(f"{n}.jpg") for n in range(3)])
+    assert line.drain().outcomes[PUT_OFF] >= 1
 
 
 def test_a_cap_that_is_lowered_below_what_was_used_is_told_too(

@@ -53,6 +53,9 @@ def test_a_source_with_other_classes_is_told_once_a_day_and_one_like_the_trainin
         "same": False, "discs": True,
     }  # fmt: skip
     assert cli("drift", "--task", "labl", "-p", root).code == 3
+    unknown = cli("drift", "--source", "disks", "-p", root)
+    assert unknown.code == 3 and "no photo of source 'disks' yet" in unknown.err
+    assert "Did you mean 'discs'? Sources: 'discs', 'same'." in unknown.err
 
     line.drain()
     assert len(alerts(line)) == 1  # once a day
@@ -72,7 +75,7 @@ def test_few_photos_are_not_judged_and_a_model_without_a_reference_is_named(
     line.drain()
     (one,) = line.project.drift()["found"]
     assert (one["photos"], one["parts"], one["drifted"]) == (2, {}, False)
-    assert one["advice"] == "Too few photos to judge yet."
+    assert one["advice"] == "Too few photos to judge yet: 2, and 30 are needed."
     (line.project.root / "models" / "label" / "1" / "reference.safetensors").unlink()
     line.put(said("2.jpg"))
     assert line.drain().outcomes == {"predicted": 1}  # it works on without

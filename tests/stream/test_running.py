@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 import listlens
+from listlens.store.event_rows import Announcement
+from listlens.store.webhook_rows import FAILED, RETRIED, Attempt
 from listlens.stream.hosts import HostLimits
 from listlens.stream.retrying import Backoff
 from listlens.stream.running import MANY_SHARDS, TIDY_S, InForce, Tidying
@@ -70,6 +73,35 @@ def test_old_events_and_noted_files_go_and_the_counts_stay(
     assert len(list((store.root / "thumbnails").rglob("*.jpg"))) == len(gone) - 1
     line.put(said("0.jpg", "photo.changed", at_s=1))  # its mark was pruned too: it is new again
     assert line.drain().outcomes == {"predicted": 1}
+
+
+def test_old_announcements_wait_for_active_webhooks_but_not_for_ever(
+    line: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = line.project.store
+    rows = [Announcement(key, "photo.predicted", "L", key, {}, ()) for key in "abcdef"]
+    store.outbox.append(rows)
+    first, *_, last = (one.position for one in store.outbox.read()[0])
+    slow, quick = (store.webhooks.add("https://x.example", after=first + n) for n in (1, 4))
+    tidying = Tidying(store, timedelta(seconds=-60))
+
+    def left() -> int:
+        tidying.tidy()
+        return int(store.outbox.count())
+
+    assert left() == 4, "the slow one has read two"
+    now = store.clock()
+    again = Attempt(first + 2, 1, RETRIED, 500, 5, "no", now, now)
+    store.webhooks.settle(slow, [again], last)
+    assert left() == 4, "one of them is to be tried again"
+    store.webhooks.disable(quick.webhook_id, "410")
+    for_good = replace(again, outcome=FAILED, next_at=None)
+    store.webhooks.settle(store.webhooks.get(slow.webhook_id), [for_good], last)
+    assert left() == 0, "what failed for good and a disabled one hold back nothing"
+    store.outbox.append([replace(one, event_key=f"{one.event_key}2") for one in rows])
+    assert left() == 6
+    monkeypatch.setattr("listlens.stream.running.MOST_HELD", timedelta(seconds=-1))
+    assert left() == 0
 
 
 def test_many_small_files_of_embeddings_become_few(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from listlens.cli.models import user
 from listlens.cli.output import JsonOption, ProjectOption, progress, show, table
 from listlens.cli.photos import pairs
 from listlens.core.errors import InputError
@@ -154,6 +155,7 @@ def auto(
             seed=seed,
             pdf=pdf,
             promote=promote,
+            who=user(),
             progress=lambda step, done, total: update(done, total, step),
         )
     show(result.as_dict(), result.text(), as_json=as_json)
@@ -365,6 +367,7 @@ def train(
             budget_s=budget_s,
             few=few,
             promote=promote,
+            who=user(),
             progress=lambda step, done, total: update(done, total, step),
         )
     show(result.as_dict(), result.text(), as_json=as_json)

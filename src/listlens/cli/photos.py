@@ -132,11 +132,12 @@ def check(
 def status(project: ProjectOption = Path(), as_json: JsonOption = False) -> None:
     """Say what the project holds: photos by status and reason, tasks, labels, models."""
     import listlens.project
+    from listlens.pipeline.overview import in_words
 
     with listlens.project.open(project) as opened:
         result = opened.status()
     lines = [f"Project {result['project']} on {result['store']}"]
-    lines += [f"{n:>9} photos {state}" for state, n in result["photos"].items()]
+    lines += [f"{n:>9} photos {words}" for n, words in in_words(result["photos"])]
     if result["rejected"]:
         lines.append(f"{result['rejected']:>9} rows of the sources were no photo")
     lines.append(f"{result['listings']:>9} listings, {result['contents']} different contents")

@@ -50,7 +50,7 @@ def serve(
     The first start prints a token; `listlens token` makes and revokes others. It answers as soon as
     /health does, with the models that are in force then, and takes newer ones into force by itself.
     The worker runs inside it: events that come in are worked on, announced and delivered.
-    Control-C or SIGTERM answers what was accepted, and ends.
+    Control-C or SIGTERM answers what was accepted, and ends; Control-C twice ends at once.
 
     Example: listlens serve --port 8080
     """

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from listlens.cli.output import ExitCode, JsonOption, ProjectOption, note, show, table
+from listlens.core.errors import suggest
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +44,12 @@ def _budget_text(said: dict[str, Any]) -> str:
         row = [one["source"], one["today"]["photos"], one["month"]["photos"]]
         row += [f"{one['month']['cost']:.4g}"] if currency else []
         rows.append((*row, caps or "no cap"))
+        if not one["seen"]:
+            others = [other["source"] for other in said["sources"] if other["seen"]]
+            notes.append(
+                f"{one['source']} has caps of its own, and none of its photos was ever looked at. "
+                f"{suggest(one['source'], others, 'Sources of this month')}"
+            )
         if one["reached"]:
             notes.append(f"{one['source']} is at its cap ({one['at_cap']}) until {one['goes_on']}.")
     cost = (f"{currency} this month",) if currency else ()

@@ -159,8 +159,9 @@ class MissingExtraError(ListlensError, ImportError, Terminal):
         self.extra = extra
 
 
-def suggest(name: str, allowed: Iterable[str]) -> str:
-    """Return the end of an error message: the nearest allowed name, and all of them.
+def suggest(name: str, allowed: Iterable[str], what: str = "Allowed") -> str:
+    """Return the end of an error message: the nearest allowed name, and all of them, which are
+    called `what`.
 
     Example:
         >>> suggest("bedrom", ["bathroom", "bedroom"])
@@ -169,4 +170,4 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
     names = sorted(allowed)
     near = difflib.get_close_matches(name, names, n=1)
     shown = ", ".join(repr(n) for n in names[:20]) + (", ..." if len(names) > 20 else "")
-    return (f"Did you mean {near[0]!r}? " if near else "") + f"Allowed: {shown or 'none yet'}."
+    return (f"Did you mean {near[0]!r}? " if near else "") + f"{what}: {shown or 'none yet'}."

@@ -159,12 +159,10 @@ def judge(metric: str, points: Sequence[CurvePoint], variances: Sequence[float])
     if len({p.n_labels for p in kept}) < 4:
         verdict, message = "unclear", "Too few labels to tell what more of them would bring."
     elif kept[-1].value >= 1:
-        verdict, message = (
-            "hardly",
-            (
-                "Nothing is wrong on the photos held out, so more labels of this kind cannot show "
-                "an effect there."
-            ),
+        verdict = "hardly"
+        message = (
+            "No answer is wrong on the photos held out for this, so what more labels of this kind "
+            "would bring cannot be seen there."
         )
     else:
         outlook = _outlook(kept, variances)

@@ -133,6 +133,8 @@ def budget_report(store: Store, config: BudgetConfig) -> dict[str, Any]:
     now = periods(store.clock(), config.timezone)
     used = store.usage.of((now.day, now.month))
     rows = []
+    unseen = set(config.sources) - used.keys()
+    unseen -= store.usage.seen(unseen)
     for source in sorted({*used, *config.sources}):
         mine, caps = used.get(source, {}), config.caps_of(source)
         found = limits(caps, config.core_hour, mine, now)
@@ -141,10 +143,12 @@ def budget_report(store: Store, config: BudgetConfig) -> dict[str, Any]:
         rows.append(
             {
                 "source": source,
+                "seen": source not in unseen,
                 "today": _spent(day, config),
                 "month": _spent(month, config),
                 "limits": [limit.as_dict() for limit in found],
                 "at_cap": caps.at_cap if found else None,
+                "backfill_only": caps.backfill_only,
                 "reached": bool(held),
                 "goes_on": max(limit.ends for limit in held).isoformat() if held else None,
             }

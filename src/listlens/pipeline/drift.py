@@ -10,7 +10,7 @@ from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from listlens.core.errors import ModelError
+from listlens.core.errors import ModelError, NotFoundError, suggest
 from listlens.core.types import STARTER
 from listlens.learn.reference import Moved, Reference
 from listlens.pipeline.models import named_tasks
@@ -38,6 +38,7 @@ class Finding:
         source: whose photos.
         days: first and last of those judged together.
         photos: of these days; each content once.
+        needed: fewer are not judged.
         parts: what was compared; empty where there are too few photos.
         classes: class, share in training and share now, those that moved most first.
         review: share that a person should look at, in training and now; None where the thresholds
@@ -49,6 +50,7 @@ class Finding:
     source: str
     days: tuple[str, str]
     photos: int
+    needed: int
     parts: tuple[Moved, ...]
     classes: tuple[tuple[str, float, float], ...]
     review: tuple[float, float] | None
@@ -62,7 +64,7 @@ class Finding:
     def advice(self) -> str:
         """What to make of it, in a sentence or two."""
         if not self.parts:
-            return "Too few photos to judge yet."
+            return f"Too few photos to judge yet: {self.photos}, and {self.needed} are needed."
         moved = {part.part for part in self.parts if part.found}
         if not moved:
             return "As in training."
@@ -94,6 +96,7 @@ class Finding:
             "from": self.days[0],
             "to": self.days[1],
             "photos": self.photos,
+            "needed": self.needed,
             "drifted": self.drifted,
             "parts": {
                 part.part: {
@@ -147,6 +150,7 @@ def judged(
         source,
         (min(day.day for day in days), max(day.day for day in days)),
         total.photos,
+        min_photos,
         tuple(part for part in parts if same_policy or part.part != "review"),
         tuple((names.get(pk, str(pk)), before, now) for pk, before, now in order),
         reference.reviewed(total.sums, max(total.photos, 1)) if same_policy else None,
@@ -186,8 +190,13 @@ def findings(
         The findings, and why some tasks cannot be judged.
 
     Raises:
-        NotFoundError: a task that is not there.
+        NotFoundError: a task that is not there, or a source of which no photo was ever answered.
     """
+    if source is not None and source not in (known := store.drift.sources()):
+        raise NotFoundError(
+            f"the worker has answered no photo of source {source!r} yet. "
+            f"{suggest(source, known, 'Sources')}"
+        )
     found: list[Finding] = []
     problems: list[str] = []
     today = store.clock().astimezone(UTC).date()

@@ -77,6 +77,7 @@ def save_model(
     backbone: Backbone,
     run_id: int,
     examples: Examples,
+    who: str = "",
 ) -> ModelView:
     """Write a folder aside, and let it appear with its row: both or none, whoever else trains."""
     home = root / "models" / folder_name(task)
@@ -102,6 +103,7 @@ def save_model(
                         run_id=run_id,
                     ),
                     partial(_place, aside, folder),
+                    who=who,
                 )
                 break
             except InputError:

@@ -18,6 +18,7 @@ from listlens.core.types import Preprocessing, Status
 from listlens.evaluate.matrix import MOST_CLASSES, matrix_figure
 from listlens.images.files import read_bytes
 from listlens.images.prepare import prepare
+from listlens.pipeline.overview import in_words
 from listlens.sources.paths import real_path
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def thumbnail(location: str) -> bytes | None:
 
 def project_html(root: Path, overview: Mapping[str, Any], store: Store) -> str:
     """What a project holds, and its first photos."""
-    rows = [("photos", ", ".join(f"{n} {state}" for state, n in overview["photos"].items()))]
+    rows = [("photos", ", ".join(f"{n} {words}" for n, words in in_words(overview["photos"])))]
     rows += [("listings", overview["listings"])]
     for task in overview["tasks"]:
         model = f"model {task['model']}" if task["model"] else "no model yet"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from listlens.core.types import Status
@@ -35,6 +36,19 @@ def overview(store: Store, tasks: list[Task]) -> dict[str, Any]:
         "annotators": store.labels.annotators(),
         "tasks": [_task(store, task) for task in tasks],
     }
+
+
+def in_words(photos: Mapping[str, int]) -> list[tuple[int, str]]:
+    """Return each status with its photos once, the reasons of those that failed behind it.
+
+    Example:
+        >>> in_words({"ok": 9, "failed": 3, "failed:empty": 1, "failed:truncated": 2})
+        [(9, 'ok'), (3, 'failed (1 empty, 2 truncated)')]
+    """
+    why = [f"{n} {reason}" for name, n in photos.items() if (reason := name.partition(":")[2])]
+    whole = {state: n for state, n in photos.items() if ":" not in state}
+    reasons = {"failed": f" ({', '.join(why)})"} if why else {}
+    return [(n, state + reasons.get(state, "")) for state, n in whole.items()]
 
 
 def _task(store: Store, task: Task) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from listlens.learn.model import folder_hash
 from listlens.learn.recipe import RECIPE, Trained
 from listlens.pipeline.apply import require_same_backbone
 from listlens.pipeline.brought import backbone_for
-from listlens.pipeline.checks import Check, found, write_checks
+from listlens.pipeline.checks import Check, training_checks, write_checks
 from listlens.pipeline.dataset import Examples, build_examples
 from listlens.pipeline.evaluating import (
     TrainResult,
@@ -71,6 +71,7 @@ def train_task(
     few: bool = False,
     earlier_checks: Sequence[Check] = (),
     limits: Limits | None = None,
+    who: str = "",
     progress: StepProgress = lambda step, done, total: None,
 ) -> TrainResult:
     """Learn a task; equal examples and options give back the model that is there.
@@ -90,6 +91,7 @@ def train_task(
         few: learn classes of one or two photos too, see `learn.few`.
         earlier_checks: findings of the label import, reported with the others.
         limits: bounds for the photos, where they are read again.
+        who: asks for it, for the history.
         progress: called with the step, per cent done and 100.
 
     Raises:
@@ -116,15 +118,14 @@ def train_task(
     try:
         home = Path(away.name)
         learnt = _learn(store, examples, backbone, options, times, home, limits, progress)
-        checks = [*before, *learnt.checks]
-        write_checks(reports / "checks.jsonl", checks)
+        write_checks(reports / "checks.jsonl", checks := [*before, *learnt.checks])
         examples, heldout, backbone = learnt.examples, learnt.heldout, learnt.backbone
         progress("evaluating", 60, 100)
         judged = learnt.judged()
         write_checks(reports / "checks.jsonl", checks := [*checks, *judged.checks])
         progress("saving the model", 80, 100)
         model = learnt.model(task, judged)
-        record = save_model(store, root, task, model, heldout, backbone, run_id, examples)
+        record = save_model(store, root, task, model, heldout, backbone, run_id, examples, who)
         progress("writing the report", 85, 100)
         files = write_task_report(
             store, examples, judged, heldout, model, record, backbone, checks, reports, limits, pdf
@@ -138,11 +139,11 @@ def train_task(
     result = TrainResult(task.name, task.kind, record.version, summary, checks, files)
     store.models.finish_run(run_id, "done", _outcome(result, len(before), learnt.curve))
     seconds = time.monotonic() - started
-    return _taken_over(store, root, task, here, replace(result, seconds=seconds))
+    return _taken_over(store, root, task, here, who, replace(result, seconds=seconds))
 
 
 def _taken_over(
-    store: Store, root: Path, task: Task, here: Backbone, result: TrainResult
+    store: Store, root: Path, task: Task, here: Backbone, who: str, result: TrainResult
 ) -> TrainResult:
     """Let a new model answer where the live one cannot: it is damaged, or of another backbone."""
     live = store.models.live(task.task_id)
@@ -152,7 +153,8 @@ def _taken_over(
             require_same_backbone(model.space, backbone_for(model.model, here).space)
         except ListlensError as error:
             new = store.models.get(task.task_id, result.version)
-            store.stages.promote(new.model_id, why=f"the live model cannot answer: {error}")
+            why = f"the live model cannot answer: {error}"
+            store.stages.promote(new.model_id, who=who, why=why)
             said = f"Promoted at once: model {live.version}, which was live, cannot answer."
             result = replace(result, promotion=said)
     return standing(store, root, task, result)
@@ -259,7 +261,7 @@ def _learn(
     examples, trained, backbone = found.examples, found.trained, found.backbone
     heldout = Heldout.from_trained(trained, [p.photo.photo_pk for p in examples.photos])
     curve = measure_learning_curve(examples, trained, options.seed)
-    checks = _training_checks(examples, trained)
+    checks = training_checks(examples, trained)
     learnt = _Learnt(
         examples, trained, backbone, heldout, curve, checks, network=found.own_backbone
     )
@@ -379,21 +381,3 @@ def _is_report_of(
     shown = {check.pop("name"): check for check in todays}
     current = made_of == (record.sha256, examples.fingerprint, shown)
     return current and all(file.exists() for file in files)
-
-
-def _training_checks(examples: Examples, trained: Trained) -> list[Check]:
-    """What only the training knows: classes set aside, and leaks across a given split."""
-    names = examples.data.names
-    aside = [f"{name}: {reason}" for name, reason in trained.set_aside.items()]
-    leaks = [f"{names[i]} ({trained.split[i]})" for i in trained.leaks]
-    unjudged = trained.selection.get("unjudged", [])
-    return [
-        *found("classes_set_aside", "warning", "Classes too small to learn: {n}. They are left "
-               "unscored until they have more labels, or learnt with --few where a task asks for "
-               "one class a photo.", aside),
-        *found("classes_unjudged", "warning", "Classes learnt from one listing: {n}. Nothing was "
-               "left to judge them by, so each of their answers is for a person to look at. Label "
-               "a photo of another listing.", unjudged),
-        *found("leaking_split", "warning", "Photos of the given split whose listing or duplicate "
-               "is on an earlier side too: {n}. The metric is also given without them.", leaks),
-    ]  # fmt: skip

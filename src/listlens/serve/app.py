@@ -140,11 +140,11 @@ def _serving(
 ) -> Serving:
     config = project.config.serve
     models = LiveModels(project, inference)
-    price = project.config.budget
-    counting = Counting(inference, models, price.core_hour, price.currency, WatchCollector(project))
+    price, watch = project.config.budget, WatchCollector(project)
+    counting = Counting(inference, models, price.core_hour, price.currency, watch)
     topics = TopicWatch(project.store.topics)
     counting.show(topics)
-    standing = Standing(project, counting.answered)
+    standing = Standing(project, counting.answered, watch.findings)
     counting.show(standing)
     answering = Answering(
         project.store,

@@ -66,6 +66,7 @@ class JobKeeper:
         self._store, self._root, self._nice = store, root, nice
         self._at_once, self._lease_s = at_once, lease_s
         self._stop = threading.Event()
+        self._running: dict[str, Job] = {}
         self._threads = [
             threading.Thread(target=self._run, args=(self._owner(), n == 0), name=f"jobs-{n}")
             for n in range(at_once)
@@ -86,6 +87,11 @@ class JobKeeper:
         for thread in self._threads:
             thread.join()
 
+    @property
+    def running(self) -> tuple[Job, ...]:
+        """The jobs that it runs now."""
+        return tuple(self._running.values())
+
     def _run(self, owner: str, tidies: bool) -> None:
         pruned_s = -PRUNE_S
         while not self._stop.is_set():
@@ -95,12 +101,15 @@ class JobKeeper:
                     self._store.jobs.prune(self._store.clock() - KEEP)
                 job = self._store.jobs.claim(owner, self._lease_s, self._at_once)
                 if job is not None:
+                    self._running[owner] = job
                     self._do(job, owner)
                     continue
             except ListlensError as error:
                 log.warning("jobs: %s", error)
             except Exception:
                 log.exception("jobs")
+            finally:
+                self._running.pop(owner, None)
             self._stop.wait(POLL_S)
 
     def _do(self, job: Job, owner: str) -> None:

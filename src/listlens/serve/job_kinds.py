@@ -44,7 +44,7 @@ def run_job(project: Project, job: Job, say: Say) -> dict[str, Any]:
 
 
 def _train(project: Project, job: Job, say: Say) -> dict[str, Any]:
-    result = project.train(job.task, progress=say, **job.asked)
+    result = project.train(job.task, who=job.who, progress=say, **job.asked)
     shown = result.as_dict()
     return {
         "text": result.text().splitlines(),

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, StrictBool, StrictInt, StrictStr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+)
+from pydantic_core import PydanticCustomError
 
+from listlens.core.errors import suggest
 from listlens.serve.shapes import ProblemOut, TaskName, Version, Why
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+JobKind = Literal["train", "diff", "tag", "promote"]
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
@@ -62,7 +75,22 @@ class PromoteJob(_Asked):
     why: Why = ""
 
 
-AnyJob = Annotated[TrainJob | DiffJob | TagJob | PromoteJob, Field(discriminator="kind")]
+def _of_a_kind(asked: Any) -> Any:
+    """Refuse what is of no kind, saying what came and which kinds there are."""
+    kinds = get_args(JobKind)
+    if not isinstance(asked, Mapping) or asked.get("kind") in kinds:
+        return asked
+    kind = str(asked.get("kind") or "")[:50]
+    told = f"no kind of job: {kind!r}" if kind else "no kind of job is given"
+    said = f"{told}. {suggest(kind, kinds).removesuffix('.')}"
+    raise PydanticCustomError("job_kind", "{said}", {"said": said})
+
+
+AnyJob = Annotated[
+    TrainJob | DiffJob | TagJob | PromoteJob,
+    Field(discriminator="kind"),
+    BeforeValidator(_of_a_kind),
+]
 
 
 def _plain(schema: dict[str, Any]) -> None:
@@ -83,9 +111,7 @@ class JobsQuery(_Asked):
     """Which jobs."""
 
     state: State | None = Field(None, description="Only those in it.")
-    kind: Literal["train", "diff", "tag", "promote"] | None = Field(
-        None, description="Only those of it."
-    )
+    kind: JobKind | None = Field(None, description="Only those of it.")
     task: TaskName | None = Field(None, description="Only those about it.")
     before: Annotated[int, Field(ge=1, lt=2**63)] | None = Field(
         None, description="Only those with a smaller id: a cursor."

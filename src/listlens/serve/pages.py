@@ -22,6 +22,7 @@ from listlens.serve.access import COOKIE
 from listlens.serve.bodies import Record, parse_call, read_body
 from listlens.serve.predicting import outcome
 from listlens.serve.problems import Problem
+from listlens.store.usage import MOST_HELD
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -86,6 +87,7 @@ class Pages:
             models=models,
             trouble=" ".join(filter(None, (serving.models.trouble, serving.topics.trouble))),
             project=serving.project.root.name,
+            most_held=MOST_HELD,
             curves={name: points(history[name]) for name in ("calls", "events", "lag_s")},
             admin=request.state.token.allows("admin"),
             again=again if again.isascii() and again.isdigit() and len(again) < 10 else "",

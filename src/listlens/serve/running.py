@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -20,10 +22,14 @@ if TYPE_CHECKING:
     import uvicorn
 
     from listlens.project import Project
+    from listlens.serve.job_keeper import JobKeeper
     from listlens.sources.fetching import Fetcher
+    from listlens.store.jobs import Job
 
 DRAIN_S = 30
 """How long calls that were accepted may take after the server was told to stop."""
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 Beside = Callable[[Inference], AbstractContextManager[Callable[[], str]]]
 """What runs beside the server on the same queue, such as the worker; gives what says why it does
@@ -97,9 +103,10 @@ def serve(
             say(text)
         inference = Inference(project.backbone, project.limits)
         stack.callback(inference.close)
+        stack.enter_context(_handlers_put_back())
         trouble = stack.enter_context(beside(inference))
         stack.enter_context(delivering(project))
-        stack.enter_context(keeping_jobs(project))
+        jobs = stack.enter_context(keeping_jobs(project))
         fetcher = stack.enter_context(fetching(project))
         made = app(
             project,
@@ -121,28 +128,57 @@ def serve(
             )
         )
         say(f"listlens serves {project.root} on {address(listening)}; stop it with Control-C.")
-        with signals_stop(server):
-            server.run(sockets=[listening])
+        stop_on_signals(server, jobs, say)
+        server.run(sockets=[listening])
 
 
 @contextmanager
-def signals_stop(server: uvicorn.Server) -> Iterator[None]:
-    """Let SIGINT and SIGTERM stop the server, and nothing more.
-
-    uvicorn takes them while it runs, and raises them again once it has stopped: that would kill the
-    process before the store and the queue are closed.
-    """
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        server.should_exit = True
-
-    stopping = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(one, stop) for one in stopping]
+def _handlers_put_back() -> Iterator[None]:
+    """Let signals do in the end what they did before, once everything is closed."""
+    before = {one: signal.getsignal(one) for one in _STOPPING}
     try:
         yield
     finally:
-        for one, handler in zip(stopping, before, strict=True):
-            signal.signal(one, handler)
+        for one, handler in before.items():
+            if handler is not None:  # which stands for one that was not set by Python
+                signal.signal(one, handler)
+
+
+def stop_on_signals(server: uvicorn.Server, jobs: JobKeeper, say: Callable[[str], None]) -> None:
+    """Let SIGINT and SIGTERM stop the server gently, and SIGINT after that end the process at once.
+
+    uvicorn's own handler raises them again once it has stopped: that would kill the process before
+    the store and the queue are closed.
+
+    Args:
+        server: not running yet.
+        jobs: what it runs, which is named.
+        say: told at once what is waited for; not in the handler, which may have broken into a line
+            that is just being written.
+    """
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        if server.should_exit and signum == signal.SIGINT:
+            os._exit(128 + signum)
+        if not server.should_exit:
+            server.should_exit = True
+            threading.Thread(target=say, args=(stopping(jobs.running),)).start()
+
+    server.handle_exit = stop  # type: ignore[method-assign,assignment]
+    for one in _STOPPING:
+        signal.signal(one, stop)
+
+
+def stopping(jobs: Sequence[Job]) -> str:
+    """What a person should know of a server that has been told to stop."""
+    said = ["Stopping: calls that were accepted are answered, and events in hand finished."]
+    for job in jobs:
+        what = f"{job.kind} {job.task}".strip()
+        said.append(
+            f"Job {job.job_id} ({what}) is ended, and begins anew with the next server; "
+            f"listlens jobs cancel {job.job_id} takes it back."
+        )
+    return " ".join([*said, "Control-C once more ends at once."])
 
 
 def fetching(project: Project) -> Fetcher:

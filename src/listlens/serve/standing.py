@@ -32,7 +32,7 @@ CURVES = ("calls", "events", "lag_s")
 
 NOTHING: Mapping[str, Any] = {
     "due": 0, "lag_s": 0.0, "announced": 0, "announced_a_minute": 0, "dead": {}, "webhooks": [],
-    "sources": [], "topics": [], "jobs": {},
+    "sources": [], "held": {}, "drift": [], "topics": [], "jobs": {},
     "history": {"every_s": EVERY_S, **{name: [] for name in CURVES}},
 }  # fmt: skip
 """Until the store has answered once."""
@@ -44,6 +44,7 @@ class Standing(Collector):
     Args:
         project: whose store and settings.
         answered: how many photos of callers were answered so far.
+        findings: how the photos of each source and task lie beside the training's.
         clock: seconds that only grow.
     """
 
@@ -51,9 +52,11 @@ class Standing(Collector):
         self,
         project: Project,
         answered: Callable[[], int],
+        findings: Callable[[], list[dict[str, Any]]] = list,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._project, self._answered, self._clock = project, answered, clock
+        self._findings = findings
         self._lock = threading.Lock()
         self._read_s = -EVERY_S
         self._before: tuple[float, int, int] | None = None
@@ -93,6 +96,8 @@ class Standing(Collector):
             "dead": store.events.reasons(),
             "webhooks": [_webhook(hook, announced) for hook in store.webhooks.list()],
             "sources": self._sources(),
+            "held": store.usage.held(),
+            "drift": [one for one in self._findings() if one["drifted"]][:MOST_SOURCES],
             "topics": [one.as_dict() for one in store.topics.list()],
             "jobs": store.jobs.counts(),
             "history": {
@@ -133,6 +138,7 @@ class Standing(Collector):
         about = "Announcements so far."
         yield CounterMetricFamily("listlens_announced", about, now["announced"])
         yield _by("dead_letters", "Events that cannot be used.", "reason", now["dead"])
+        yield _by("events_held", "Events that wait for a cap.", "source", now["held"])
         yield _by("jobs", "Jobs by state; ended ones are kept for a while.", "state", now["jobs"])
         for name, about in WEBHOOK.items():
             values = {str(hook["id"]): float(hook[name]) for hook in now["webhooks"]}

@@ -65,7 +65,7 @@ class WatchCollector(Collector):
         threshold = GaugeMetricFamily(
             "listlens_drift_threshold", "The distance above which an alert is given.", labels=labels
         )
-        for one in self._findings():
+        for one in self.findings():
             for part, found in one["parts"].items():
                 distance.add_metric([one["source"], one["task"], part], found["distance"])
                 threshold.add_metric([one["source"], one["task"], part], found["threshold"])
@@ -79,8 +79,8 @@ class WatchCollector(Collector):
             log.warning("metrics of the budget: %s", error)
             return []
 
-    def _findings(self) -> list[dict[str, Any]]:
-        """What drifted; computed at most once in `DRIFT_S`."""
+    def findings(self) -> list[dict[str, Any]]:
+        """Return how each source and task stands; judged at most once in `DRIFT_S`."""
         now = time.monotonic()
         if now - self._judged_s >= DRIFT_S:
             try:

@@ -104,6 +104,12 @@ class Drift:
                 found.setdefault(row.source, []).append(one)
         return found
 
+    def sources(self) -> list[str]:
+        """Return every source of which sums are kept, by name."""
+        query = sa.select(drift.c.source).distinct().order_by(drift.c.source)
+        with self._db.read() as connection:
+            return list(connection.execute(query).scalars())
+
     def prune(self, before: str) -> int:
         """Remove days before one; return how many rows went."""
         with self._db.write() as connection:

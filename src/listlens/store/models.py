@@ -108,13 +108,16 @@ class Models:
             query = sa.select(sa.func.max(model.c.version)).where(model.c.task_id == task_id)
             return (connection.execute(query).scalar() or 0) + 1
 
-    def register(self, record: ModelRecord, place: Callable[[], None] = lambda: None) -> int:
+    def register(
+        self, record: ModelRecord, place: Callable[[], None] = lambda: None, *, who: str = ""
+    ) -> int:
         """Add a model; return its id.
 
         Args:
             record: the model.
             place: called in the transaction once the version is surely this model's; where it
                 raises, nothing is added.
+            who: had it trained, for the history.
 
         Raises:
             InputError: the version is taken, the task or run is not there, or there is no such
@@ -124,7 +127,7 @@ class Models:
             raise InputError(f"stage {record.stage!r}; allowed: {', '.join(get_args(Stage))}")
         try:
             with self._db.write() as connection:
-                model_id = self._register(connection, record)
+                model_id = self._register(connection, record, who)
                 place()
                 return model_id
         except Exception as error:
@@ -135,7 +138,7 @@ class Models:
                 ) from error
             raise
 
-    def _register(self, connection: Connection, record: ModelRecord) -> int:
+    def _register(self, connection: Connection, record: ModelRecord, who: str) -> int:
         lock_task(connection, record.task_id)
         there = sa.select(model.c.id).where(model.c.task_id == record.task_id).limit(1)
         first = connection.execute(there).first() is None
@@ -154,7 +157,7 @@ class Models:
         }
         insert = sa.insert(model).values(row).returning(model.c.id)
         model_id = int(connection.execute(insert).scalar_one())
-        note_change(self._db, connection, model_id, "registered", None, stage)
+        note_change(self._db, connection, model_id, "registered", None, stage, who)
         return model_id
 
     def live(self, task_id: int) -> ModelView | None:

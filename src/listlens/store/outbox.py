@@ -112,8 +112,12 @@ class Outbox:
             upto: position that every reader has passed; later ones stay.
             limit: how many at most.
         """
-        old = sa.select(outbox.c.id).where(outbox.c.created_at < before, outbox.c.id <= upto)
+        is_old = outbox.c.created_at < before
+        newest = sa.select(outbox.c.id).where(is_old)
+        newest = newest.order_by(outbox.c.created_at.desc(), outbox.c.id.desc()).limit(1)
         with self._db.write() as connection:
+            last = connection.execute(newest).scalar() or 0  # else all is read that is not old
+            old = sa.select(outbox.c.id).where(is_old, outbox.c.id <= min(last, upto))
             ids = list(connection.execute(old.order_by(outbox.c.id).limit(limit)).scalars())
             for block in chunks(ids):
                 connection.execute(sa.delete(outbox).where(outbox.c.id.in_(block)))

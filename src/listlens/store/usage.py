@@ -11,12 +11,16 @@ import sqlalchemy as sa
 from listlens.core.types import Reason
 from listlens.store.database import Database, chunks, clean_text
 from listlens.store.event_rows import EventState
+from listlens.store.events import PRIORITIES
 from listlens.store.stream_tables import event
 from listlens.store.watch_tables import usage
 
 HEAD_OF_QUEUE = 5000
 """Due events looked at by one `hold`, of each priority: so many of a source that is at its cap make
 way at once for what is behind them, and the transaction stays short."""
+
+MOST_HELD = 10_000
+"""Held events that are counted, so that a look at millions of them stays quick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,15 @@ class Usage:
                     found.setdefault(row.source, {})[row.period] = used
         return found
 
+    def seen(self, sources: Collection[str]) -> set[str]:
+        """Return those of the sources of which any photo was ever looked at."""
+        found: set[str] = set()
+        with self._db.read() as connection:
+            for block in chunks(sorted(sources)):
+                query = sa.select(usage.c.source).where(usage.c.source.in_(block)).distinct()
+                found |= set(connection.execute(query).scalars())
+        return found
+
     def note_reached(self, source: str, period: str) -> bool:
         """Note that a cap was reached; return whether this is the first time in the period."""
         first = sa.update(usage).where(
@@ -126,6 +139,19 @@ class Usage:
         again = sa.update(event).where(*held).values(next_at=self._db.clock())
         with self._db.write() as connection:
             return connection.execute(again).rowcount
+
+    def held(self, most: int = MOST_HELD) -> dict[str, int]:
+        """Return source to events that wait since a cap is reached; counts no more than `most`."""
+        waits = sa.select(event.c.source).where(
+            event.c.state == EventState.WAITING.value,
+            event.c.priority.in_(PRIORITIES),
+            event.c.next_at > self._db.clock(),
+            event.c.reason == Reason.OVER_BUDGET.value,
+        )
+        some = waits.limit(most).subquery()
+        query = sa.select(some.c.source, sa.func.count()).group_by(some.c.source)
+        with self._db.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
 
     def waiting(self, kinds: Collection[str]) -> dict[tuple[str, int], int]:
         """Return (source, priority) to events of these kinds that wait, due or not."""

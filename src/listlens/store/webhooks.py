@@ -171,6 +171,25 @@ class Webhooks:
             connection.execute(back.values(cursor=after))
             return int(connection.execute(behind).scalar_one())
 
+    def told(self) -> int | None:
+        """Return the position up to which every active endpoint has all it will get, or None.
+
+        What is to be tried again counts as not told; what failed for good does not.
+        """
+        active = webhook.c.state == "active"
+        waiting = sa.select(sa.func.min(parked.c.position) - 1).join(
+            webhook, webhook.c.id == parked.c.webhook_id
+        )
+        with self._db.read() as connection:
+            found = [
+                connection.execute(query.where(active)).scalar()
+                for query in (
+                    sa.select(sa.func.min(webhook.c.cursor)),
+                    waiting.where(parked.c.next_at.is_not(None)),
+                )
+            ]
+        return min((at for at in found if at is not None), default=None)
+
     # -- delivering -------------------------------------------------------------------------
 
     def lease(self, webhook_id: int, owner: str, seconds: float) -> bool:

@@ -32,6 +32,9 @@ log = logging.getLogger("listlens.stream")
 IN_HAND_S = 2.0
 """When photos in hand may use up what is left, others wait so long to see whether they do."""
 
+FIRST = 8
+"""Photos of a source in hand at once while nobody knows what one costs, where money is capped."""
+
 
 class Capping:
     """The budget of a worker's sources.
@@ -64,7 +67,6 @@ class Capping:
         sources = {work.event.source for work in works}
         used = self._store.usage.of((now.day, now.month), sources)
         busy = Counter(work.event.source for work in in_hand if work.shows_photo)
-        cost = self._photo_s() / 3600 * self._config.core_hour
         for source in sorted(sources):
             caps = self._config.caps_of(source)
             found = limits(caps, self._config.core_hour, used.get(source, {}), now)
@@ -73,13 +75,21 @@ class Capping:
             if reached:
                 self._at_cap(source, caps, mine, max(reached, key=lambda limit: limit.ends))
             elif found:
-                room = min(limit.room(cost) for limit in found) - busy[source]
+                room = self._room(found, used.get(source, {}).get(now.month)) - busy[source]
                 over = mine[max(0, int(room)) :] if room < len(mine) else []
                 if len(over) == len(mine) and not busy[source]:
                     over = over[1:]  # less than a photo's cost is left: one reaches the cap
                 for work in over:
                     said = "photos in hand may use up what is left of the budget"
                     work.trouble = Trouble(Reason.OVER_BUDGET, said, IN_HAND_S, counts=False)
+
+    def _room(self, found: Sequence[Limit], month: Used | None) -> float:
+        """Photos that the caps leave, by what one costs here, or else what it cost before."""
+        before_s = month.core_s / month.photos if month and month.photos else 0.0
+        cost = (self._photo_s() or before_s) / 3600 * self._config.core_hour
+        room = min(limit.room(cost) for limit in found)
+        unknown = not cost and any(limit.name.endswith("_cost") for limit in found)
+        return min(room, FIRST) if unknown else room
 
     def _at_cap(self, source: str, caps: CapsConfig, works: Sequence[Work], limit: Limit) -> None:
         self._tell_if_new(source, limit)

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from listlens.core.errors import ListlensError
@@ -38,6 +38,10 @@ TIDY_S = 60.0
 
 KEEP_DRIFT = timedelta(days=400)
 """Sums of a day are half a kilobyte a source and model."""
+
+MOST_HELD = timedelta(days=90)
+"""Old announcements wait so long for a webhook that is slow or fails; an endpoint that takes
+nothing is disabled after three days, and then holds back nothing."""
 
 MANY_SHARDS = 512
 """Every commit writes a file of embeddings. So many are merged at once, some 20,000 photos: looking
@@ -116,8 +120,7 @@ class Tidying:
         try:
             self._tell()
             self._store.events.prune(before)
-            last, told = self._store.outbox.last(), self._store.topics.told(before)
-            self._store.outbox.prune(before, last if told is None else min(last, told))
+            self._prune_outbox(before)
             self._store.order.prune(before)
             self._store.drift.prune((self._store.clock() - KEEP_DRIFT).date().isoformat())
             self._store.forgetting.resume()
@@ -125,6 +128,17 @@ class Tidying:
                 self._store.compact()
         except Exception as error:
             log.warning("tidying: %s", error)
+
+    def _prune_outbox(self, before: datetime) -> None:
+        """Remove old announcements that topics and active webhooks were told; of the latter those
+        too for which one has waited for longer than `MOST_HELD`.
+        """
+        store = self._store
+        told = [store.outbox.last(), store.topics.told(before)]
+        upto = min(at for at in told if at is not None)
+        taken = store.webhooks.told()
+        store.outbox.prune(before, upto if taken is None else min(upto, taken))
+        store.outbox.prune(min(before, store.clock() - MOST_HELD), upto)
 
     def close(self) -> None:
         """Wait for the thread, so that the store may be closed, and tell what is new.
