@@ -85,12 +85,26 @@ class Streaming:
 
         return [as_dict(one) for one in self.store.events.dead(reason=reason, limit=limit)]
 
+    def event(self, event_id: str) -> dict[str, Any]:
+        """Return one event with all that is known of it, whatever its state.
+
+        Args:
+            event_id: its id; of a dead letter the beginning is enough, where it fits one.
+
+        Raises:
+            NotFoundError: there is none.
+            InputError: several begin so.
+        """
+        from listlens.pipeline.dead_letters import as_dict
+
+        return as_dict(self.store.events.find(event_id))
+
     def replay(self, ids: Sequence[str] | None = None, *, reason: str | None = None) -> Replayed:
-        """Let dead letters wait again: those named, those with a reason, or all.
+        """Let dead letters wait again: those named (see `event`), those with a reason, or all.
 
         Raises:
             NotFoundError: an id that is not in the inbox.
-            InputError: an event that is not among the dead letters.
+            InputError: an event that is not among the dead letters, or several begin so.
         """
         from listlens.pipeline.dead_letters import chosen, replay
 

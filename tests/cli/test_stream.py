@@ -52,7 +52,7 @@ def test_a_dry_run_shows_what_the_settings_make_of_a_shops_events(
         "id": "u0", "kind": "photo.added", "listing_id": "4711", "photo_id": "i0",
         "path": "0.jpg", "source": "events", "priority": "new",
     }  # fmt: skip
-    assert "kind: there is no 'IMAGE_SOLD'" in second
+    assert "kind: 'IMAGE_SOLD' (at 'type') is not under [events.kinds]" in second
     assert third.startswith("wrong: no JSON")
     assert cli("ledger", "-p", shop_dir, "--json").json["received"] == 0
 
@@ -74,7 +74,11 @@ def test_events_are_worked_on_counted_and_mended(
     dead = cli("dead", "list", "-p", shop_dir, "--json").json
     assert dead["reasons"] == {"bad_event": 1, "missing": 1}
     assert "late" in cli("dead", "show", "u8", "-p", shop_dir).out
-    assert cli("dead", "show", "nobody", "-p", shop_dir).code == 3
+    nobody = cli("dead", "show", "nobody", "-p", shop_dir)
+    assert nobody.code == 3 and "listlens dead list" in nobody.err
+    short = next(one["id"] for one in dead["dead"] if one["kind"] is None)[len("sha256:") :][:8]
+    assert "no JSON" in cli("dead", "show", short, "-p", shop_dir).out
+    assert cli("dead", "replay", short, "-p", shop_dir).code == 4  # found, and still wrong
     (shop_dir / "files" / "2.jpg").rename(shop_dir / "files" / "late.jpg")
     assert cli("dead", "replay", "-p", shop_dir).code == 2
     assert cli("dead", "replay", "u0", "-p", shop_dir).code == 2  # it is alive

@@ -56,6 +56,29 @@ def test_an_event_comes_back_as_it_was_put(store: Store) -> None:
     assert store.events.get("e-a").state is EventState.LEASED
 
 
+def test_a_dead_letter_is_found_by_the_beginning_of_its_id(store: Store) -> None:
+    names = ["sha256:7f3a01", "sha256:7f3b02", "a_1", "ab1", "A_1x", "Ünder", "e%", "e%1"]
+    names += [f"many{n}" for n in range(9)]
+    letters = [(replace(record("x"), event_key=name), "bad_event", "why") for name in names]
+    store.events.put([record("a")], letters)
+
+    def found(given: str) -> str:
+        return store.events.find(given).event_key
+
+    assert found("7f3a") == found("sha256:7f3a") == "sha256:7f3a01"
+    assert [found(given) for given in ("a_", "A", "Ü", "e%", "sha256:7f3b02")] == [
+        "a_1", "A_1x", "Ünder", "e%", "sha256:7f3b02",
+    ]  # fmt: skip
+    with pytest.raises(InputError, match=r"'7f3' begins .*'sha256:7f3a01', 'sha256:7f3b02'\."):
+        found("7f3")
+    with pytest.raises(InputError, match=r"'many4' and more\. Write"):
+        found("many")
+    assert found("e-a") == "e-a"  # whatever its state
+    for given in ("e-", "", "%", "zz", "x\udc80", "7F3A"):
+        with pytest.raises(NotFoundError, match="listlens dead list"):
+            found(given)
+
+
 def test_of_a_back_fill_no_more_are_leased_than_asked_for(store: Store) -> None:
     store.events.put([record(name, priority=2) for name in "abcd"] + [record("e")])
     claim = store.events.claim

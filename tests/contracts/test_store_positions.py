@@ -52,6 +52,8 @@ def test_a_position_moves_for_its_owner_only(store: Store, now: list[datetime]) 
     assert positions.move("s", "one", {"a": "5"}, ["b"]) == set()
     assert positions.move("s", "two", {"a": "9"}, ["a"]) == {"a"}
     assert positions.see("s", ["a", "b"], "", "") == {"a": False, "b": True}
+    assert positions.noted("s") == {"a": ("5", False), "b": ("0", True)}
+    assert positions.noted("other") == {}
     now[0] += timedelta(seconds=61)
     assert positions.take("s", "two", ["a", "b"], 60) == {"a": "5"}, "what ended is not read again"
     assert positions.move("s", "one", {"a": "9"}) == {"a"}

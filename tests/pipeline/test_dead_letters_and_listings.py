@@ -123,6 +123,14 @@ def test_a_letter_of_which_a_part_is_still_wrong_stays_whole(store: Store) -> No
     assert store.events.ledger().adds_up
 
 
+def test_letters_are_chosen_by_the_beginnings_of_their_ids_each_once(store: Store) -> None:
+    bury(store, "missing", "first", "second")
+    ids = [letter.event_key for letter in chosen(store)]
+    assert len({one[: len("first") + 2] for one in ids}) == 2
+    found = chosen(store, [ids[1], ids[1][:-1], ids[0]])
+    assert [letter.event_key for letter in found] == [ids[1], ids[0]]
+
+
 def test_a_letter_is_shown_whole_and_json_can_carry_it(store: Store) -> None:
     put(store, {"kind": "nö", "at": float("nan"), "attributes": ["\0", {"a": None}]})
     bury(store, "missing", "a")
@@ -245,3 +253,16 @@ def test_a_project_without_events_has_nothing_to_replay(tmp_path: Path) -> None:
         with pytest.raises(NotFoundError):
             project.replay(["e1"])
         assert project.ledger()["received"] == 0
+
+
+def test_a_project_shows_and_replays_a_letter_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+    with listlens.init(tmp_path / "new") as project:
+        alive = {"id": "waits", "kind": "listing.changed", "listing_id": "L"}
+        project.put_events([{"kind": "no"}, alive])
+        (letter,) = project.dead_letters()
+        short = letter["id"].removeprefix("sha256:")[:6]
+        assert project.event(short) == project.event(letter["id"]) == letter
+        assert project.event("waits")["state"] == "waiting"
+        with pytest.raises(NotFoundError, match="no dead letter whose id begins so"):
+            project.event("wai")
+        assert project.replay([short]).left == 1

@@ -153,6 +153,75 @@ def test_a_shops_event_that_its_settings_do_not_fit_says_where() -> None:
     assert found.detail == "each: there is no list at 'vehicle.images'"
 
 
+def gone(*path: Any) -> dict[str, Any]:
+    """The shop's event without what stands at a path; its other photo is as it was."""
+    said = json.loads(json.dumps(SHOPS_EVENT))
+    inner = said
+    for step in path[:-1]:
+        inner = inner[step]
+    del inner[path[-1]]
+    return dict(said)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (gone("type"), "kind: nothing at 'type'"),
+        (gone("vehicle", "id"), "listing_id: nothing at 'vehicle.id'"),
+        (gone("vehicle", "images", 1, "uuid"),
+         "photo_id: nothing at '@.uuid' of item 1 of 'vehicle.images'"),
+        (gone("vehicle", "images", 0, "hrefs"),
+         "url: nothing at '@.hrefs[0]' of item 0 of 'vehicle.images'"),
+        ({**SHOPS_EVENT, "type": "IMAGE_SOLD"},
+         "kind: 'IMAGE_SOLD' (at 'type') is not under [events.kinds], which has 'IMAGE_CREATED' "
+         "(photo.added)"),
+        ({**SHOPS_EVENT, "type": 7}, "kind: a text is needed, got 7 (at 'type')"),
+        ({**SHOPS_EVENT, "modified": "soon"},
+         "at: ISO 8601 such as 2026-11-26T03:40:00Z, or seconds since 1970, got 'soon' "
+         "(at 'modified')"),
+    ],
+    ids=["kind", "listing", "photo", "url", "unknown kind", "no text", "moment"],
+)  # fmt: skip
+def test_what_is_wrong_with_a_shops_event_is_said_by_its_own_paths_and_kinds(
+    said: dict[str, Any], why: str
+) -> None:
+    assert [one.detail for one in understood(said, SHOP, NOW) if isinstance(one, Wrong)] == [why]
+
+
+def test_a_field_that_no_path_leads_to_and_a_fixed_value_are_named_as_such() -> None:
+    mapping = {"kind": "=photo.added", "listing_id": "ad", "url": "a", "path": "b"}
+    config = EventsConfig(mapping=mapping)
+
+    def why(said: dict[str, Any], **other: str) -> str:
+        found = one(said, config.model_copy(update={"mapping": {**mapping, **other}}))
+        assert isinstance(found, Wrong)
+        return found.detail
+
+    assert why({"ad": 1, "a": "https://x"}) == "photo_id: [events.mapping] names no path for it"
+    assert why({"ad": 1}, photo_id="pic") == "photo_id: nothing at 'pic'"
+    assert (
+        why({"ad": 1, "pic": 2}, photo_id="pic") == "url, path: nothing at 'a' and nothing at 'b'"
+    )
+    assert why({"ad": 1, "pic": 2, "a": "x", "b": "y"}, photo_id="pic").endswith(
+        "not url and path (at 'a' and at 'b')"
+    )
+    wrong_kind = why({"ad": 1}, kind="=photo.new")
+    assert wrong_kind.startswith("kind: there is no 'photo.new' (fixed by '=photo.new'). Did you")
+    assert "[events.kinds] maps a shop's own names" in wrong_kind
+    short = EventsConfig(mapping={"kind": "=photo.added", "listing_id": "ad", "photo_id": "ad"})
+    found = one({"ad": 1}, short)
+    assert isinstance(found, Wrong)
+    assert found.detail == "url or path: [events.mapping] names no path for it"
+
+
+def test_kinds_of_a_shop_that_sends_our_form_are_named_too() -> None:
+    config = EventsConfig(kinds={f"NEW_{n}": "photo.added" for n in range(30)})
+    found = one({**ADDED, "kind": "OLD"}, config)
+    assert isinstance(found, Wrong)
+    assert found.detail.startswith("kind: 'OLD' is not under [events.kinds], which has 'NEW_0' (ph")
+    assert found.detail.endswith("'NEW_19' (photo.added), ...")
+
+
 def test_settings_that_cannot_work_are_refused_and_right_ones_survive_the_file() -> None:
     for values, why in [
         ({"mapping": {"photo": "x"}}, "no such field of an event: 'photo'"),

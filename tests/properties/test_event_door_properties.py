@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listlens.core.config import EVENT_KINDS, EventsConfig
+from listlens.core.errors import InputError, NotFoundError
 from listlens.pipeline.event_door import as_said, let_in, read_lines, understood
 from listlens.pipeline.event_mapping import MOST_EACH, at_path
 from listlens.pipeline.events import MAX_ID_BYTES, Wrong, read_event
@@ -199,3 +201,36 @@ def test_a_moment_is_read_in_every_spelling_and_none_may_be_far_ahead(ahead: tim
             assert isinstance(found, Wrong) and "more than a day ahead" in found.detail
         elif ahead <= timedelta(days=1):
             assert isinstance(found, EventRecord) and found.at == moment
+
+
+@given(SAID, SAID)
+@QUICK
+def test_whatever_is_wrong_with_a_shops_event_names_a_path_of_its_settings(
+    inner: Any, kind: Any
+) -> None:
+    said = {"t": kind, "a": {"id": inner, "photos": [{"id": inner, "u": inner}, inner]}}
+    paths = ["'t'", "'a.id'", "'@.id' of item", "'@.u' of item", "'a.photos'"]
+    for found in understood(said, MAPPED, NOW):
+        if isinstance(found, Wrong):
+            assert any(path in found.detail for path in paths), found.detail
+            assert "got None" not in found.detail
+
+
+@given(st.lists(st.text(st.sampled_from("ab%_:Ü"), min_size=1, max_size=4), unique=True), st.data())
+@QUICK
+def test_a_beginning_finds_what_a_look_at_every_id_would(
+    store: Store, names: list[str], data: st.DataObject
+) -> None:
+    with store.together() as connection:
+        connection.execute(sa.delete(event))
+    letter = EventRecord("", "photo.added", "L", "p", NOW, {})
+    store.events.put([], [(replace(letter, event_key=name), "bad_event", "") for name in names])
+    given_text = data.draw(st.text(st.sampled_from("ab%_:Ü"), max_size=3))
+    expected = [name for name in names if given_text and name.startswith(given_text)]
+    if given_text in names:
+        expected = [given_text]
+    if len(expected) == 1:
+        assert store.events.find(given_text).event_key == expected[0]
+    else:
+        with pytest.raises(InputError if expected else NotFoundError):
+            store.events.find(given_text)

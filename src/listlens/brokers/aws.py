@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import random
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from listlens.brokers.address import Address
-from listlens.core.errors import BrokerError, ConfigError
+from listlens.brokers.address import Address, absent
+from listlens.core.errors import BrokerError
 
 CONNECT_S = 5.0
 READ_S = 30.0
 """Longer than a long poll of SQS, which is 20 s at most."""
-
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d{1,2}")
 
 BUSY = frozenset(
     {
@@ -46,6 +42,10 @@ _HINTS = {
     "QueueDoesNotExist": "Make the queue first, or correct its name.",
 }
 
+_ABSENT = frozenset(
+    ("ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
+)
+
 
 def make_client(address: Address, service: str, region: str) -> Any:
     """Return a client; credentials come from boto3's own chain (environment, profile, role).
@@ -54,20 +54,7 @@ def make_client(address: Address, service: str, region: str) -> Any:
         address: with the option `endpoint`, which takes the place of Amazon's own.
         service: such as "kinesis".
         region: such as "eu-west-1".
-
-    Raises:
-        ConfigError: a region or endpoint that can be none.
     """
-    if not _REGION.fullmatch(region):
-        raise ConfigError(f"{address.shown}: {region!r} is no region; one looks like eu-central-1")
-    if address.user or address.password:
-        raise ConfigError(
-            f"{address.shown}: credentials do not belong into the address. They are taken from "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or the machine's role"
-        )
-    endpoint = address.text("endpoint")
-    if endpoint and (urlsplit(endpoint).scheme not in ("http", "https") or "@" in endpoint):
-        raise ConfigError(f"{address.shown}: endpoint: an address such as http://127.0.0.1:5000")
     config = Config(
         connect_timeout=CONNECT_S,
         read_timeout=READ_S,
@@ -77,7 +64,10 @@ def make_client(address: Address, service: str, region: str) -> Any:
     with our_errors(address):
         session = boto3.session.Session()
         return session.client(
-            service, region_name=region, endpoint_url=endpoint or None, config=config
+            service,
+            region_name=region,
+            endpoint_url=address.text("endpoint") or None,
+            config=config,
         )
 
 
@@ -103,6 +93,33 @@ def our_errors(address: Address) -> Iterator[None]:
 def code_of(error: ClientError) -> str:
     """Return the code of an error that Amazon answered with."""
     return str(error.response.get("Error", {}).get("Code") or "unknown error")
+
+
+def require(
+    address: Address, ask: Callable[[], object], names: Callable[[], Iterable[str]]
+) -> None:
+    """Ask for what is looked at; where it is not there, say so, and name those that are.
+
+    Args:
+        address: of it.
+        ask: fails where it is not there.
+        names: lists those there are, which needs a right that workers do not.
+
+    Raises:
+        NotFoundError: it is not there.
+        BrokerError: any other trouble.
+    """
+    with our_errors(address):
+        try:
+            ask()
+        except ClientError as error:
+            if code_of(error) not in _ABSENT:
+                raise
+            try:
+                there: Iterable[str] | None = names()
+            except (BotoCoreError, ClientError):
+                there = None
+            raise absent(address, f"nothing of that name in {address.place}", there) from None
 
 
 def pause_s(failures: int, least_s: float = 0.1, most_s: float = 10.0) -> float:

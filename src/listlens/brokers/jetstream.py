@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo
 from nats.js.errors import NotFoundError
 
-from listlens.brokers.address import Address
+from listlens.brokers.address import Address, absent
 from listlens.brokers.loop import wait_for
 from listlens.core.errors import BrokerError, ConfigError
 from listlens.core.messages import Message, Outgoing
@@ -28,6 +29,9 @@ T = TypeVar("T")
 CONNECT_S = 5.0
 ANSWER_S = 10.0
 """How long NATS may take to connect, and to answer anything else."""
+
+LOOK_EVERY_S = 0.1
+"""How often who only looks asks whether a message came."""
 
 IN_FLIGHT = 256
 """Messages published at once that are not confirmed yet."""
@@ -84,6 +88,19 @@ class _Connection:
             await self._js.add_stream(name=name, subjects=[subject])
             return name
 
+    def _check(self, found: ConsumerInfo) -> None:
+        """A consumer that is there is used as it is, where it loses nothing."""
+        config, where = found.config, f"{self._address.shown}: the consumer {found.name}"
+        if config.deliver_subject:
+            raise ConfigError(f"{where} is a push consumer; a pull consumer is needed")
+        if config.ack_policy not in (AckPolicy.EXPLICIT, "explicit"):
+            raise ConfigError(
+                f"{where} does not wait for acknowledgements (ack explicit): a worker that dies "
+                "would lose what it has in hand"
+            )
+        if (config.max_deliver or -1) > 0:
+            log.warning("%s gives messages up after %d deliveries", where, config.max_deliver)
+
     def _run(self, work: Coroutine[Any, Any, T], most_s: float = ANSWER_S) -> T:
         try:
             return wait_for(work, most_s)
@@ -127,19 +144,6 @@ class JetStreamInlet(_Connection):
             )
             await self._js.add_consumer(name, config)
         return name, await self._js.pull_subscribe_bind(durable, name)
-
-    def _check(self, found: ConsumerInfo) -> None:
-        """A consumer that is there is used as it is, where it loses nothing."""
-        config, where = found.config, f"{self._address.shown}: the consumer {found.name}"
-        if config.deliver_subject:
-            raise ConfigError(f"{where} is a push consumer; a pull consumer is needed")
-        if config.ack_policy not in (AckPolicy.EXPLICIT, "explicit"):
-            raise ConfigError(
-                f"{where} does not wait for acknowledgements (ack explicit): a worker that dies "
-                "would lose what it has in hand"
-            )
-        if (config.max_deliver or -1) > 0:
-            log.warning("%s gives messages up after %d deliveries", where, config.max_deliver)
 
     def receive(self, most: int, wait_s: float) -> list[Message]:
         """See the port."""
@@ -185,6 +189,67 @@ class JetStreamInlet(_Connection):
         super().close()
 
 
+class JetStreamLook(_Connection):
+    """Reads a stream message by message, without a consumer: nothing is made, handed out or
+    counted, and workers go on meanwhile."""
+
+    def messages(self, most: int, wait_s: float) -> list[Message]:
+        """Return what the durable consumer has not acknowledged, or the oldest there is."""
+        return self._run(self._messages(most, wait_s), wait_s + 3 * ANSWER_S)
+
+    async def _messages(self, most: int, wait_s: float) -> list[Message]:
+        stream, found = await self._there(), list[Message]()
+        at, until_s = await self._first(stream), time.monotonic() + wait_s
+        while len(found) < most:
+            try:
+                one = await self._js.get_msg(stream, at, self._address.path, next=True)
+            except NotFoundError:
+                if found or time.monotonic() >= until_s:
+                    break
+                await asyncio.sleep(LOOK_EVERY_S)
+                continue
+            found.append(Message(one.data or b"", None, key=one.subject or ""))
+            at = (one.seq or at) + 1
+        return found
+
+    async def _there(self) -> str:
+        """The name of the stream that holds the subject."""
+        name, subject = self._address.text("stream"), self._address.path
+        try:
+            if not name:
+                return await self._js.find_stream_name_by_subject(subject)
+            held = (await self._js.stream_info(name)).config.subjects or []
+        except NotFoundError:
+            what = f"no stream {name!r}" if name else "no stream that holds this subject"
+            names = await self._names(by_name=bool(name))
+            raise absent(self._address, what, names, "A worker makes one.") from None
+        try:
+            if held:  # a mirror holds none of its own
+                await self._js.find_stream_name_by_subject(subject)
+        except NotFoundError:
+            raise absent(self._address, f"no such subject in {name!r}", held) from None
+        return name
+
+    async def _names(self, *, by_name: bool) -> list[str] | None:
+        """Names of streams, or their subjects; None where the user may not list them."""
+        try:
+            found = [one.config for one in await self._js.streams_info()]
+        except (NatsError, TimeoutError):
+            return None
+        return [
+            text for one in found for text in ([one.name or ""] if by_name else one.subjects or [])
+        ]
+
+    async def _first(self, stream: str) -> int:
+        """Number of the first message that the consumer has not acknowledged."""
+        try:
+            found = await self._js.consumer_info(stream, self._address.text("durable"))
+        except NotFoundError:
+            return 1
+        self._check(found)
+        return (found.ack_floor.stream_seq if found.ack_floor else 0) + 1
+
+
 class JetStreamOutlet(_Connection):
     """See `Outlet` of `core/ports.py`."""
 
@@ -224,3 +289,12 @@ def inlet(address: Address) -> JetStreamInlet:
 def outlet(address: Address) -> JetStreamOutlet:
     """Connect to a subject that is published to."""
     return JetStreamOutlet(address)
+
+
+def look(address: Address, most: int, wait_s: float) -> list[Message]:
+    """Look at a subject; see `listlens.brokers.registry.look`."""
+    looking = JetStreamLook(address)
+    try:
+        return looking.messages(most, wait_s)
+    finally:
+        looking.close()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from confluent_kafka import (
+    OFFSET_BEGINNING,
     OFFSET_INVALID,
     Consumer,
     KafkaError,
@@ -16,9 +17,10 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka import Message as KafkaMessage
+from confluent_kafka.admin import TopicMetadata
 
-from listlens.brokers.address import Address
-from listlens.core.errors import BrokerError, ConfigError
+from listlens.brokers.address import Address, absent
+from listlens.core.errors import BrokerError
 from listlens.core.messages import Message, Outgoing
 
 log = logging.getLogger("listlens.brokers")
@@ -27,6 +29,9 @@ T = TypeVar("T")
 
 ANSWER_S = 10.0
 """How long a cluster may take to answer."""
+
+LIST_S = 2.0
+"""How long one question for topics waits, before it is looked whether anybody is there at all."""
 
 JOIN_S = 20.0
 """How long a group may take to let a consumer in: the others have to notice it."""
@@ -58,7 +63,7 @@ class _Connection:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._down = ""
+        self._down = self._met = ""
 
     def _settings(self) -> dict[str, Any]:
         address = self._address
@@ -69,7 +74,7 @@ class _Connection:
             "security.protocol": security,
             "socket.connection.setup.timeout.ms": 5000,
             "error_cb": self._note,
-            "logger": log,
+            "logger": self,
             "log_level": 4,
         }
         if security.startswith("sasl"):
@@ -82,11 +87,30 @@ class _Connection:
             found["ssl.ca.location"] = address.text("ca")
         return found
 
+    def _reading(self) -> dict[str, Any]:
+        """Settings of whoever reads; offsets are committed by hand, if at all."""
+        return {
+            **self._settings(),
+            "group.id": self._address.text("group") or f"listlens.{self._address.path}",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 100,
+        }
+
     def _note(self, error: KafkaError) -> None:
         """The client connects anew by itself; that nobody answers has to be told all the same."""
-        if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION):
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._down = self._met or error.str()
+        else:
+            self._met = error.str()
+        if error.code() == KafkaError._AUTHENTICATION:
             self._down = error.str()
         log.debug("kafka: %s", error)
+
+    def log(self, level: int, form: str, *said: str) -> None:
+        """Log what the client says, save each try to connect: `_note` is told of those too."""
+        log.log(logging.DEBUG if "FAIL" in said else level, form, *said)
 
     def _ask(self, call: Callable[..., T], *args: Any, **named: Any) -> T:
         try:
@@ -94,15 +118,33 @@ class _Connection:
         except KafkaException as error:
             raise self._broken(error.args[0]) from error
 
+    def _is_one(self, one: KafkaMessage) -> bool:
+        """Whether it is a message, and not news of the end of a partition."""
+        error = one.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            raise self._broken(error)
+        return error is None
+
     def _broken(self, why: Any) -> BrokerError:
         text = why.str() if isinstance(why, KafkaError) else str(why)
         return BrokerError(f"{self._address.shown}: {text or self._down}")
+
+    def _topics(self, client: Any, *name: str) -> dict[str, TopicMetadata]:
+        """Ask what topics there are, before anything is read; ends early where all hosts refuse."""
+        until = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                return dict(client.list_topics(*name, timeout=LIST_S).topics)
+            except KafkaException as error:
+                client.poll(0)  # lets it tell what it met
+                if self._down or time.monotonic() >= until:
+                    raise self._broken(self._met or error.args[0]) from error
 
     def _require_topic(self, client: Any) -> None:
         """Wait until the topic is there; a cluster that makes topics by itself takes a moment."""
         name, until = self._address.path, time.monotonic() + MADE_S
         while True:
-            why = self._ask(client.list_topics, name, timeout=ANSWER_S).topics[name].error
+            why = self._topics(client, name)[name].error
             if why is None:
                 return
             if why.code() not in UNREADY or time.monotonic() > until:
@@ -122,16 +164,11 @@ class KafkaInlet(_Connection):
         session_ms = int(address.number("session_timeout") * 1000)
         self._consumer = Consumer(
             {
-                **self._settings(),
-                "group.id": address.text("group") or f"listlens.{address.path}",
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "earliest",
+                **self._reading(),
                 "allow.auto.create.topics": True,
                 "session.timeout.ms": session_ms,
                 "heartbeat.interval.ms": max(100, session_ms // 10),
                 "max.poll.interval.ms": max(300_000, session_ms),
-                "fetch.wait.max.ms": 100,
             }
         )
         self._held: dict[int, set[int]] = {}
@@ -185,20 +222,13 @@ class KafkaInlet(_Connection):
             self._held.pop(one.partition, None)
 
     def _message(self, one: KafkaMessage) -> Message | None:
-        error = one.error()
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:
-                return None
-            raise self._broken(error)
+        if not self._is_one(one):
+            return None
         partition, offset = one.partition(), one.offset()
         assert partition is not None
         assert offset is not None
         self._held.setdefault(partition, set()).add(offset)
-        key = one.key()
-        shown = key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key or "")
-        value = one.value()
-        body = value if isinstance(value, bytes) else b""  # a tombstone of a compacted topic
-        return Message(body, (partition, offset), key=shown)
+        return _said(one)
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """See the port. Of each partition everything before the oldest one in hand is committed."""
@@ -238,6 +268,36 @@ class KafkaInlet(_Connection):
             self._consumer.close()
         except (KafkaException, RuntimeError) as error:
             log.debug("closing: %s", error)
+
+
+class KafkaLook(_Connection):
+    """Reads a topic beside its group: never enters it, and commits nothing."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        self._consumer = Consumer({**self._reading(), "allow.auto.create.topics": False})
+
+    def messages(self, most: int, wait_s: float) -> list[Message]:
+        """Return what the group has not committed, or the oldest there is."""
+        name = self._address.path
+        # All of them are listed: asked for one, some clusters make it.
+        there = self._topics(self._consumer)
+        if name not in there:
+            others = [one for one in there if not one.startswith("__")]
+            raise absent(self._address, "no such topic", others)
+        parts = [TopicPartition(name, partition) for partition in there[name].partitions]
+        for one in (noted := self._ask(self._consumer.committed, parts, timeout=ANSWER_S)):
+            one.offset = OFFSET_BEGINNING if one.offset == OFFSET_INVALID else one.offset
+        self._ask(self._consumer.assign, noted)
+        first = self._ask(self._consumer.consume, 1, wait_s)
+        if not first and self._down:
+            raise self._broken(self._down)
+        rest = self._ask(self._consumer.consume, most - 1, GATHER_S) if first and most > 1 else []
+        return [_said(one) for one in [*first, *rest] if self._is_one(one)]
+
+    def close(self) -> None:
+        """End."""
+        self._consumer.close()
 
 
 class KafkaOutlet(_Connection):
@@ -292,18 +352,25 @@ class KafkaOutlet(_Connection):
 
 def inlet(address: Address) -> KafkaInlet:
     """Connect to a topic whose messages are read."""
-    return KafkaInlet(_checked(address))
+    return KafkaInlet(address)
 
 
 def outlet(address: Address) -> KafkaOutlet:
     """Connect to a topic that is written to."""
-    return KafkaOutlet(_checked(address))
+    return KafkaOutlet(address)
 
 
-def _checked(address: Address) -> Address:
-    if address.user and not address.text("security").startswith("sasl"):
-        raise ConfigError(
-            f"{address.shown}: a user needs security=sasl_ssl (or sasl_plaintext), and perhaps "
-            "mechanism=SCRAM-SHA-512"
-        )
-    return address
+def look(address: Address, most: int, wait_s: float) -> list[Message]:
+    """Look at a topic; see `listlens.brokers.registry.look`."""
+    looking = KafkaLook(address)
+    try:
+        return looking.messages(most, wait_s)
+    finally:
+        looking.close()
+
+
+def _said(one: KafkaMessage) -> Message:
+    key, value = one.key(), one.value()
+    shown = key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key or "")
+    body = value if isinstance(value, bytes) else b""  # a tombstone of a compacted topic
+    return Message(body, (one.partition(), one.offset()), key=shown)

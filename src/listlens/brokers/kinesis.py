@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from listlens.brokers.address import Address
-from listlens.brokers.aws import BUSY, code_of, make_client, our_errors, pause_s
+from listlens.brokers.aws import BUSY, code_of, make_client, our_errors, pause_s, require
 from listlens.brokers.kinesis_records import bodies
 from listlens.brokers.kinesis_shards import (
     OLDEST,
     Listed,
+    Looking,
     Reading,
     Record,
     after,
@@ -319,6 +320,20 @@ def inlet(address: Address, positions: Positions) -> KinesisInlet:
 def outlet(address: Address) -> KinesisOutlet:
     """Open a topic; raises like `listlens.brokers.registry.open_outlet`."""
     return KinesisOutlet(make_client(address, "kinesis", address.place), address)
+
+
+def look(address: Address, most: int, wait_s: float, positions: Positions) -> list[Message]:
+    """Look at a stream; see `listlens.brokers.registry.look`."""
+    client = make_client(address, "kinesis", address.place)
+
+    def names() -> list[str]:
+        return list(client.list_streams(Limit=100)["StreamNames"])
+
+    try:
+        require(address, lambda: client.describe_stream_summary(StreamName=address.path), names)
+        return KinesisInlet(client, address, Looking(positions)).receive(most, wait_s)
+    finally:
+        client.close()
 
 
 def _again(batch: Sequence[Outgoing], failed: Sequence[bool]) -> list[Outgoing]:

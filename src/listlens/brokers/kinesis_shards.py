@@ -6,7 +6,10 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from listlens.core.ports import Positions
 
 OLDEST = "oldest"
 _AFTER, _AT = "after:", "at:"
@@ -137,3 +140,49 @@ class Reading:
         while self.records and self.records[0].n_left <= 0:
             last = self.records.popleft().sequence
         return None if last is None else after(last)
+
+
+class Looking:
+    """The port `Positions` for who only looks: begins where a project is, and notes nothing there.
+
+    Args:
+        noted: of the project.
+    """
+
+    def __init__(self, noted: Positions) -> None:
+        self._noted = noted
+        self._at: dict[str, str] = {}
+        self._ended: set[str] = set()
+
+    def see(self, stream: str, shards: Collection[str], first: str, later: str) -> dict[str, bool]:
+        """See the port."""
+        if not self._at:
+            known = self._noted.noted(stream)
+            self._at = {shard: position for shard, (position, _) in known.items()}
+            self._ended = {shard for shard, (_, ended) in known.items() if ended}
+        new = later if self._at else first
+        self._at = dict.fromkeys(shards, new) | self._at
+        return {shard: shard in self._ended for shard in self._at}
+
+    def take(
+        self, stream: str, owner: str, shards: Collection[str], lease_s: float
+    ) -> dict[str, str]:
+        """See the port; others may read the same ones meanwhile."""
+        return {shard: self._at[shard] for shard in shards if shard not in self._ended}
+
+    def move(
+        self, stream: str, owner: str, positions: Mapping[str, str], ended: Collection[str] = ()
+    ) -> set[str]:
+        """See the port; that a shard ended is noted here, so that its children are read."""
+        self._ended |= set(ended)
+        return set()
+
+    def drop(self, stream: str, shards: Collection[str]) -> None:
+        """See the port."""
+
+    def release(self, stream: str, owner: str) -> None:
+        """See the port."""
+
+    def noted(self, stream: str) -> dict[str, tuple[str, bool]]:
+        """See the port."""
+        return {shard: (position, shard in self._ended) for shard, position in self._at.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from aio_pika.abc import (
 )
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
 
-from listlens.brokers.address import Address
+from listlens.brokers.address import Address, absent
 from listlens.brokers.loop import wait_for
 from listlens.core.errors import BrokerError
 from listlens.core.messages import Message, Outgoing
@@ -33,6 +34,9 @@ ANSWER_S = 10.0
 
 GATHER_S = 0.01
 """How long a batch waits for more messages to come after its first."""
+
+LOOK_EVERY_S = 0.1
+"""How often who only looks asks whether a message came."""
 
 IN_FLIGHT = 500
 """Messages published at once that are not confirmed yet."""
@@ -74,11 +78,11 @@ class _Connection:
 
     async def _connect(self) -> AbstractConnection:
         address = self._address
-        host, _, port = address.place.rpartition(":")
         tls = address.scheme == "amqps"
+        host, port = address.host(5671 if tls else 5672)
         return await aio_pika.connect(
-            host=(host or address.place).strip("[]"),
-            port=int(port) if host and port.isdecimal() else 5671 if tls else 5672,
+            host=host,
+            port=port,
             login=address.user or "guest",
             password=address.password or "guest",
             virtualhost=self._vhost,
@@ -191,6 +195,33 @@ class RabbitInlet(_Connection):
         return ready + self._came.qsize() + self._held
 
 
+class RabbitLook(_Connection):
+    """Takes messages of a queue one by one, without a consumer, and gives them back as it closes:
+    no more than are looked at leave the queue, and one that goes with its last consumer stays."""
+
+    def messages(self, most: int, wait_s: float) -> list[Message]:
+        """Return the next ones."""
+        return self._run(self._messages(most, wait_s), wait_s + 3 * ANSWER_S)
+
+    async def _messages(self, most: int, wait_s: float) -> list[Message]:
+        try:
+            queue = await self._channel.declare_queue(self._name, passive=True)
+        except ChannelNotFoundEntity:
+            hint = "A worker makes one. Which there are, rabbitmqctl list_queues says."
+            raise absent(self._address, "no such queue", None, hint) from None
+        found: list[Message] = []
+        until_s = time.monotonic() + wait_s
+        while len(found) < most:
+            one = await queue.get(fail=False, timeout=ANSWER_S)
+            if one is not None:
+                found.append(Message(one.body, one, one.routing_key or "", _deliveries(one)))
+            elif found or time.monotonic() >= until_s:
+                break
+            else:
+                await asyncio.sleep(LOOK_EVERY_S)
+        return found
+
+
 class RabbitOutlet(_Connection):
     """See `Outlet` of `core/ports.py`."""
 
@@ -246,3 +277,12 @@ def inlet(address: Address) -> RabbitInlet:
 def outlet(address: Address) -> RabbitOutlet:
     """Connect to a queue or exchange that is published to."""
     return RabbitOutlet(address)
+
+
+def look(address: Address, most: int, wait_s: float) -> list[Message]:
+    """Look at a queue, which may count a delivery; see `listlens.brokers.registry.look`."""
+    looking = RabbitLook(address)
+    try:
+        return looking.messages(most, wait_s)
+    finally:
+        looking.close()

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
-from listlens.brokers.address import Address
+from listlens.brokers.address import Address, absent
 from listlens.core.errors import BrokerError
 from listlens.core.messages import Message, Outgoing
 from listlens.core.owner import new_owner
@@ -39,6 +39,12 @@ name of its own, and Redis would keep them for ever. One that lives is made anew
 GIVEN_BACK_MS = 86_400_000
 """How long ago what is given back is said to have been delivered, so that anybody claims it."""
 
+LOOK_EVERY_S = 0.1
+"""How often who only looks asks whether an entry came."""
+
+SCANS, SCANNED = 20, 1000
+"""Of so many times so many keys the streams are named, where the one asked for is not there."""
+
 FIELD = "event"
 """Field of an entry that holds what is announced."""
 
@@ -62,13 +68,13 @@ class _Connection:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        host, _, port = address.place.rpartition(":")
+        host, port = address.host(6379)
         database, _, stream = address.path.partition("/")
         numbered = bool(stream) and database.isdecimal()
         self.stream = stream if numbered else address.path
         self._redis: redis.Redis = redis.Redis(
-            host=(host or address.place).strip("[]"),
-            port=int(port) if host and port.isdecimal() else 6379,
+            host=host,
+            port=port,
             db=int(database) if numbered else 0,
             username=address.user or None,
             password=address.password or None,
@@ -140,14 +146,8 @@ class RedisInlet(_Connection):
         return self._messages(found[1], deliveries=0)
 
     def _messages(self, entries: Sequence[Any], deliveries: int) -> list[Message]:
-        """An entry that was trimmed away meanwhile has no fields: nothing is left of it."""
-        found = []
-        for entry_id, fields in entries:
-            self._held[entry_id] = None
-            body = _body(fields or {}, self._address.text("field"))
-            key = entry_id.decode()
-            found.append(Message(body, entry_id, key=key, deliveries=deliveries))
-        return found
+        self._held |= {entry_id: None for entry_id, _ in entries}
+        return _messages(entries, self._address.text("field"), deliveries)
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """See the port."""
@@ -186,6 +186,43 @@ class RedisInlet(_Connection):
         super().close()
 
 
+class RedisLook(_Connection):
+    """Reads a stream beside its group, which is neither made nor moved."""
+
+    def messages(self, most: int, wait_s: float) -> list[Message]:
+        """Return what the group has not acknowledged, or the oldest there is."""
+        if not self._ask(self._redis.exists, self.stream):
+            names = self._ask(self._streams)
+            raise absent(self._address, "no such stream", names, "A worker makes one.")
+        first, until_s = self._ask(self._first), time.monotonic() + wait_s
+        while True:
+            found: Any = self._ask(self._redis.xrange, self.stream, min=first, count=most)
+            if found or time.monotonic() >= until_s:
+                return _messages(found, self._address.text("field"), deliveries=0)
+            time.sleep(LOOK_EVERY_S)
+
+    def _first(self) -> str:
+        """Where the group stands: its oldest entry in hand, or behind the last it was given."""
+        groups: Any = self._redis.xinfo_groups(self.stream)
+        for one in groups:
+            if one["name"] == self._address.text("group").encode():
+                held: Any = self._redis.xpending(self.stream, one["name"])
+                oldest = held["min"]
+                return oldest.decode() if oldest else f"({one['last-delivered-id'].decode()}"
+        return "-"
+
+    def _streams(self) -> list[str]:
+        """Names of streams of this database, of the first keys that it tells."""
+        found, cursor = [], 0
+        for _ in range(SCANS):
+            answer: Any = self._redis.scan(cursor, count=SCANNED, _type="stream")
+            cursor, names = answer
+            found += [name.decode("utf-8", "replace") for name in names]
+            if not cursor:
+                break
+        return found
+
+
 class RedisOutlet(_Connection):
     """See `Outlet` of `core/ports.py`."""
 
@@ -197,6 +234,14 @@ class RedisOutlet(_Connection):
             for one in messages[first : first + IN_FLIGHT]:
                 pipeline.xadd(self.stream, {FIELD: one.body}, maxlen=most, approximate=True)
             self._ask(pipeline.execute)
+
+
+def _messages(entries: Sequence[Any], field: str, deliveries: int) -> list[Message]:
+    """An entry that was trimmed away meanwhile has no fields: nothing is left of it."""
+    return [
+        Message(_body(fields or {}, field), entry_id, key=entry_id.decode(), deliveries=deliveries)
+        for entry_id, fields in entries
+    ]
 
 
 def _body(fields: dict[bytes, bytes], field: str) -> bytes:
@@ -217,3 +262,12 @@ def inlet(address: Address) -> RedisInlet:
 def outlet(address: Address) -> RedisOutlet:
     """Connect to a stream that is written to."""
     return RedisOutlet(address)
+
+
+def look(address: Address, most: int, wait_s: float) -> list[Message]:
+    """Look at a stream; see `listlens.brokers.registry.look`."""
+    looking = RedisLook(address)
+    try:
+        return looking.messages(most, wait_s)
+    finally:
+        looking.close()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from listlens.brokers import rules
 from listlens.brokers.address import Address, Option, parse_address
-from listlens.core.errors import InputError, MissingExtraError
+from listlens.core.errors import ConfigError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from listlens.core.messages import Message
     from listlens.core.ports import Inlet, Outlet, Positions
 
 
@@ -22,18 +24,22 @@ class Kind:
 
     Args:
         name: as its makers write it.
-        module: of `listlens.brokers`, with `inlet(address)` and `outlet(address)`; it may import
-            its client at the top, since it is imported when one is opened.
+        module: of `listlens.brokers`, with `inlet(address)`, `outlet(address)` and
+            `look(address, most, wait_s)`; it may import its client at the top, since it is imported
+            when one is opened.
         extra: of listlens, that installs the client.
         example: an address.
+        rule: returns what is wrong with an address and a way, or an empty text.
         options: what may stand behind its `?`.
-        positions: whether it keeps no account of its readers, so that its `inlet` takes positions.
+        positions: whether it keeps no account of its readers, so that its `inlet` and `look` take
+            positions.
     """
 
     name: str
     module: str
     extra: str
     example: str
+    rule: Callable[[Address, str], str]
     options: Mapping[str, Option]
     positions: bool = False
 
@@ -63,6 +69,7 @@ _REDIS = Kind(
     "redis_streams",
     "redis",
     "redis://127.0.0.1:6379/0/photos",
+    rules.of_redis,
     {
         "group": Option("Consumer group, shared by all workers that name it.", "listlens",
                         way="in"),
@@ -85,6 +92,7 @@ _RABBITMQ = Kind(
     "rabbitmq",
     "rabbitmq",
     "amqp://guest:${RABBITMQ_PASSWORD}@127.0.0.1:5672/photos",
+    rules.of_rabbitmq,
     {
         "prefetch": Option(
             "Messages that a worker may have in hand.", 1000.0, way="in", least=1
@@ -103,6 +111,7 @@ KINDS: dict[str, Kind] = {
         "jetstream",
         "nats",
         "nats://127.0.0.1:4222/photos",
+        rules.of_nats,
         {
             "stream": Option("Stream that holds the subject; found by itself where left out."),
             "durable": Option(
@@ -124,6 +133,7 @@ KINDS: dict[str, Kind] = {
         "kafka",
         "kafka",
         "kafka://127.0.0.1:9092/photos",
+        rules.of_kafka,
         {
             "group": Option("Consumer group, shared by all workers that name it; left out: one of "
                             "its own for each topic.", way="in"),
@@ -151,6 +161,7 @@ KINDS: dict[str, Kind] = {
         "kinesis",
         "aws",
         "kinesis://eu-central-1/photos",
+        rules.of_kinesis,
         {
             "endpoint": ENDPOINT,
             "group": Option(
@@ -172,6 +183,7 @@ KINDS: dict[str, Kind] = {
         "sqs",
         "aws",
         "sqs://eu-central-1/photos",
+        rules.of_sqs,
         {
             "endpoint": ENDPOINT,
             "visibility": Option(
@@ -199,7 +211,10 @@ def parse(url: str, way: str) -> Address:
         'shop'
     """
     every = EVERY_INLET if way == "in" else EVERY_OUTLET
-    return parse_address(url, {k: {**v.options, **every} for k, v in KINDS.items()}, way)
+    found = parse_address(url, {k: {**v.options, **every} for k, v in KINDS.items()}, way)
+    if wrong := KINDS[found.scheme].rule(found, way):
+        raise ConfigError(f"{found.shown}: {wrong}")
+    return found
 
 
 def require(url: str, way: str) -> Address:
@@ -227,15 +242,32 @@ def open_inlet(url: str, positions: Positions | None = None) -> Inlet:
         BrokerError: the broker does not answer within some ten seconds, or refuses.
     """
     address = parse(url, "in")
-    module = _module(address)
-    inlet: Inlet
-    if not KINDS[address.scheme].positions:
-        inlet = module.inlet(address)
-    elif positions is None:
-        raise InputError(f"{address.shown} is read with the positions of a project, and has none")
-    else:
-        inlet = module.inlet(address, positions)
+    inlet: Inlet = _module(address).inlet(address, *_account(address, positions))
     return inlet
+
+
+def look(url: str, most: int, wait_s: float, positions: Positions | None = None) -> list[Message]:
+    """Return the next messages of a topic, and change as little there as its broker allows.
+
+    Nothing is made: no stream, queue, group or consumer, and nothing is noted. NATS, Redis, Kafka
+    and Kinesis are read beside the workers, from the first message that these have not
+    acknowledged. RabbitMQ and SQS hand messages out and get them back at once; they count it.
+
+    Args:
+        url: its address.
+        most: how many messages at most.
+        wait_s: how long to wait for the first.
+        positions: as in `open_inlet`; nothing is written there.
+
+    Raises:
+        NotFoundError: there is no such topic; names those there are, where the broker says.
+        Others: as `open_inlet`.
+    """
+    address = parse(url, "in")
+    found: list[Message] = _module(address).look(
+        address, most, wait_s, *_account(address, positions)
+    )
+    return found
 
 
 def open_outlet(url: str) -> Outlet:
@@ -243,6 +275,15 @@ def open_outlet(url: str) -> Outlet:
     address = parse(url, "out")
     outlet: Outlet = _module(address).outlet(address)
     return outlet
+
+
+def _account(address: Address, positions: Positions | None) -> tuple[Positions, ...]:
+    """What the module of a kind takes beside the address."""
+    if not KINDS[address.scheme].positions:
+        return ()
+    if positions is None:
+        raise InputError(f"{address.shown} is read with the positions of a project, and has none")
+    return (positions,)
 
 
 def _module(address: Address) -> ModuleType:

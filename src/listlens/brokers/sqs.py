@@ -13,9 +13,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from listlens.brokers.address import Address
-from listlens.brokers.aws import make_client, our_errors, pause_s
+from listlens.brokers.aws import make_client, our_errors, pause_s, require
 from listlens.brokers.envelopes import unwrapped
-from listlens.core.errors import BrokerError, ConfigError
+from listlens.brokers.rules import QUEUE, queue_region
+from listlens.core.errors import BrokerError
 from listlens.core.messages import Message, Outgoing
 
 log = logging.getLogger("listlens.brokers")
@@ -39,8 +40,6 @@ TRIES = 6
 FEW_DELIVERIES = 5
 """A queue that gives a message up after fewer deliveries loses it to a few killed workers."""
 
-_HOST = re.compile(r"sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?")
-_NAME = re.compile(r"(?:(\d{12})/)?([A-Za-z0-9_-]{1,80}(?:\.fifo)?)")
 _NOT_TAKEN = {0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}
 """Characters that SQS refuses, as JSON may write them."""
 
@@ -52,16 +51,9 @@ class _Queue:
 
     def __init__(self, client: Any, address: Address) -> None:
         self._client, self._address = client, address
-        found = _NAME.fullmatch(address.path)
-        if found is None:
-            raise ConfigError(
-                f"{address.shown}: {address.path!r} names no queue. Give sqs://REGION/QUEUE, or "
-                "sqs://REGION/ACCOUNT/QUEUE for one of another account"
-            )
-        owner = {"QueueOwnerAWSAccountId": found[1]} if found[1] else {}
         with our_errors(address):
-            self._url = client.get_queue_url(QueueName=found[2], **owner)["QueueUrl"]
-        self._fifo = found[2].endswith(".fifo")
+            self._url = client.get_queue_url(**_which(address))["QueueUrl"]
+        self._fifo = address.path.endswith(".fifo")
 
     def _attributes(self, *names: str) -> dict[str, str]:
         with our_errors(self._address):
@@ -192,23 +184,43 @@ class SqsOutlet(_Queue):
 
 def inlet(address: Address) -> SqsInlet:
     """Open a source; raises like `listlens.brokers.registry.open_inlet`."""
-    return SqsInlet(make_client(address, "sqs", region(address)), address)
+    return SqsInlet(_client(address), address)
 
 
 def outlet(address: Address) -> SqsOutlet:
     """Open a topic; raises like `listlens.brokers.registry.open_outlet`."""
-    return SqsOutlet(make_client(address, "sqs", region(address)), address)
+    return SqsOutlet(_client(address), address)
 
 
-def region(address: Address) -> str:
-    """Return the region that an address names, or the host of a queue's URL.
+def look(address: Address, most: int, wait_s: float) -> list[Message]:
+    """Look at a queue, which counts a delivery; see `listlens.brokers.registry.look`."""
+    client = _client(address)
 
-    Example:
-        >>> region(Address("sqs", "sqs.eu-west-1.amazonaws.com", "123456789012/photos"))
-        'eu-west-1'
-    """
-    found = _HOST.fullmatch(address.place)
-    return found[1] if found else address.place
+    def names() -> list[str]:
+        found = client.list_queues(MaxResults=100).get("QueueUrls", ())
+        return [url.rpartition("/")[2] for url in found]
+
+    try:
+        require(address, lambda: client.get_queue_url(**_which(address)), names)
+        looking = SqsInlet(client, address)
+        try:
+            return looking.receive(most, wait_s)
+        finally:
+            looking.close()
+    finally:
+        client.close()
+
+
+def _client(address: Address) -> Any:
+    return make_client(address, "sqs", queue_region(address.place))
+
+
+def _which(address: Address) -> dict[str, str]:
+    """What asks for the URL of a queue."""
+    found = QUEUE.fullmatch(address.path)
+    assert found is not None  # its address was read
+    owner = {"QueueOwnerAWSAccountId": found[1]} if found[1] else {}
+    return {"QueueName": found[2], **owner}
 
 
 def _tens(items: Iterable[str]) -> Iterator[list[str]]:

@@ -48,29 +48,26 @@ def check(
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Show what the next messages of a topic are understood as, and give them back.
+    """Show what the next messages of a topic are understood as, and leave them there.
 
-    Nothing is taken in. What a shop's own events look like is said in listlens.toml, under
-    [events]. Exit code 4: some cannot be used.
+    Nothing is taken in, and nothing is made or moved at the broker; RabbitMQ and SQS count that
+    they handed a message out. What a shop's own events look like is said in listlens.toml, under
+    [events]. Exit code 3: there is no such topic; 4: some messages cannot be used.
 
     Example: listlens events check nats://127.0.0.1:4222/photos
     """
     import listlens.project
-    from listlens.brokers.registry import open_inlet, parse
+    from listlens.brokers.registry import look, parse
     from listlens.pipeline.event_door import read_body
 
     with listlens.project.open(project) as opened:
         priority, now = parse(source, "in").text("priority"), opened.store.clock()
-        inlet = open_inlet(source, opened.store.positions)
-        try:
-            messages = inlet.receive(limit, wait)
-            note(f"{len(messages)} messages came; they are given back" if messages
-                 else f"no message came within {wait:g} s")  # fmt: skip
-            found = [
-                one
-                for message in messages
-                for one in read_body(message.body, opened.config.events, now, priority=priority)
-            ]
-        finally:
-            inlet.close()
+        messages = look(source, limit, wait, opened.store.positions)
+        note(f"{len(messages)} messages came; they stay there" if messages
+             else f"no message came within {wait:g} s")  # fmt: skip
+        found = [
+            one
+            for message in messages
+            for one in read_body(message.body, opened.config.events, now, priority=priority)
+        ]
     show_understood(iter(found), as_json=as_json)

@@ -58,7 +58,8 @@ def work(
 
     Runs until it is told to stop (SIGTERM, control-C): it then finishes what it has in hand. It
     may be killed at any moment: what was not committed is done again, by it or by another worker.
-    Several may run at once. docs/brokers.md says how topics at brokers are named.
+    Several may run at once. docs/brokers.md says how topics at brokers are named. Exit code 5,
+    with --once and --drain: a broker did not answer, and all else was done.
 
     Example: listlens work --drain
     """  # fmt: skip
@@ -86,6 +87,10 @@ def work(
         ]
     )
     show(report, text, as_json=as_json)
+    for trouble in report["troubles"]:
+        note(f"{trouble.rstrip('.')}. Run the command again: nothing is lost.")
+    if report["troubles"]:
+        raise typer.Exit(ExitCode.TRY_AGAIN)
 
 
 @contextmanager
@@ -209,7 +214,10 @@ def list_dead(
 
 @dead_app.command("show")
 def show_dead(
-    event_id: Annotated[str, typer.Argument(help="Id of the event, as `dead list` shows it.")],
+    event_id: Annotated[
+        str,
+        typer.Argument(help="Id of the event; of a dead letter its beginning is enough."),
+    ],
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -220,16 +228,16 @@ def show_dead(
     import listlens.project
 
     with listlens.project.open(project) as opened:
-        from listlens.pipeline.dead_letters import as_dict
-
-        letter = as_dict(opened.store.events.get(event_id))
+        letter = opened.event(event_id)
     text = "\n".join(f"{name}: {json_text(value)}" for name, value in letter.items())
     show(letter, text, as_json=as_json)
 
 
 @dead_app.command("replay")
 def replay_dead(
-    event_id: Annotated[list[str] | None, typer.Argument(help="Ids of dead letters.")] = None,
+    event_id: Annotated[
+        list[str] | None, typer.Argument(help="Ids of dead letters, or their beginnings.")
+    ] = None,
     reason: Annotated[str | None, typer.Option(help="All with this reason.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All there are.")] = False,
     project: ProjectOption = Path(),

@@ -169,3 +169,8 @@ class Positions(Protocol):
     def release(self, stream: str, owner: str) -> None:
         """Give back every shard that an owner has."""
         ...
+
+    def noted(self, stream: str) -> dict[str, tuple[str, bool]]:
+        """Return every shard that is noted, with its position and whether it was read to its end;
+        writes nothing."""
+        ...

@@ -62,13 +62,15 @@ def chosen(
 ) -> list[EventView]:
     """Return dead letters by id, by reason, or all; taken out of the list before any is changed.
 
+    Of an id its beginning is enough, where it fits one dead letter.
+
     Raises:
         NotFoundError: an id that is not in the inbox.
-        InputError: an event that is not among the dead letters.
+        InputError: an event that is not among the dead letters, or several begin so.
     """
     if ids is None:
         return list(store.events.dead(reason=reason))
-    found = [store.events.get(one) for one in ids]
+    found = list({one.event_id: one for one in map(store.events.find, ids)}.values())
     living = [one.event_key for one in found if one.state is not EventState.DEAD]
     if living:
         raise InputError(f"{living[0]!r} is not among the dead letters.")

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
-from listlens.pipeline.event_mapping import MappingFailure, mapped
+from listlens.pipeline.event_mapping import MappingFailure, explained, mapped
 from listlens.pipeline.events import PRIORITIES, Wrong, read_event, wrong
 from listlens.store.event_rows import EventRecord, Put
 
@@ -61,10 +62,10 @@ def understood(
         return
     refused = False
     try:
-        for one in mapped(said, config):
+        for item, one in enumerate(mapped(said, config)):
             if priority is not None:
                 one.setdefault("priority", priority)
-            found = read_event(one, now)
+            found = read_event(one, now, partial(explained, config, item))
             if not isinstance(found, Wrong):
                 yield found
             elif not refused:  # one a message: what came is kept, for a corrected mapping to read

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from listlens.core.config import EVENT_KINDS
+from listlens.core.errors import suggest
+from listlens.pipeline.events import Refused
+
 if TYPE_CHECKING:
     from listlens.core.config import EventsConfig
 
 MOST_EACH = 1000
 """Photos that one event of a shop may name."""
+
+MOST_NAMED = 20
+"""Kinds of a shop that an error names."""
 
 
 class MappingFailure(ValueError):
@@ -71,6 +78,48 @@ def _one(said: Any, item: Any, index: int, config: EventsConfig) -> dict[str, An
 def _kind(value: Any, config: EventsConfig) -> dict[str, Any]:
     """Our name of what happened, where the shop's is known."""
     return {"kind": config.kinds.get(value, value)} if isinstance(value, str) else {}
+
+
+def explained(config: EventsConfig, item: int, why: Refused) -> str:
+    """Say why an event cannot be used in the words of the shop: its own paths and kinds.
+
+    Args:
+        config: `[events]`.
+        item: place in the list that `each` names.
+        why: in ours.
+
+    Example:
+        >>> from listlens.core.config import EventsConfig
+        >>> config = EventsConfig(mapping={"photo_id": "data.image.id"})
+        >>> explained(config, 0, Refused(("photo_id",), "a text is needed", missing=True))
+        "photo_id: nothing at 'data.image.id'"
+    """
+    mapping = config.mapping
+    if not mapping and not (why.kind and config.kinds):
+        return str(why)
+    mapped_by = [name for name in why.fields if name in mapping]
+    places = [_place(mapping[name], item, config) for name in mapped_by]
+    where = f" ({' and '.join(places)})" if places else ""
+    if why.kind and config.kinds:
+        known = [f"{theirs!r} ({ours})" for theirs, ours in config.kinds.items()]
+        named = ", ".join(known[:MOST_NAMED]) + (", ..." if len(known) > MOST_NAMED else "")
+        return f"kind: {why.kind!r}{where} is not under [events.kinds], which has {named}"
+    if why.kind:
+        return (f"kind: there is no {why.kind!r}{where}. {suggest(why.kind, EVENT_KINDS)} "
+                "[events.kinds] maps a shop's own names to them.")  # fmt: skip
+    if not why.missing:
+        return f"{why}{where}"
+    if not places:
+        return f"{' or '.join(why.fields)}: [events.mapping] names no path for it"
+    return f"{', '.join(mapped_by)}: nothing {' and nothing '.join(places)}"
+
+
+def _place(path: str, item: int, config: EventsConfig) -> str:
+    if path.startswith("="):
+        return f"fixed by {path!r}"
+    return f"at {path!r}" + (
+        f" of item {item} of {config.each!r}" if path.startswith(("@.", "@index")) else ""
+    )
 
 
 def at_path(value: Any, path: str) -> Any:

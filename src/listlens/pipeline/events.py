@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -42,7 +42,26 @@ class Wrong:
     reason: str = Reason.BAD_EVENT.value
 
 
-def read_event(said: Mapping[str, Any], now: datetime) -> EventRecord | Wrong:
+class Refused(ValueError):
+    """Why an event cannot be used: what came, and what is allowed.
+
+    Args:
+        fields: the one that is wrong, or those of which one is needed.
+        why: the sentence behind their names.
+        missing: whether nothing was there.
+        kind: what came, where it is no kind of event.
+    """
+
+    def __init__(
+        self, fields: tuple[str, ...], why: str, *, missing: bool = False, kind: str = ""
+    ) -> None:
+        super().__init__(f"{', '.join(fields)}: {why}")
+        self.fields, self.missing, self.kind = fields, missing, kind
+
+
+def read_event(
+    said: Mapping[str, Any], now: datetime, tell: Callable[[Refused], str] = str
+) -> EventRecord | Wrong:
     """Check an event in our form.
 
     Args:
@@ -50,6 +69,7 @@ def read_event(said: Mapping[str, Any], now: datetime) -> EventRecord | Wrong:
             where a photo was added or changed; `id`, `at` (ISO 8601), `position`, `attributes`,
             `seller_id`, `sequence`, `source`, `priority` (new, backfill) where there are any.
         now: when it came in; the moment of an event that says none.
+        tell: says why it is none, to whoever sent it.
 
     Returns:
         The event, or why it is none.
@@ -64,8 +84,8 @@ def read_event(said: Mapping[str, Any], now: datetime) -> EventRecord | Wrong:
     """
     try:
         return _checked(said, now)
-    except _Refused as why:
-        return wrong(said, str(why), now)
+    except Refused as why:
+        return wrong(said, tell(why), now)
 
 
 def wrong(said: Any, detail: str, now: datetime) -> Wrong:
@@ -82,21 +102,18 @@ def content_key(said: Any) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-class _Refused(ValueError):
-    """Says which field is wrong, what came and what is allowed."""
-
-
 def _checked(said: Mapping[str, Any], now: datetime) -> EventRecord:
     unknown = sorted(set(said) - EVENT_FIELDS)
     if unknown:
-        raise _Refused(f"{unknown[0]}: no such field. {suggest(unknown[0], EVENT_FIELDS)}")
+        raise Refused((unknown[0],), f"no such field. {suggest(unknown[0], EVENT_FIELDS)}")
     kind = _text(said, "kind")
     if kind not in EVENT_KINDS:
-        raise _Refused(f"kind: there is no {kind!r}. {suggest(kind, EVENT_KINDS)}")
+        why = f"there is no {kind!r}. {suggest(kind, EVENT_KINDS)}"
+        raise Refused(("kind",), why, kind=kind)
     about_photo = kind != LISTING_CHANGED
     priority = said.get("priority") or "new"
     if not isinstance(priority, str) or priority not in PRIORITIES:
-        raise _Refused(f"priority: got {priority!r}. {suggest(str(priority), PRIORITIES)}")
+        raise Refused(("priority",), f"got {priority!r}. {suggest(str(priority), PRIORITIES)}")
     return EventRecord(
         event_key=_id(said, "id") if said.get("id") is not None else content_key(dict(said)),
         kind=kind,
@@ -125,18 +142,19 @@ def _place(said: Mapping[str, Any]) -> dict[str, str]:
     """Where the photo is: exactly one of `url` and `path`."""
     given = [name for name in ("url", "path") if said.get(name) is not None]
     if len(given) != 1:
-        raise _Refused(f"url, path: a photo that was added or changed has one of them, "
-                       f"not {' and '.join(given) or 'none'}")  # fmt: skip
+        came = " and ".join(given) or "none"
+        why = f"a photo that was added or changed has one of them, not {came}"
+        raise Refused(("url", "path"), why, missing=not given)
     text = _text(said, given[0])
     if not text or len(text) > MAX_URL_CHARS:
-        raise _Refused(f"{given[0]}: 1 to {MAX_URL_CHARS:,} characters, got {len(text):,}")
+        raise Refused((given[0],), f"1 to {MAX_URL_CHARS:,} characters, got {len(text):,}")
     return {given[0]: text}
 
 
 def _text(said: Mapping[str, Any], name: str) -> str:
     value = said.get(name)
     if not isinstance(value, str):
-        raise _Refused(f"{name}: a text is needed, got {_shown(value)}")
+        raise Refused((name,), f"a text is needed, got {_shown(value)}", missing=value is None)
     return value
 
 
@@ -145,10 +163,8 @@ def _id(said: Mapping[str, Any], name: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not _fits(value):
-        raise _Refused(
-            f"{name}: a text of 1 to {MAX_ID_BYTES:,} bytes or a whole number is needed, got "
-            f"{_shown(value)}"
-        )
+        why = f"a text of 1 to {MAX_ID_BYTES:,} bytes or a whole number is needed"
+        raise Refused((name,), f"{why}, got {_shown(value)}", missing=value is None)
     return printable(value)
 
 
@@ -163,7 +179,7 @@ def _whole(said: Mapping[str, Any], name: str, low: int, high: int) -> int | Non
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise _Refused(f"{name}: a whole number from {low} to {high}, got {_shown(value)}")
+        raise Refused((name,), f"a whole number from {low} to {high}, got {_shown(value)}")
     return value
 
 
@@ -172,9 +188,10 @@ def _attributes(said: Mapping[str, Any]) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise _Refused(f"attributes: a JSON object is needed, got {_shown(value)}")
+        raise Refused(("attributes",), f"a JSON object is needed, got {_shown(value)}")
     if (n := len(to_json(dict(value)))) > MAX_ATTRIBUTES_CHARS:
-        raise _Refused(f"attributes: {n:,} characters; at most {MAX_ATTRIBUTES_CHARS:,} are kept")
+        why = f"{n:,} characters; at most {MAX_ATTRIBUTES_CHARS:,} are kept"
+        raise Refused(("attributes",), why)
     return dict(value)
 
 
@@ -186,11 +203,11 @@ def _moment(said: Mapping[str, Any], now: datetime) -> datetime:
     try:
         moment = _number_moment(value) if isinstance(value, int | float) else _iso(str(value))
     except (ValueError, OverflowError, OSError):
-        raise _Refused(
-            f"at: ISO 8601 such as 2026-11-26T03:40:00Z, or seconds since 1970, got {_shown(value)}"
-        ) from None
+        why = "ISO 8601 such as 2026-11-26T03:40:00Z, or seconds since 1970"
+        raise Refused(("at",), f"{why}, got {_shown(value)}") from None
     if moment > now + AHEAD:
-        raise _Refused(f"at: {moment.isoformat()} is more than a day ahead of {now.isoformat()}")
+        why = f"{moment.isoformat()} is more than a day ahead of {now.isoformat()}"
+        raise Refused(("at",), why)
     return moment
 
 

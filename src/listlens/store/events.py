@@ -13,9 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from listlens.core.errors import NotFoundError
 from listlens.core.types import Reason
 from listlens.store.database import Database, chunks, clean_text
+from listlens.store.event_lookup import find_event, get_event
 from listlens.store.event_rows import (
     EventRecord,
     EventState,
@@ -281,15 +281,16 @@ class Events:
 
     def get(self, event_key: str) -> EventView:
         """Return one event. Raises NotFoundError where no such key is in the inbox."""
-        with self._db.read() as connection:
-            query = sa.select(event).where(event.c.event_key == clean_text(event_key))
-            row = connection.execute(query).first()
-        if row is None:
-            raise NotFoundError(
-                f"no event {event_key!r} in the inbox. Done ones are kept for a while only "
-                "([worker] keep_days)."
-            )
-        return to_view(row)
+        return get_event(self._db, event_key)
+
+    def find(self, given: str) -> EventView:
+        """Return one event by its key, or a dead letter by the beginning of its key.
+
+        Raises:
+            NotFoundError: there is none.
+            InputError: several begin so.
+        """
+        return find_event(self._db, given)
 
     def replay(self, records: Sequence[tuple[int, EventRecord]]) -> int:
         """Let dead letters wait again, as new; return how many.

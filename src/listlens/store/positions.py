@@ -68,6 +68,14 @@ class Positions:
             self._db.bulk(connection, sa.insert(stream_position), rows)
         return known | dict.fromkeys(new, False)
 
+    def noted(self, stream: str) -> dict[str, tuple[str, bool]]:
+        """Return every shard that is noted, with its position and whether it was read to its end;
+        writes nothing."""
+        query = sa.select(stream_position).where(_here.stream == stream)
+        with self._db.read() as connection:
+            rows = connection.execute(query).all()
+        return {row.shard: (row.position, bool(row.ended)) for row in rows}
+
     def take(
         self, stream: str, owner: str, shards: Collection[str], lease_s: float
     ) -> dict[str, str]:

@@ -7,16 +7,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from listlens.core.errors import ConfigError, ListlensError
+from listlens.core.errors import BrokerError, ConfigError, ListlensError
 from listlens.core.owner import new_owner
-from listlens.stream.topics import Announcer, Reader
+from listlens.stream.topics import Announcer, Reader, TopicLoop
 
 if TYPE_CHECKING:
     from listlens.project import Project
 
 log = logging.getLogger("listlens.brokers")
+
+Loop = TypeVar("Loop", bound=TopicLoop)
 
 
 class Brokers:
@@ -26,6 +28,9 @@ class Brokers:
         project: opened; its store is used by other threads.
         sources: addresses to read from; by default those of the settings.
         announce: addresses to announce to; likewise.
+
+    Attributes:
+        troubles: which topics could not be read or sent to, and why.
 
     Raises:
         ConfigError: an address is wrong, or a topic would be read and announced to.
@@ -41,6 +46,8 @@ class Brokers:
         config = project.config.brokers
         self._store = project.store
         self._owner = new_owner()
+        self.troubles: list[str] = []
+        self._silent: set[tuple[str, str]] = set()
         events, most = project.config.events, config.max_waiting
         urls = config.sources if sources is None else sources
         self.readers = [Reader(self._store, url, events, most) for url in urls]
@@ -58,33 +65,47 @@ class Brokers:
     def take_in(self, stop: threading.Event, *, once: bool = False) -> bool:
         """Read what is there now, or one batch of each topic, in this thread.
 
+        A topic whose broker does not answer is noted in `troubles`, and not asked again.
+
         Returns:
             Whether the inbox is full, so that there may be more.
-
-        Raises:
-            BrokerError: a broker does not answer.
         """
         full = False
-        for reader in self.readers:
-            try:
+        for reader in self._well(self.readers):
+            with self._noting(reader):
                 while not (stop.is_set() or (full := reader.full())):
                     if not reader.step() or once:
                         break
-            finally:
-                reader.close()
         return full and not once
 
     def send_out(self) -> None:
-        """Send what was announced, in this thread; raises BrokerError."""
+        """Send what was announced, in this thread; trouble is noted as in `take_in`."""
         try:
-            for announcer in self.announcers:
-                while announcer.step():
-                    pass
-                if not announcer.mine():
-                    log.warning("%s: another process has it, and sends the rest", announcer.name)
-                announcer.close()
+            for announcer in self._well(self.announcers):
+                with self._noting(announcer):
+                    while announcer.step():
+                        pass
+                    if not announcer.mine():
+                        name = announcer.name
+                        log.warning("%s: another process has it, and sends the rest", name)
         finally:
             self._release()
+
+    def _well(self, loops: Sequence[Loop]) -> list[Loop]:
+        return [one for one in loops if (one.way, one.name) not in self._silent]
+
+    @contextmanager
+    def _noting(self, loop: TopicLoop) -> Iterator[None]:
+        """Go on with what else there is where a broker does not answer, and say so in the end."""
+        try:
+            yield
+        except BrokerError as error:
+            self._silent.add((loop.way, loop.name))
+            done = "read" if loop.way == "in" else "sent to"
+            said = str(error).removeprefix(f"{loop.name}: ")
+            self.troubles.append(f"{loop.name} could not be {done}: {said}")
+        finally:
+            loop.close()
 
     def place(self) -> None:
         """Let topics that are new begin here, before anything is announced."""

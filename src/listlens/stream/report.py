@@ -25,6 +25,7 @@ class WorkReport:
         looked: photos that were decoded and embedded.
         recognised: photos whose content was known, or being looked at already.
         seconds: of work.
+        troubles: topics at brokers that could not be read or sent to, each with the reason.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -32,6 +33,7 @@ class WorkReport:
     looked: int = 0
     recognised: int = 0
     seconds: float = 0.0
+    troubles: list[str] = field(default_factory=list)
 
     def add(self, other: WorkReport) -> None:
         """Add what another did."""
@@ -40,6 +42,7 @@ class WorkReport:
         self.looked += other.looked
         self.recognised += other.recognised
         self.seconds += other.seconds
+        self.troubles += other.troubles
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -49,4 +52,5 @@ class WorkReport:
             "looked": self.looked,
             "recognised": self.recognised,
             "seconds": round(self.seconds, 3),
+            "troubles": self.troubles,
         }

@@ -204,10 +204,12 @@ def work(
         sources: topics at brokers to read from; by default those of the settings.
         announce: topics to announce to; likewise.
 
+    Returns:
+        What it did. A broker that does not answer is waited for by a worker that runs until it is
+        told to stop; another works on what is here, and names the topic in `troubles`.
+
     Raises:
         ConfigError: an address is wrong.
-        BrokerError: a broker does not answer, and the worker is not to wait for it: it runs until
-            all is done. One that runs until it is told to stop waits for ever.
     """
     from listlens.pipeline.inference import Inference
     from listlens.sources.fetching import Fetcher, FetchRules
@@ -229,6 +231,7 @@ def work(
             more = brokers.take_in(stop, once=until == "once")
             report.add(make_worker(project, inference, fetcher).run(stop, until))
             brokers.send_out()
+        report.troubles += brokers.troubles
         return report
 
 

@@ -70,7 +70,7 @@ class TopicLoop:
     def __init__(self, store: Store, url: str, way: Way, clock: Callable[[], float]) -> None:
         self.address = require(url, way)
         self.name = self.address.shown
-        self._store, self._url, self._way, self._clock = store, url, way, clock
+        self._store, self._url, self.way, self._clock = store, url, way, clock
         self._backoff = Backoff(0.5, 30.0, 1, random.random)
         self._end: Any = None
         self._trouble = ""
@@ -136,7 +136,7 @@ class TopicLoop:
             self._trouble, self._logged_s = "", float("-inf")
         if over or trouble or (self._clock() - self._told_s >= TELL_S and self._end is not None):
             lag = None if trouble or self._end is None else self.lag()
-            self._store.topics.tell(self.name, self._way, lag=lag, trouble=trouble)
+            self._store.topics.tell(self.name, self.way, lag=lag, trouble=trouble)
             self._told_s = self._clock()
 
 

@@ -44,6 +44,8 @@ class Rig:
         longest_s: until a message that is there was received at the latest.
         text_only: whether it takes texts only, and no empty ones.
         many: messages of the test that sends many.
+        names: whether it says which topics there are.
+        counts: whether looking at a message takes it from the topic for a moment.
         options: that every address has.
         make: makes a topic, where the broker does not by itself.
         project: folder of a store that keeps positions, where the broker keeps none.
@@ -59,6 +61,8 @@ class Rig:
     longest_s: float = 5.0
     text_only: bool = False
     many: int = 2000
+    names: bool = True
+    counts: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     make: Callable[[str], object] | None = None
     project: Path | None = None
@@ -168,7 +172,7 @@ def redis_rig() -> Iterator[Rig]:
 @contextmanager
 def rabbitmq_rig() -> Iterator[Rig]:
     at = os.environ.get("LISTLENS_TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1:5672")
-    rig = Rig(at, "amqp://guest:guest@127.0.0.1:1")
+    rig = Rig(at, "amqp://guest:guest@127.0.0.1:1", names=False, counts=True)
     require("RabbitMQ (LISTLENS_TEST_RABBITMQ)", rig)
     yield rig
     import asyncio
@@ -374,6 +378,7 @@ def sqs_rig() -> Iterator[Rig]:
             ordered=False,
             text_only=True,
             many=60,
+            counts=True,
             options={"endpoint": api.url},
             make=lambda topic: api.client("sqs").create_queue(QueueName=topic),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -45,11 +46,17 @@ def test_a_check_shows_what_messages_mean_and_gives_them_back(rig, cli, root):
         shown = [json.loads(line) for line in ran.out.splitlines()]
         assert {one.get("listing_id") for one in shown} == {"7", None}
         assert sum("no JSON" in one.get("wrong", "") for one in shown) == 1
-        assert "2 messages came; they are given back" in ran.err
+        assert "2 messages came; they stay there" in ran.err
     assert cli("ledger", "-p", root, "--json").json["received"] == 0
-    empty = cli("events", "check", rig.url(rig.topic()), "--wait", "0.2", "-p", root)
+    inlet = open_inlet(rig.url(topic))
+    inlet.acknowledge(rig.take(inlet, 2))
+    inlet.close()
+    empty = cli("events", "check", rig.url(topic), "--wait", "0.2", "-p", root)
     assert (empty.code, empty.out) == (0, "")
     assert "no message came" in empty.err
+    mistyped = cli("events", "check", rig.url(f"{topic}x"), "-p", root)
+    assert (mistyped.code, mistyped.out) == (3, "")
+    assert f"Did you mean {topic!r}?" in mistyped.err
 
 
 @pytest.mark.slow
@@ -78,6 +85,8 @@ def test_topics_are_listed_with_counts_and_lag(rig, cli, root):
         ('sources = ["nats://h/x"]\nannounce = ["nats://h/x"]', "read and announced to"),
         ('announce = ["nats://h/x", "nats://h/x"]', "named twice"),
         ('source = ["nats://h/x"]', "Did you mean 'sources'?"),
+        ('announce = ["nats://127.0.0.1:1/shop.*"]', "an announcement goes to one"),
+        ('sources = ["nats://127.0.0.1:1/a..b"]', "words with a '.' between them"),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_done(cli, root, settings, says):
@@ -91,7 +100,49 @@ def test_wrong_settings_are_refused_before_anything_is_done(cli, root, settings,
 
 @pytest.mark.slow
 @NATS
-def test_draining_a_broker_that_is_not_there_says_try_again(rig, cli, root):
-    ran = cli("work", "--drain", "--source", f"{rig.nowhere}/photos", "-p", root)
+def test_of_two_brokers_the_one_that_answers_is_read_and_nothing_is_asked_twice(
+    rig, cli, root, monkeypatch
+):
+    settings = root / "listlens.toml"
+    settings.write_text(settings.read_text().replace("max_waiting = 5000", "max_waiting = 1"))
+    came, told = rig.topic(), rig.topic()
+    events = [
+        {"id": f"e{n}", "kind": "listing.changed", "listing_id": f"L{n}", "attributes": {"a": n}}
+        for n in range(3)
+    ]
+    rig.send(came, *[json.dumps(event).encode() for event in events])
+    asked: list[str] = []
+
+    def opening(url: str, *more: Any) -> Any:
+        asked.append(url)
+        return open_inlet(url, *more)
+
+    monkeypatch.setattr("listlens.stream.topics.open_inlet", opening)
+    ends = ("--source", "redis://127.0.0.1:1/0/photos", "--source", rig.url(came))
+    ends += ("--announce", rig.url(told))
+    ran = cli("work", "--drain", *ends, "-p", root, "--json")
     assert ran.code == 5
-    assert rig.nowhere in ran.err
+    assert ran.json["outcomes"] == {"listing": 3}
+    (trouble,) = ran.json["troubles"]
+    assert trouble.startswith("redis://127.0.0.1:1/0/photos could not be read: ")
+    assert asked.count("redis://127.0.0.1:1/0/photos") == 1
+    well = cli("work", "--drain", *ends[2:], "-p", root, "--json")
+    assert (well.code, well.json["troubles"]) == (0, [])
+
+
+def test_draining_a_broker_that_is_not_there_works_on_what_is_here_and_says_try_again(
+    cli, root, tmp_path
+):
+    event = {"id": "e1", "kind": "listing.changed", "listing_id": "L", "attributes": {"a": 1}}
+    file = tmp_path / "events.jsonl"
+    file.write_text(json.dumps(event))
+    cli("events", "put", file, "-p", root)
+    gone = [f"nats://127.0.0.1:1/{name}" for name in ("photos", "results")]
+    both = ("--source", gone[0], "--announce", gone[1])
+    ran = cli("work", "--drain", *both, "-p", root, "--json")
+    assert ran.code == 5
+    assert ran.json["outcomes"] == {"listing": 1}
+    read, sent = ran.json["troubles"]
+    assert read.startswith(f"{gone[0]} could not be read: ") and read.count(gone[0]) == 1
+    assert sent.startswith(f"{gone[1]} could not be sent to: ")
+    assert read in ran.err and sent in ran.err and "nothing is lost" in ran.err

@@ -14,8 +14,9 @@ import pytest
 
 from listlens.brokers import kinesis
 from listlens.brokers.kinesis_records import MAGIC, bodies
-from listlens.brokers.registry import open_inlet, open_outlet
-from listlens.core.errors import BrokerError, ConfigError, InputError
+from listlens.brokers.kinesis_shards import Looking
+from listlens.brokers.registry import look, open_inlet, open_outlet
+from listlens.core.errors import BrokerError, ConfigError, InputError, NotFoundError
 from listlens.core.messages import Message, Outgoing
 from listlens.store.open import Store, open_store
 
@@ -419,6 +420,68 @@ def test_many_and_large_messages_go_in_calls_that_amazon_takes(new_stream: Any) 
     outlet.close()
     assert stream.amazon.calls.count("PutRecords") == 2 + 2
     assert len(read(stream.inlet(), 509, 20)) == 509
+
+
+def test_who_looks_begins_where_the_project_is_and_notes_nothing(store: Store) -> None:
+    positions = store.positions
+    positions.see("s", ["a", "b"], "0", "0")
+    positions.take("s", "me", ["a", "b"], 60)
+    positions.move("s", "me", {"a": "5"}, ["b"])
+    noted = positions.noted("s")
+    looking = Looking(positions)
+    seen = looking.see("s", ["a", "b", "c"], "first", "later")
+    assert seen == {"a": False, "b": True, "c": False}
+    assert looking.take("s", "who", ["a", "c"], 60) == {"a": "5", "c": "later"}, "others hold a"
+    assert looking.move("s", "who", {"a": "9"}, ["a"]) == set()
+    assert looking.see("s", ["a", "b", "c"], "first", "later")["a"]
+    assert looking.noted("s")["a"] == ("5", True)
+    new = Looking(positions)
+    assert new.see("new", ["x"], "first", "later") == {"x": False}
+    assert new.take("new", "who", ["x"], 60) == {"x": "first"}
+    new.drop("new", ["x"])
+    new.release("new", "who")
+    assert (positions.noted("s"), positions.noted("new")) == (noted, {})
+
+
+@pytest.mark.slow
+def test_a_look_follows_a_split_and_tells_nobody(new_stream: Any) -> None:
+    stream = new_stream()
+    stream.put(*numbered(3), key="L1")
+    inlet = stream.inlet()
+    assert len(read(inlet, 3)) == 3
+    inlet.close()
+    before = stream.store.positions.noted(inlet._stream)
+    stream.put(*numbered(1, 3), key="L1")
+    stream.split()
+    stream.put(*numbered(4, 4))
+    found = look(stream.url(), 100, 5.0, stream.store.positions)
+    assert [one.body.decode() for one in found] == numbered(1, 3), "what stands before the split"
+    inlet = stream.inlet()
+    assert len(read(inlet, 5)) == 5
+    inlet.close()
+    noted = stream.store.positions.noted(inlet._stream)
+    assert len(noted) == 3 and noted != before
+    stream.put(*numbered(1, 8))
+    children = look(stream.url(), 100, 5.0, stream.store.positions)
+    assert [one.body.decode() for one in children] == numbered(1, 8)
+    assert stream.store.positions.noted(inlet._stream) == noted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("code", "named"), [("", True), ("AccessDeniedException", False)])
+def test_a_look_names_streams_where_it_may_list_them(
+    new_stream: Any, code: str, named: bool
+) -> None:
+    stream = new_stream()
+    if code:
+        stream.amazon.rules.append(refuse(code, "ListStreams", 1))
+    url = f"kinesis://us-east-1/{stream.name}x?endpoint={stream.amazon.front}"
+    with pytest.raises(NotFoundError, match="nothing of that name in us-east-1") as caught:
+        look(url, 1, 0.1, stream.store.positions)
+    assert (f"{stream.name!r}" in str(caught.value)) is named
+    stream.amazon.rules.append(refuse("AccessDeniedException", "DescribeStreamSummary", 1))
+    with pytest.raises(BrokerError, match="AccessDeniedException"):
+        look(stream.url(), 1, 0.1, stream.store.positions)
 
 
 # -- what cannot work -----------------------------------------------------------------------

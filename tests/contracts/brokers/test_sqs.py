@@ -11,7 +11,8 @@ import pytest
 
 from listlens.brokers import sqs
 from listlens.brokers.envelopes import unwrapped
-from listlens.brokers.registry import open_inlet, open_outlet, parse
+from listlens.brokers.registry import look, open_inlet, open_outlet, parse
+from listlens.brokers.rules import queue_region
 from listlens.core.config import EventsConfig
 from listlens.core.errors import BrokerError, ConfigError
 from listlens.core.messages import Outgoing
@@ -314,6 +315,14 @@ def test_what_is_in_no_envelope_stays_what_it_is(body: bytes) -> None:
         assert got == body or json.loads(got) == json.loads(body)
 
 
+@pytest.mark.slow
+def test_a_look_hands_everything_back_at_once(new_queue: Callable[..., Queue]) -> None:
+    queue = new_queue()
+    queue.put(*[f"{n}" for n in range(15)])
+    assert len(look(queue.url(visibility=3600), 15, 1.0)) == 15
+    assert queue.counts() == (15, 0)
+
+
 # -- what cannot work -----------------------------------------------------------------------
 
 
@@ -321,7 +330,7 @@ def test_what_is_in_no_envelope_stays_what_it_is(body: bytes) -> None:
     ("url", "says"),
     [
         ("sqs://us-east-1/a/b/c", "names no queue"),
-        ("sqs://us-east-1/a b", "names no queue"),
+        ("sqs://us-east-1/a%20b", "names no queue"),
         ("sqs://us-east-1/q.lifo", "names no queue"),
         ("sqs://us-east-1/q?unwrap=xml", "allowed are no, sns, s3"),
         ("sqs://localhost/q", "no region"),
@@ -338,7 +347,7 @@ def test_a_wrong_address_says_what_is_allowed(
 
 def test_the_url_of_a_queue_names_its_region_and_account() -> None:
     address = parse("sqs://sqs.eu-west-1.amazonaws.com/123456789012/photos.fifo", "out")
-    assert sqs.region(address) == "eu-west-1"
+    assert queue_region(address.place) == "eu-west-1"
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from listlens.brokers.loop import wait_for
-from listlens.brokers.registry import open_inlet, parse
+from listlens.brokers.registry import look, open_inlet, open_outlet, parse
 from listlens.core.errors import BrokerError, ConfigError
 
 pytestmark = pytest.mark.slow
@@ -149,6 +149,16 @@ def test_kafka_commits_only_before_the_oldest_message_in_hand(rig):
     assert [m.body for m in got] == [b"a", b"b", b"c"]
     assert first[0].body == b"a"
     again.close()
+
+
+@KAFKA
+def test_kafka_says_soon_and_once_that_nobody_is_there(rig, caplog, capfd):
+    for way in (open_inlet, open_outlet, lambda url: look(url, 1, 1)):
+        began = time.monotonic()
+        with pytest.raises(BrokerError, match=r"^kafka://127.0.0.1:1/photos: .*Connection refused"):
+            way(f"{rig.nowhere}/photos")
+        assert time.monotonic() - began < 5
+    assert "FAIL" not in caplog.text + "".join(capfd.readouterr())
 
 
 def test_kafka_names_a_group_for_each_topic_and_asks_for_a_way_to_show_a_password():
