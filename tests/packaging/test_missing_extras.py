@@ -238,6 +238,7 @@ def test_everything_imported_is_declared_as_a_dependency():
         "pillow_heif": "pillow-heif",
         "rapidocr_onnxruntime": "rapidocr-onnxruntime",
         "prometheus_client": "prometheus-client",
+        "pydantic_core": "pydantic-core",
         "yaml": "pyyaml",
         "nats": "nats-py",
         "confluent_kafka": "confluent-kafka",

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from listlens.store.by_keys import among
 from listlens.store.database import Database
 from listlens.store.watch_tables import drift
 
@@ -78,7 +79,7 @@ class Drift:
             connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=new), rows)
 
     def _today(self, connection: Connection, keys: list[Key], day: str) -> dict[Key, Sums]:
-        mine = sa.tuple_(drift.c.model_id, drift.c.source).in_(keys)
+        mine = among(connection, (drift.c.model_id, drift.c.source), keys)
         query = sa.select(drift).where(mine, drift.c.day == day)
         return {
             (row.model_id, row.source): Sums(row.photos, np.frombuffer(row.sums, "<f8"))

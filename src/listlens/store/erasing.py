@@ -8,7 +8,9 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from listlens.store.by_keys import among
 from listlens.store.database import Database, chunks
+from listlens.store.listings import listing_pks
 from listlens.store.mentions import Mentions
 from listlens.store.schema import (
     annotation,
@@ -54,6 +56,22 @@ def photos_named(
         for block in chunks(listings)
         for row in connection.execute(query.where(photo.c.listing_id.in_(block)))
     ]
+
+
+def photos_of_source(
+    connection: Connection, source_id: int, keys: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], int]:
+    """Return the rows of a source's photos by (listing_id, photo_id); absent ones have no key."""
+    named = list(dict.fromkeys(keys))
+    listings = listing_pks(connection, dict.fromkeys(listing_id for listing_id, _ in named))
+    by_pair = {(listings[key[0]], key[1]): key for key in named if key[0] in listings}
+    pair = (photo.c.listing_id, photo.c.photo_key)
+    query = sa.select(photo.c.id, *pair).where(photo.c.source_id == source_id)
+    return {
+        by_pair[row.listing_id, row.photo_key]: row.id
+        for block in chunks(by_pair)
+        for row in connection.execute(query.where(among(connection, pair, block)))
+    }
 
 
 def contents_of(connection: Connection, photo_pks: Sequence[int]) -> list[int]:
@@ -103,9 +121,10 @@ def forget_events(
     n_events = 0
     for table in (event, outbox, latest):
         n = delete_where(connection, table, table.c.listing_id, listings)
-        key = sa.tuple_(table.c.listing_id, table.c.photo_id)
-        for block in chunks(photos, 300):
-            n += connection.execute(sa.delete(table).where(key.in_(block))).rowcount
+        key = (table.c.listing_id, table.c.photo_id)
+        for block in chunks(photos):
+            these = among(connection, key, block)
+            n += connection.execute(sa.delete(table).where(these)).rowcount
         n_events += n if table is event else 0
     if n_events:
         add_to(database, connection, {"forgotten": n_events})

@@ -20,6 +20,7 @@ from listlens.store.erasing import (
     forget_rejected,
     listings_named,
     photos_named,
+    photos_of_source,
     unused_contents,
 )
 from listlens.store.schema import (
@@ -173,23 +174,13 @@ class Forgetting:
         Returns:
             The keys whose photo was there.
         """
-        query = sa.select(photo.c.id, listing.c.external_id, photo.c.photo_key).join(
-            listing, photo.c.listing_id == listing.c.id
-        )
-        key = sa.tuple_(listing.c.external_id, photo.c.photo_key)
         with self._db.together() as connection:
-            found = [
-                row
-                for block in chunks(dict.fromkeys(keys), 300)
-                for row in connection.execute(
-                    query.where(photo.c.source_id == source_id, key.in_(block))
-                )
-            ]
-            photo_pks = [row.id for row in found]
+            found = photos_of_source(connection, source_id, keys)
+            photo_pks = list(found.values())
             delete_where(connection, annotation, annotation.c.photo_id, photo_pks)
             _, orphans = self._erase_photos(connection, photo_pks)
             self._erase_contents(connection, orphans, bury=False)
-        return {(row.external_id, row.photo_key) for row in found}
+        return set(found)
 
     def _erase_photos(
         self, connection: Connection, photo_pks: Sequence[int]

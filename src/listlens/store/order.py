@@ -8,12 +8,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from listlens.store.by_keys import among
 from listlens.store.database import Database, chunks
 from listlens.store.event_rows import EventRecord, EventState, EventView, to_view
 from listlens.store.stream_tables import event, latest
 
 Subject = tuple[str, str, str]
 """(listing_id, photo_id, source); an empty photo_id is the listing itself."""
+
+_SUBJECT = (latest.c.listing_id, latest.c.photo_id, latest.c.source)
 
 BRING = ("photo.added", "photo.changed")
 """Kinds of event that bring a photo to look at."""
@@ -89,7 +92,9 @@ class Order:
         Those whose events are still on their way are among them.
         """
         told = sa.select(latest.c.photo_id).where(
-            latest.c.listing_id == listing_id, latest.c.source == source, latest.c.deleted == 0
+            latest.c.listing_id == listing_id,
+            latest.c.source == source,
+            latest.c.deleted + 0 == 0,  # the + keeps SQLite from walking all that is not deleted
         )
         coming = sa.select(event.c.photo_id).where(
             event.c.listing_id == listing_id, event.c.source == source, _on_its_way()
@@ -114,10 +119,10 @@ class Order:
 
     def _known(self, records: Iterable[EventRecord]) -> dict[Subject, tuple[datetime, int, int]]:
         found: dict[Subject, tuple[datetime, int, int]] = {}
-        key = sa.tuple_(latest.c.listing_id, latest.c.photo_id, latest.c.source)
         with self._db.read() as connection:
-            for block in chunks(dict.fromkeys(record.subject for record in records), 300):
-                for row in connection.execute(sa.select(latest).where(key.in_(block))):
+            for block in chunks(dict.fromkeys(record.subject for record in records)):
+                these = among(connection, _SUBJECT, block)
+                for row in connection.execute(sa.select(latest).where(these)):
                     subject = (row.listing_id, row.photo_id, row.source)
                     found[subject] = (row.at, row.sequence, row.deleted)
         return found

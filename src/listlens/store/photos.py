@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from listlens.core.types import ListingRow, Reason, RejectedRow, Status
-from listlens.store.database import Database, checked_id, chunks, clean_text, to_json
+from listlens.store.by_keys import among
+from listlens.store.database import Database, checked_id, chunks, clean_text
 from listlens.store.listings import listing_pks, save_listings
 from listlens.store.photo_rows import (
     VIEW,
@@ -32,6 +33,8 @@ from listlens.store.schema import (
 from listlens.store.tombstones import Tombstones
 
 __all__ = ["Key", "KnownPhoto", "PhotoRecord", "PhotoView", "Photos"]
+
+_PAIR = (photo.c.listing_id, photo.c.photo_key)
 
 
 class Photos:
@@ -85,7 +88,7 @@ class Photos:
                 pairs = [(pks[name], key) for name, key in block if name in pks]
                 if not pairs:
                     continue
-                for row in connection.execute(query.where(_among(connection, pairs))):
+                for row in connection.execute(query.where(among(connection, _PAIR, pairs))):
                     known = to_known(row)
                     found[known.listing_id, known.photo_id] = known
         return found
@@ -299,25 +302,6 @@ class Photos:
             connection.execute(self._db.insert(former_content).on_conflict_do_nothing(), rows)
 
 
-def _among(connection: Connection, pairs: Sequence[tuple[int, str]]) -> sa.ColumnElement[bool]:
-    """Return the condition that a photo is one of these (listing pk, photo id) pairs.
-
-    They travel as one JSON text: thousands of variables take longer to bind than to look up.
-    """
-    text = sa.literal(to_json(pairs), sa.Text)
-    if connection.dialect.name == "sqlite":
-        want = sa.func.json_each(text).table_valued("value", name="want")
-        owner = sa.cast(sa.func.json_extract(want.c.value, "$[0]"), sa.BigInteger)
-        key = sa.func.json_extract(want.c.value, "$[1]")
-    else:
-        want = sa.func.json_array_elements(sa.cast(text, sa.JSON)).table_valued(
-            sa.column("value", sa.JSON), name="want"
-        )
-        owner = sa.cast(want.c.value[0].as_string(), sa.BigInteger)
-        key = want.c.value[1].as_string()
-    return sa.tuple_(photo.c.listing_id, photo.c.photo_key).in_(sa.select(owner, key))
-
-
 def _existing(
     connection: Connection, source_id: int, pairs: Iterable[tuple[int, str]]
 ) -> dict[tuple[int, str], tuple[int, int | None]]:
@@ -326,7 +310,7 @@ def _existing(
     query = sa.select(*columns).where(photo.c.source_id == source_id)
     found: dict[tuple[int, str], tuple[int, int | None]] = {}
     for block in chunks(dict.fromkeys(pairs), 5000):
-        rows = connection.execute(query.where(_among(connection, block)))
+        rows = connection.execute(query.where(among(connection, _PAIR, block)))
         for listing_pk, key, pk, content_id in rows:
             found[listing_pk, key] = (pk, content_id)
     return found
