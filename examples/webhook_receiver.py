@@ -10,15 +10,17 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
 MAX_BYTES = 2**20
 WEBHOOK = Webhook(os.environ["WEBHOOK_SECRET"])
-SEEN = sqlite3.connect("received.db", isolation_level=None)
+SEEN = sqlite3.connect("received.db", isolation_level=None, check_same_thread=False)
 SEEN.execute("CREATE TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY)")
 SEEN.execute("CREATE TABLE IF NOT EXISTS tag (photo TEXT, task TEXT, tag TEXT)")
+ONE = threading.Lock()  # deliveries come on several connections at once
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -37,7 +39,8 @@ class Receiver(BaseHTTPRequestHandler):
         except WebhookVerificationError:
             self.answer(400)
             return
-        apply_once(self.headers["webhook-id"], event)
+        with ONE:
+            apply_once(self.headers["webhook-id"], event)
         self.answer(204)
 
     def answer(self, status: int) -> None:
@@ -62,6 +65,7 @@ def apply_once(message_id: str, event: dict) -> None:
 
 
 if __name__ == "__main__":
-    server = HTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8100), Receiver)
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 8100
+    server = ThreadingHTTPServer(("127.0.0.1", port), Receiver)
     print(f"listening on http://127.0.0.1:{server.server_port}/", flush=True)
     server.serve_forever()

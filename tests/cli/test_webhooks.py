@@ -30,14 +30,14 @@ def shop_folder(tmp_path: Path) -> Path:
     return tmp_path / "shop"
 
 
-def announce(folder: Path, *photos: str) -> None:
+def announce(folder: Path, *photos: str, listing: str = "L1") -> None:
     with listlens.open(folder) as project:
         project.store.outbox.append(
             [
                 Announcement(
-                    f"{photo}/photo.predicted", "photo.predicted", "L1", photo,
+                    f"{photo}/photo.predicted", "photo.predicted", listing, photo,
                     {
-                        "listing_id": "L1",
+                        "listing_id": listing,
                         "photo_id": photo,
                         "results": {"room": {"prediction": "kitchen"}},
                     },
@@ -102,6 +102,20 @@ def test_the_example_receiver_takes_each_event_once_and_refuses_strangers(
     other = cli("webhooks", "add", url, *at).json
     refused = cli("webhooks", "test", other["id"], *at)
     assert (refused.code, refused.json["status"], refused.json["delivered"]) == (6, 400, False)
+
+
+def test_the_example_receiver_takes_what_comes_on_several_connections_at_once(
+    cli: Callable[..., Any], shop_folder: Path, example: Callable[..., str], tmp_path: Path
+) -> None:
+    at = ("--json", "-p", shop_folder)
+    made = cli("webhooks", "add", "http://127.0.0.1:9/", *at).json
+    with listlens.open(shop_folder) as project:
+        project.store.webhooks._update(made["id"], {"url": example(made["secret"])})
+    for n in range(12):
+        announce(shop_folder, f"p{n}", listing=f"L{n}")
+    assert cli("webhooks", "deliver", *at).json == {"tried": 12, "waiting": 0}
+    log = cli("webhooks", "log", *at).json["deliveries"]
+    assert {(one["outcome"], one["attempt"]) for one in log} == {("delivered", 1)}
 
 
 def test_an_endpoint_is_added_listed_rotated_and_removed(

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import subprocess
 import tarfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 import listlens
 from listlens.core.errors import InputError
 from listlens.pipeline.backup import MANIFEST, backup, restore
 from listlens.pipeline.events import read_event
+from listlens.store.schema import metadata
 
 
 def answers(root: Path, shop: Any) -> dict[str, Any]:
@@ -228,3 +233,62 @@ def test_on_postgresql_the_dump_is_named_and_the_files_are_taken(
              for one in (root, tmp_path / "again")]  # fmt: skip
     assert names[0] == names[1] and names[0]
     assert json.loads(made.out)["absent"] == []
+
+
+@pytest.fixture
+def other_database(on_postgres: tuple[Path, str]) -> Iterator[str]:
+    """A new database on the same server, as one makes to restore into."""
+    import psycopg
+
+    url, name = "postgresql://postgres@127.0.0.1:5432", f"again_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(f"{url}/test", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield f"{url}/{name}"
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def rows(root: Path) -> dict[str, Any]:
+    """The rows of every table, how far the webhook was told, and the tokens."""
+    with listlens.open(root) as project:
+        with project.store._db.read() as connection:
+            found: dict[str, Any] = {
+                table.name: connection.execute(
+                    sa.select(sa.func.count()).select_from(table)
+                ).scalar()
+                for table in metadata.sorted_tables
+            }
+        (hook,), (token,) = project.store.webhooks.list(), project.store.tokens.list()
+        return {**found, "told": (hook.url, hook.cursor), "scopes": token.scopes}
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+@pytest.mark.skipif(shutil.which("pg_dump") is None, reason="needs pg_dump")
+def test_the_line_that_is_printed_dumps_what_pg_restore_brings_back(
+    cli: Callable[..., Any],
+    project: Path,
+    on_postgres: tuple[Path, str],
+    other_database: str,
+    shop: Any,
+    tmp_path: Path,
+) -> None:
+    url = f"postgresql+psycopg://postgres@127.0.0.1:5432/test?schema={on_postgres[1]}"
+    with listlens.open(project) as opened:
+        opened.tag()
+        opened.store.tokens.create(["read"])
+        opened.put_events([{"kind": "listing.changed", "listing_id": "L", "attributes": {"n": 1}}])
+    assert cli("webhooks", "add", "https://shop.example/hooks", "-p", project).code == 0
+    assert cli("backup", tmp_path / "shop.tar", "-p", project).code == 0
+    big, again = tmp_path / "big", tmp_path / "again"
+    assert cli("restore", tmp_path / "shop.tar", big, "--store", url).code == 0
+    assert rows(big) == rows(project)
+    line = cli("backup", tmp_path / "big.tar", "--json", "-p", big).json["database"]
+    subprocess.run(line, shell=True, cwd=tmp_path, check=True)
+    command = ["pg_restore", "--no-owner", f"--dbname={other_database}", tmp_path / "big.dump"]
+    subprocess.run(command, check=True)
+    assert cli("restore", tmp_path / "big.tar", again).code == 0
+    settings = (again / "listlens.toml").read_text()
+    there = other_database.replace("postgresql:", "postgresql+psycopg:")
+    (again / "listlens.toml").write_text(settings.replace(url.partition("?")[0], there))
+    assert rows(again) == rows(big)
+    assert answers(again, shop) == answers(big, shop) == answers(project, shop)

@@ -205,14 +205,21 @@ async def _close(inference: Inference) -> None:
 
 async def _watch(serving: Serving) -> None:
     """Take other models into force when the store says so."""
+    said = ""
     while True:
         await asyncio.sleep(REFRESH_S)
         before = serving.models.trouble
         try:
             changed = await to_thread.run_sync(serving.refresh)
+        except ListlensError as error:
+            if str(error) != said:  # once, not each second for as long as it lasts
+                serving.log.warning("the store could not be looked at", detail=str(error))
+            said = str(error)
+            continue
         except Exception:
             serving.log.exception("the store could not be looked at")
             continue
+        said = ""
         if changed:
             _say_models(serving)
         elif serving.models.trouble != before:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 import structlog
+
+REPEAT_S = 60.0
+"""The same words are not said again within this: threads that wait for a database ask often."""
+
+MOST_KEPT = 200
+"""Different words that are remembered for it."""
 
 
 def make_log(stream: TextIO | None = None) -> Any:
@@ -28,13 +35,14 @@ def make_log(stream: TextIO | None = None) -> Any:
 
 
 @contextmanager
-def carried(log: Any) -> Iterator[None]:
+def carried(log: Any, clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
     """Let what the worker and the other parts say by `logging` stand in the same log meanwhile.
 
     Args:
         log: as `make_log` makes it.
+        clock: seconds that only grow.
     """
-    handler, ours = _Carrier(log), logging.getLogger("listlens")
+    handler, ours = _Carrier(log, clock), logging.getLogger("listlens")
     loggers, level = (ours, logging.getLogger("uvicorn")), ours.level
     ours.setLevel(logging.INFO)
     for logger in loggers:
@@ -67,14 +75,21 @@ class _Unfailing:
 class _Carrier(logging.Handler):
     """Writes records of `logging` as events of structlog."""
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, log: Any, clock: Callable[[], float]) -> None:
         super().__init__()
-        self._log = log
+        self._log, self._clock = log, clock
+        self._said: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one."""
-        more = {"exc_info": record.exc_info} if record.exc_info else {}
+        """Write one, unless the same was said a moment ago."""
         try:
+            words, now = f"{record.name} {record.getMessage()}", self._clock()
+            if now - self._said.get(words, -REPEAT_S) < REPEAT_S:
+                return
+            if len(self._said) >= MOST_KEPT:
+                self._said.clear()
+            self._said[words] = now
+            more = {"exc_info": record.exc_info} if record.exc_info else {}
             self._log.log(record.levelno, record.getMessage(), logger=record.name, **more)
         except Exception:  # whoever speaks must not end by it
             self.handleError(record)
