@@ -82,7 +82,12 @@ ASKED: dict[str, Callable[[Store, int], object]] = {
     "forget a listing": lambda s, _: s.forgetting.plan(listing="L1"),
     "forget a photo": lambda s, _: s.forgetting.plan(photo="a"),
     "claim": lambda s, _: s.events.claim("w", 10, 60),
-    "held by caps": lambda s, _: s.usage.held(),
+    "held by caps": lambda s, _: (s.usage.held(), s.usage.let_go()),
+    "dead letters": lambda s, _: (
+        list(s.events.dead(after=7, limit=2)),
+        list(s.events.dead(reason="truncated")),
+        s.events.reasons(),
+    ),
     "drift": lambda s, _: drift_of_today(s),
     "prune": lambda s, _: (
         s.events.prune(AT + timedelta(days=1)),
@@ -95,13 +100,21 @@ ASKED: dict[str, Callable[[Store, int], object]] = {
 
 def test_no_large_table_is_read_whole(here: Store) -> None:
     source, whole = filled(here), list[str]()
-    reads = re.compile(rf"SCAN ({'|'.join(LARGE)})\b|\((deleted|source_id|state)=\?\)")
+    reads = re.compile(rf"SCAN ({'|'.join(LARGE)})\b|(?<!dead )\((deleted|source_id|state)=\?\)")
     for what, ask in ASKED.items():
         with plans(here) as found:
             ask(here, source)
         assert found, what
         whole += [f"{what}: {one}" for one in found if reads.search(one.partition("  <- ")[0])]
     assert whole == []
+
+
+def test_dead_letters_come_by_page_in_the_order_of_their_index(here: Store) -> None:
+    with plans(here) as found:
+        list(here.events.dead(limit=2))
+        here.events.reasons()
+    assert all("ix_event_dead" in one for one in found if "event" in one.partition("  <- ")[0])
+    assert not any("B-TREE FOR ORDER BY" in one and "count" not in one for one in found)
 
 
 def test_keys_with_odd_characters_are_found(store: Store) -> None:

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from listlens.core.errors import InputError, NotFoundError
 from listlens.store.database import Database, clean_text
-from listlens.store.event_rows import EventState, EventView, to_view
-from listlens.store.stream_tables import event
+from listlens.store.event_rows import EventView, to_view
+from listlens.store.stream_tables import IS_DEAD, event
 
 HASHED = "sha256:"
 """How the id of an event begins that came without one; nobody types it."""
@@ -68,6 +68,6 @@ def _beginning(database: Database, given: str) -> list[Any]:
     begins = [
         sa.func.substr(event.c.event_key, 1, len(text)) == text for text in (given, HASHED + given)
     ]
-    query = sa.select(event).where(event.c.state == EventState.DEAD.value, sa.or_(*begins))
+    query = sa.select(event).where(IS_DEAD, sa.or_(*begins))
     with database.read() as connection:
         return list(connection.execute(query.order_by(event.c.id).limit(MOST_NAMED + 1)))

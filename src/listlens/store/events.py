@@ -28,7 +28,7 @@ from listlens.store.event_rows import (
     to_view,
 )
 from listlens.store.ledger import Ledger, count_dead, count_events
-from listlens.store.stream_tables import event
+from listlens.store.stream_tables import IS_DEAD, event
 from listlens.store.tallies import add_to
 
 PRIORITIES = (0, 1, 2)
@@ -263,7 +263,7 @@ class Events:
             after: only those whose event_id is greater: a cursor.
             limit: how many at most.
         """
-        query = sa.select(event).where(event.c.state == _DEAD, event.c.priority.in_(PRIORITIES))
+        query = sa.select(event).where(IS_DEAD)
         if reason is not None:
             query = query.where(event.c.reason == reason)
         n = 0

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from listlens.store.database import Database
 from listlens.store.event_rows import EventState
-from listlens.store.stream_tables import event
+from listlens.store.stream_tables import IS_DEAD, event
 from listlens.store.tallies import read_all
 
 
@@ -101,7 +101,7 @@ def count_events(database: Database) -> Ledger:
 def count_dead(database: Database) -> dict[str, int]:
     """Count dead letters by reason, the most frequent first."""
     number = sa.func.count()
-    query = sa.select(event.c.reason, number).where(event.c.state == EventState.DEAD.value)
+    query = sa.select(event.c.reason, number).where(IS_DEAD)
     query = query.group_by(event.c.reason).order_by(number.desc(), event.c.reason)
     with database.read() as connection:
         return {reason or "": int(n) for reason, n in connection.execute(query)}

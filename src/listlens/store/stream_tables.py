@@ -12,9 +12,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 from listlens.store.columns import BY_KEY, JSON_TEXT, NEVER_REUSED, id_column, metadata, moment
+
+IS_DEAD = text("state = 'dead'")
+"""Says it with a literal, as the index of dead letters does: else SQLite does not use that."""
 
 # The durable inbox. `next_at` is when something may happen to a row by itself: one that waits is
 # taken, a lease runs out, a done one is old enough to be pruned. So one index serves all three.
@@ -45,6 +49,9 @@ event = Table(
     CheckConstraint("state IN ('waiting', 'leased', 'done', 'dead')", name="state"),
     Index("ix_event_next", "state", "priority", "next_at", "id"),
     Index(None, "listing_id", "photo_id"),
+    # Dead letters are kept until somebody replays them, perhaps for years: listed by id, and
+    # counted by reason.
+    Index("ix_event_dead", "state", "id", "reason", sqlite_where=IS_DEAD, postgresql_where=IS_DEAD),
     **NEVER_REUSED,
 )
 

@@ -135,19 +135,14 @@ class Usage:
 
     def let_go(self) -> int:
         """Let what a cap held be looked at again, since the settings may have changed."""
-        held = event.c.state == EventState.WAITING.value, event.c.reason == Reason.OVER_BUDGET.value
-        again = sa.update(event).where(*held).values(next_at=self._db.clock())
+        now = self._db.clock()
+        again = sa.update(event).where(_is_held(now)).values(next_at=now)
         with self._db.write() as connection:
             return connection.execute(again).rowcount
 
     def held(self, most: int = MOST_HELD) -> dict[str, int]:
         """Return source to events that wait since a cap is reached; counts no more than `most`."""
-        waits = sa.select(event.c.source).where(
-            event.c.state == EventState.WAITING.value,
-            event.c.priority.in_(PRIORITIES),
-            event.c.next_at > self._db.clock(),
-            event.c.reason == Reason.OVER_BUDGET.value,
-        )
+        waits = sa.select(event.c.source).where(_is_held(self._db.clock()))
         some = waits.limit(most).subquery()
         query = sa.select(some.c.source, sa.func.count()).group_by(some.c.source)
         with self._db.read() as connection:
@@ -160,3 +155,13 @@ class Usage:
         with self._db.read() as connection:
             rows = connection.execute(query.group_by(event.c.source, event.c.priority))
             return {(row[0], row[1]): row[2] for row in rows}
+
+
+def _is_held(now: datetime) -> sa.ColumnElement[bool]:
+    """An event that waits, since a cap is reached, for a moment to come."""
+    return sa.and_(
+        event.c.state == EventState.WAITING.value,
+        event.c.priority.in_(PRIORITIES),
+        event.c.next_at > now,
+        event.c.reason == Reason.OVER_BUDGET.value,
+    )
