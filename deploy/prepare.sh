@@ -4,5 +4,12 @@
 set -eu
 
 [ -f listlens.toml ] && exit 0
-listlens init .
-[ -z "${LISTLENS_STORE:-}" ] || sed -i "s|^url = \"sqlite:///listlens.db\"|url = \"$LISTLENS_STORE\"|" listlens.toml
+# Made beside, then moved: who is killed on the way begins anew, and is not left on another store.
+rm -rf .making
+listlens init .making
+if [ -n "${LISTLENS_STORE:-}" ]; then
+    store=$(printf '%s' "$LISTLENS_STORE" | sed 's/[&|\\]/\\&/g')
+    sed -i "s|^url = \"sqlite:///listlens.db\"|url = \"$store\"|" .making/listlens.toml
+fi
+mv .making/listlens.toml .
+rm -rf .making

@@ -126,7 +126,7 @@ def test_the_first_start_makes_the_project_on_the_named_store_and_later_ones_lea
     code = "import sys; from listlens.cli import main; sys.exit(main())"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$@"\n')
     program.chmod(program.stat().st_mode | stat.S_IEXEC)
-    store = "postgresql+psycopg://listlens@database/listlens?schema=shop"
+    store = "postgresql+psycopg://listlens@database/listlens?schema=shop&sslmode=require"
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
     project = tmp_path / "project"
     project.mkdir()
@@ -139,7 +139,10 @@ def test_the_first_start_makes_the_project_on_the_named_store_and_later_ones_lea
 
     from listlens.core.config import load_config
 
+    (project / ".making").mkdir()
+    (project / ".making" / "listlens.toml").touch()  # of one that was killed
     prepare(LISTLENS_STORE=store)
+    assert [one.name for one in project.iterdir()] == ["listlens.toml"]
     assert load_config(project / "listlens.toml").store.url == store
     assert prepare(LISTLENS_STORE="other") == (project / "listlens.toml").read_text()
     assert load_config(project / "listlens.toml").store.url == store
