@@ -60,6 +60,22 @@ def test_filters_leave_out_and_the_cursor_still_moves_on(store: Store) -> None:
     assert store.outbox.read(tasks={"other"}) == ([], at)
 
 
+def test_filters_look_through_no_more_than_a_part_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("listlens.store.outbox._SCAN", 2)
+    monkeypatch.setattr("listlens.store.outbox.MOST_LOOKED", 4)
+    store.outbox.append([said(name) for name in "abcdefghi"])
+    store.outbox.append([said("j", "photo.failed"), said("k"), said("l", "photo.failed")])
+    looks, at, found = 0, 0, []
+    while at < store.outbox.last():
+        some, after = store.outbox.read(at, kinds=["photo.failed"], limit=5)
+        assert 0 < after - at <= 4
+        looks, at, found = looks + 1, after, found + some
+    assert (names(found), looks) == ("jl", 3)
+    assert names(store.outbox.read(tasks=["room"], limit=3)[0]) == "abc"
+
+
 def test_old_ones_that_every_reader_passed_are_removed(store: Store, tmp_path: Path) -> None:
     store.outbox.append([said("a"), said("b"), said("c")])
     _, second = store.outbox.read(limit=2)

@@ -211,12 +211,14 @@ class Scripted(BaseHTTPRequestHandler):
 
     script: ClassVar[list[tuple[int, dict[str, str]]]] = []
     asked: ClassVar[list[str]] = []
+    pages: ClassVar[list[bytes]] = []
 
     def do_GET(self) -> None:
         self.asked.append(f"{self.command} {self.path}")
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         status, headers = self.script.pop(0) if self.script else (200, {})
         body = b'{"status": "ready", "detail": "", "models": []}' if status == 200 else b"<html>"
+        body = self.pages.pop(0) if self.pages else body
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
@@ -231,12 +233,34 @@ class Scripted(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def scripted() -> Iterator[tuple[str, type[Scripted]]]:
-    handler = type("Handler", (Scripted,), {"script": [], "asked": []})
+    handler = type("Handler", (Scripted,), {"script": [], "asked": [], "pages": []})
     server = HTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}", handler
     server.shutdown()
     server.server_close()
+
+
+@pytest.mark.parametrize("kind", ["blocking", "async"])
+def test_the_feed_goes_on_where_a_page_is_empty_and_there_is_more(
+    scripted: tuple[str, type[Scripted]], kind: str
+) -> None:
+    url, handler = scripted
+    event = b'{"id": "e", "kind": "photo.failed"}'
+    parts = ((b"", b"5", b"true"), (event, b"7", b"true"), (b"", b"9", b"false"))
+    handler.pages[:] = [b'{"events": [%b], "cursor": "%b", "more": %b}' % part for part in parts]
+
+    async def read() -> list[Any]:
+        async with AsyncClient(url, "x", retries=SOON) as client:
+            return [page async for page in client.feed(kinds=["photo.failed"])]
+
+    if kind == "async":
+        pages = asyncio.run(read())
+    else:
+        with Client(url, "x", retries=SOON) as client:
+            pages = list(client.feed(kinds=["photo.failed"]))
+    assert [(len(page.events), page.cursor) for page in pages] == [(1, "7")]
+    assert [line.partition("cursor=")[2][0] for line in handler.asked] == ["0", "5", "7"]
 
 
 @pytest.mark.parametrize("kind", ["blocking", "async"])

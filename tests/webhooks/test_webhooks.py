@@ -102,6 +102,19 @@ def test_filters_say_who_is_told_what(
     assert deliver_due(store, post) == 0
 
 
+def test_an_endpoint_that_wants_few_of_many_is_told_them(
+    store: Store, receiver: Any, post: Poster, announce: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("listlens.store.outbox._SCAN", 2)
+    monkeypatch.setattr("listlens.store.outbox.MOST_LOOKED", 2)
+    store.webhooks.add(receiver.url, kinds=["photo.failed"], after=0)
+    for name in "abcdefg":
+        announce(name)
+    announce("h", kind="photo.failed")
+    assert deliver_due(store, post) == 1
+    assert receiver.photos == ["h"]
+
+
 @pytest.mark.parametrize(
     "url",
     ["http://127.0.0.1/", "http://u:p@shop.example/", "ftp://shop.example/", "https://[::1]/", ""],

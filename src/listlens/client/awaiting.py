@@ -160,9 +160,9 @@ class AsyncClient:
             cursor = page.cursor
             if page.events:
                 yield page
-            elif not follow:
+            elif not (follow or page.more):
                 return
-            else:
+            elif not page.more:
                 await asyncio.sleep(poll_s)
 
     async def ledger(self) -> LedgerOut:

@@ -158,9 +158,9 @@ class Client:
             cursor = page.cursor
             if page.events:
                 yield page
-            elif not follow:
+            elif not (follow or page.more):
                 return
-            else:
+            elif not page.more:
                 time.sleep(poll_s)
 
     def ledger(self) -> LedgerOut:

@@ -130,7 +130,7 @@ def _add_out(router: APIRouter, serving: Serving) -> None:
             found, at = store.outbox.read(
                 asked.cursor, limit=asked.limit, kinds=set(asked.kind), tasks=set(asked.task)
             )
-            more = len(found) == asked.limit
+            more = len(found) == asked.limit or at < store.outbox.last()
             return {"events": [dict(one.body) for one in found], "cursor": str(at), "more": more}
 
         return JSONResponse(await to_thread.run_sync(read))

@@ -36,7 +36,9 @@ class FeedOut(BaseModel):
 
     events: list[dict[str, Any]]
     cursor: str = Field(description="Ask with it for what comes after.")
-    more: bool = Field(description="Whether there is more now.")
+    more: bool = Field(
+        description="Whether there is more now; with filters a page may be empty all the same."
+    )
 
 
 class LedgerOut(BaseModel):

@@ -16,6 +16,10 @@ _LOCK = 0x6F757462  # "outb": on PostgreSQL writers take turns from the first nu
 
 _SCAN = 1000
 
+MOST_LOOKED = 20_000
+"""Announcements that one `read` looks through for those that its filters want: a tenth of a second.
+Whoever wants few of millions asks again, and keeps nobody's thread for minutes."""
+
 
 class Outbox:
     """Outgoing events with ever growing positions.
@@ -65,24 +69,30 @@ class Outbox:
 
         Returns:
             The announcements in order, and the position to go on from, which has passed those
-            that the filters left out.
+            that the filters left out. With filters no more than `MOST_LOOKED` are looked at: where
+            the position is before `last`, there may be more.
         """
-        found: list[Announcement] = []
-        query = sa.select(outbox).order_by(outbox.c.id)
-        wanted = set(tasks)
-        while len(found) < limit:
-            size = _SCAN if wanted or kinds else limit - len(found)
+        if not kinds and not tasks:
+            query = sa.select(outbox).where(outbox.c.id > after).order_by(outbox.c.id)
             with self._db.read() as connection:
-                page = connection.execute(query.where(outbox.c.id > after).limit(size)).all()
+                found = [_view(row) for row in connection.execute(query.limit(limit))]
+            return found, found[-1].position if found else after
+        chosen, looked, wanted = list[int](), 0, set(tasks)
+        query = sa.select(outbox.c.id, outbox.c.kind, outbox.c.tasks).order_by(outbox.c.id)
+        while len(chosen) < limit and looked < MOST_LOOKED:
+            with self._db.read() as connection:
+                page = connection.execute(query.where(outbox.c.id > after).limit(_SCAN)).all()
             for row in page:
-                if len(found) == limit:
+                if len(chosen) == limit:
                     break
                 after = row.id
                 if (not kinds or row.kind in kinds) and (not wanted or wanted & set(row.tasks)):
-                    found.append(_view(row))
-            if len(page) < size:
+                    chosen.append(row.id)
+            looked += len(page)
+            if len(page) < _SCAN:
                 break
-        return found, after
+        there = self.at(chosen)  # what was forgotten meanwhile is gone
+        return [there[position] for position in chosen if position in there], after
 
     def at(self, positions: Collection[int]) -> dict[int, Announcement]:
         """Return what was announced at some positions, without what is not there any more."""

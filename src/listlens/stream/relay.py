@@ -183,9 +183,10 @@ def deliver_due(store: Store, post: Post) -> int:
     try:
         for hook in store.webhooks.list():
             while store.webhooks.lease(hook.webhook_id, owner, LEASE_S):
-                tried = delivery.round(store.webhooks.get(hook.webhook_id))
+                before = store.webhooks.get(hook.webhook_id)
+                tried = delivery.round(before)
                 total += tried
-                if not tried:
+                if not tried and store.webhooks.get(hook.webhook_id).cursor == before.cursor:
                     break
     finally:
         store.webhooks.release(owner)
