@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,6 +154,16 @@ def test_only_a_browser_that_looks_is_shown_the_log_in(
     sent = door.ask("/v1/status", method=method, headers={"Accept": accept})
     assert head(sent)[0] == 401 and door.behind.scopes == []
     assert (sent[-1]["body"] == b"<form>") is is_page
+
+
+def test_what_is_too_long_for_a_token_is_refused_and_not_remembered(door: Door) -> None:
+    tracemalloc.start()
+    for n in range(20):
+        headers = {"Authorization": b"Bearer %d" % n + b"x" * 10**6}
+        assert door.ask("/v1/status", headers=headers)[0]["status"] == 401
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 5 * 10**6
 
 
 def test_a_token_without_the_scope_gets_a_refusal_and_no_log_in(

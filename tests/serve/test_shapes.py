@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from listlens.serve import shapes
 from listlens.serve.bodies import invalid
 from listlens.serve.job_shapes import JobIn
+from listlens.serve.listing_shapes import ListingIn
 from listlens.serve.shapes import PredictRequest, PromoteIn, ReplayIn, RotateIn, WebhookIn
 
 WHOLE: list[tuple[type[BaseModel], dict[str, Any]]] = [
@@ -36,8 +37,33 @@ def test_a_misspelt_field_is_refused_and_named(shape: type[BaseModel], whole: An
     shape.model_validate(whole)
     with pytest.raises(ValidationError) as caught:
         shape.model_validate_json(json.dumps(whole | {"dry_rum": True}))
-    problem = invalid(caught.value)
-    assert [one["at"] for one in problem.more["errors"]] == ["dry_rum"]
+    (said,) = invalid(caught.value, shape).more["errors"]
+    assert said["at"] == "dry_rum" and said["problem"].startswith("no such field. ")
+    assert all(repr(name) in said["problem"] for name in shape.model_fields)
+    assert ("Did you mean 'dry_run'?" in said["problem"]) == ("dry_run" in shape.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said", "problem"),
+    [
+        (PredictRequest, {"records": [{"id": "a", "bas64": "x"}]},
+         "records.0.bas64: no such field. Did you mean 'base64'? Allowed: 'base64', 'id', 'url'."),
+        (ListingIn, {"photos": [{"id": "1", "url": "x", "positon": 1}]},
+         "photos.0.positon: no such field. Did you mean 'position'? Allowed: "),
+        (JobIn, {"kind": "train", "task": "room", "budget": 1},
+         "train.budget: no such field. Did you mean 'budget_s'? Allowed: "),
+        (JobIn, {"kind": "tag", "forse": 1}, "tag.forse: no such field. Allowed: 'kind', "),
+        (PredictRequest, {"records": [{}], "x" * 10**6: 1}, f"{'x' * 100}: no such field. Allowed"),
+    ],
+    ids=["record", "photo", "train", "tag", "megabytes"],
+)  # fmt: skip
+def test_a_misspelt_field_is_told_the_nearest_of_its_place(
+    shape: type[BaseModel], said: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        shape.model_validate(said)
+    detail = invalid(caught.value, shape).detail
+    assert detail.startswith(problem) and len(detail) < 600
 
 
 @pytest.mark.parametrize(
@@ -59,7 +85,7 @@ def test_a_value_out_of_bounds_is_refused_without_being_repeated(
 ) -> None:
     with pytest.raises(ValidationError) as caught:
         shape.model_validate_json(text)
-    problem = invalid(caught.value)
+    problem = invalid(caught.value, shape)
     assert problem.kind == "invalid" and len(str(problem)) < 300
     assert all(set(one) == {"at", "problem", "kind"} for one in problem.more["errors"])
 
@@ -67,7 +93,7 @@ def test_a_value_out_of_bounds_is_refused_without_being_repeated(
 def test_at_most_twenty_mistakes_are_told() -> None:
     with pytest.raises(ValidationError) as caught:
         PredictRequest.model_validate({"records": [{"id": True}] * 60})
-    assert len(invalid(caught.value).more["errors"]) == 20
+    assert len(invalid(caught.value, PredictRequest).more["errors"]) == 20
 
 
 @pytest.mark.parametrize(
@@ -83,4 +109,4 @@ def test_at_most_twenty_mistakes_are_told() -> None:
 def test_a_job_of_no_kind_is_told_what_came_and_which_there_are(kind: Any, said: str) -> None:
     with pytest.raises(ValidationError) as caught:
         JobIn.model_validate_json(json.dumps({"task": "room"} | ({"kind": kind} if kind else {})))
-    assert str(invalid(caught.value)).startswith(f"body: {said}")
+    assert str(invalid(caught.value, JobIn)).startswith(f"body: {said}")

@@ -16,6 +16,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from listlens.core.errors import ListlensError, PhotoError
 from listlens.core.types import Reason
+from listlens.serve.fields import no_such_field, place
 from listlens.serve.problems import Problem, busy
 from listlens.serve.shapes import MOST_TASKS, PredictRequest, RecordIn
 
@@ -38,6 +39,7 @@ JSON = {"", "application/json", "application/x-www-form-urlencoded"}
 """The last is what curl calls a body where it is told nothing else."""
 
 _MOST_DIGITS = 18  # of a length in bytes; Python refuses to read numbers of thousands of digits
+_EXTRA = "extra_forbidden"
 _PARTS = {"photo", "photos", "file", "files", "image", "images"}
 
 
@@ -157,7 +159,7 @@ async def read_shape(
     try:
         return shape.model_validate_json(body or absent)
     except ValidationError as error:
-        raise invalid(error) from None
+        raise invalid(error, shape) from None
 
 
 def read_query(request: Request, shape: type[Shape]) -> Shape:
@@ -171,7 +173,7 @@ def read_query(request: Request, shape: type[Shape]) -> Shape:
     try:
         return shape.model_validate(values)
     except ValidationError as error:
-        raise invalid(error) from None
+        raise invalid(error, shape) from None
 
 
 async def parse_call(body: bytes, content_type: str, max_records: int) -> Call:
@@ -203,15 +205,19 @@ def _json_call(body: bytes, max_records: int) -> Call:
     try:
         asked = PredictRequest.model_validate_json(body)
     except ValidationError as error:
-        raise invalid(error) from None
+        raise invalid(error, PredictRequest) from None
     _require_few(len(asked.records), max_records)
     return Call([_record(i, one) for i, one in enumerate(asked.records)], asked.tasks, asked.top)
 
 
-def invalid(error: ValidationError) -> Problem:
+def invalid(error: ValidationError, shape: type[BaseModel]) -> Problem:
     """All that is wrong, each with where, without repeating the body."""
     found = [
-        {"at": ".".join(map(str, e["loc"])), "problem": e["msg"], "kind": e["type"]}
+        {
+            "at": place(e["loc"]),
+            "problem": no_such_field(shape, e["loc"]) if e["type"] == _EXTRA else e["msg"],
+            "kind": e["type"],
+        }
         for e in error.errors(include_input=False, include_url=False, include_context=False)[:20]
     ]
     if found and found[0]["kind"] == "json_invalid":

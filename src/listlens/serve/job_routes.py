@@ -71,7 +71,7 @@ def job_of(asked: dict[str, Any]) -> JobIn:
     try:
         return JobIn.model_validate(asked)
     except ValidationError as error:
-        raise invalid(error) from None
+        raise invalid(error, JobIn) from None
 
 
 def by(request: Request) -> str:
