@@ -7,8 +7,8 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any
 
 from listlens.core import tracing
 from listlens.core.errors import ConfigError, MissingExtraError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     import uvicorn
+    from fastapi import FastAPI
 
     from listlens.project import Project
     from listlens.serve.job_keeper import JobKeeper
@@ -80,8 +81,6 @@ def serve(
         ConfigError: the port is taken, or inference would be open to other machines.
     """
     require_server()
-    import uvicorn
-
     from listlens.serve.access import is_loopback
     from listlens.serve.app import app
     from listlens.serve.log import carried, make_log
@@ -116,20 +115,30 @@ def serve(
             worker=trouble,
             log=log,
         )
-        server = uvicorn.Server(
-            uvicorn.Config(
-                made,
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=DRAIN_S,
-                timeout_keep_alive=30,
-            )
-        )
+        server = _server(made)
         say(f"listlens serves {project.root} on {address(listening)}; stop it with Control-C.")
         stop_on_signals(server, jobs, say)
         server.run(sockets=[listening])
+
+
+def _server(made: FastAPI) -> uvicorn.Server:
+    import uvicorn
+
+    protocol: Any = "h11"  # bounds headers by itself; httptools is not there for every Python
+    with suppress(ImportError):
+        from listlens.serve.wire import BoundedProtocol as protocol
+    return uvicorn.Server(
+        uvicorn.Config(
+            made,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_S,
+            timeout_keep_alive=30,
+            http=protocol,
+        )
+    )
 
 
 @contextmanager

@@ -1,0 +1,100 @@
+"""What comes before a token was asked for is bounded: over real connections to a real server."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from listlens.serve.wire import MOST_BYTES, BoundedProtocol
+
+MB = 2**20
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with the number of bytes of the body."""
+    n, more = 0, True
+    while more:
+        message = await receive()
+        n, more = n + len(message.get("body", b"")), message.get("more_body", False)
+    body = str(n).encode()
+    headers = [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(echo, http=BoundedProtocol, lifespan="off", log_config=None)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        thread.join()
+
+
+def flood(port: int, begin: bytes, part: bytes) -> tuple[int, bytes]:
+    """Send without end; return how many bytes were taken, and what came back."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
+        n, came = 0, b""
+        try:
+            link.sendall(begin)
+            while n < 64 * MB:
+                link.sendall(part)
+                n += len(part)
+        except OSError:
+            pass
+        try:
+            while more := link.recv(65536):
+                came += more
+        except OSError:
+            pass
+    return n, came
+
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "part"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"x" * 65536),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", b"X: y\r\n" * 4096),
+        (b"GET /", b"x" * 65536),
+        (POST + b"1\r\na\r\n0\r\nX: ", b"x" * 65536),
+        (POST + b"1;", b"x" * 65536),
+    ],
+    ids=["header", "headers", "path", "trailer", "extension"],
+)
+def test_what_has_no_end_is_cut(port: int, begin: bytes, part: bytes) -> None:
+    taken, _ = flood(port, begin, part)
+    assert taken < 16 * MB  # the sockets' own buffers hold some of it
+
+
+def test_who_sends_too_long_headers_is_told(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
+        link.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        for _ in range(5):
+            link.sendall(b"X: " + b"x" * (MOST_BYTES // 4) + b"\r\n")
+            time.sleep(0.02)
+        head, _, body = link.recv(65536).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 413") and b"application/problem+json" in head
+    assert "65,536 bytes of headers" in json.loads(body)["detail"]
+
+
+def test_large_bodies_and_many_requests_of_a_connection_go_through(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
+        for n in (0, 3 * MB, 5, 300_000):
+            link.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % n)
+            link.sendall(b"X: " + b"x" * 30_000 + b"\r\n\r\n" + b"b" * n)
+            assert link.recv(65536).endswith(b"\r\n\r\n%d" % n)
