@@ -103,3 +103,11 @@ def test_what_a_cap_held_can_be_let_go_and_nothing_else(store: Store, clock: Han
     assert store.usage.let_go() == 0  # they are due already
     assert len(store.events.claim("w", 100, 60)) == 4
     assert store.usage.let_go() == 0
+
+
+def test_old_days_go_and_months_stay(store: Store) -> None:
+    periods = ("2024-12-31", "2025-01-01", "2024-12", "2025-01")
+    store.usage.add({"feed": Used(2, 1.0), "other": Used(1, 1.0)}, periods)
+    assert store.usage.prune("2025-01-01") == 2
+    assert set(store.usage.of(periods)["feed"]) == {"2025-01-01", "2024-12", "2025-01"}
+    assert store.usage.prune("2025-01-01") == 0

@@ -80,12 +80,15 @@ def test_the_same_words_are_said_once_a_minute() -> None:
         for now[0] in (0.0, 0.5, 59.0, 60.0, 61.0):
             jobs.warning("cannot talk to %s", "db")
             hooks.warning("cannot talk to %s", "db")
+        for error in (ValueError("a"), ValueError("a"), KeyError("b")):
+            jobs.error("a round failed", exc_info=error)
         for n in range(1000):
             jobs.warning("%d", n)
         jobs.warning("cannot talk to %s", "db")
     said = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
     assert said[:4] == ["cannot talk to db"] * 4
-    assert said[4:-1] == [str(n) for n in range(1000)]
+    assert said[4:6] == ["a round failed"] * 2, "two faults are not one"
+    assert said[6:-1] == [str(n) for n in range(1000)]
     assert said[-1] == "cannot talk to db"
 
 

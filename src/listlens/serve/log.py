@@ -83,7 +83,8 @@ class _Carrier(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one, unless the same was said a moment ago."""
         try:
-            words, now = f"{record.name} {record.getMessage()}", self._clock()
+            error, now = record.exc_info and record.exc_info[1], self._clock()
+            words = f"{record.name} {record.getMessage()} {error!r}"
             if now - self._said.get(words, -REPEAT_S) < REPEAT_S:
                 return
             if len(self._said) >= MOST_KEPT:

@@ -91,6 +91,13 @@ class Usage:
                 found |= set(connection.execute(query).scalars())
         return found
 
+    def prune(self, before: str) -> int:
+        """Remove days before one, such as ``2026-11-26``, and no months; return how many went."""
+        is_day = sa.func.length(usage.c.period) == len(before)
+        with self._db.write() as connection:
+            old = sa.delete(usage).where(is_day, usage.c.period < before)
+            return connection.execute(old).rowcount
+
     def note_reached(self, source: str, period: str) -> bool:
         """Note that a cap was reached; return whether this is the first time in the period."""
         first = sa.update(usage).where(

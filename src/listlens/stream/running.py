@@ -36,8 +36,8 @@ MODELS_S = 2.0
 
 TIDY_S = 60.0
 
-KEEP_DRIFT = timedelta(days=400)
-"""Sums of a day are half a kilobyte a source and model."""
+KEEP_DAYS = timedelta(days=400)
+"""Sums of a day are half a kilobyte a source and model; what a source used of its caps is less."""
 
 MOST_HELD = timedelta(days=90)
 """Old announcements wait so long for a webhook that is slow or fails; an endpoint that takes
@@ -132,7 +132,9 @@ class Tidying:
                 log.warning("tidying: %s", error)
 
     def _prune_sums(self) -> None:
-        self._store.drift.prune((self._store.clock() - KEEP_DRIFT).date().isoformat())
+        before = (self._store.clock() - KEEP_DAYS).date().isoformat()
+        self._store.drift.prune(before)
+        self._store.usage.prune(before)
 
     def _compact(self) -> None:
         if self._store.vectors.n_small() >= MANY_SHARDS:
