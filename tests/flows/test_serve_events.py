@@ -114,6 +114,10 @@ def test_what_cannot_be_asked_is_refused_in_the_one_shape(api: httpx.Client, ser
         assert answer.headers["content-type"] == "application/problem+json"
     odd = api.post("/v1/events", json=[1, "x", None, {}, {"id": "\x00"}])
     assert (odd.status_code, odd.json()["dead"]) == (202, 5)
+    for depth in (950, 980, 984, 988):
+        deep = b'{"attributes": %b%b}' % (b'{"a":' * depth + b"1", b"}" * depth)
+        assert api.post("/v1/events", content=deep).status_code in (202, 400)
+    assert api.get("/v1/dead").status_code == 200
     token, _ = server.project.store.tokens.create(["read"])
     with server.client(token) as reader:
         assert reader.get("/v1/feed").status_code == 200

@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 from listlens.core.config import EventsConfig, parse_config, render_config
 from listlens.core.errors import ConfigError
 from listlens.pipeline.dead_letters import replay
-from listlens.pipeline.event_door import MAX_LINE_BYTES, as_said, let_in, read_lines, understood
+from listlens.pipeline.event_door import (
+    MAX_LINE_BYTES,
+    MOST_DEPTH,
+    as_said,
+    let_in,
+    read_body,
+    read_lines,
+    understood,
+)
 from listlens.pipeline.events import Wrong, read_event
 from listlens.store.event_rows import EventRecord
 from listlens.store.open import Store, open_store
@@ -65,6 +73,21 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def one(said: Any, config: EventsConfig = OURS) -> EventRecord | Wrong:
     (found,) = understood(said, config, NOW)
     return found
+
+
+@pytest.mark.parametrize("depth", [MOST_DEPTH, 400, 940, 980, 984, 988, 2000])
+def test_what_is_nested_too_deep_is_kept_without_it(store: Store, depth: int) -> None:
+    for n, begin in enumerate((b'{"id": "e1", "kind": "photo.added", "a": ', b'{"b": ', b"")):
+        body = begin + b"[" * depth + b"]" * depth + (b"}" if begin else b"")
+        (found,) = read_body(body, OURS, NOW)
+        assert isinstance(found, Wrong)
+        assert let_in(store, [found]).dead == 1 and len(list(store.events.dead())) == n + 1
+        assert len(json.dumps(found.record.body)) < 6000
+    said = {
+        **ADDED,
+        "attributes": {"a": json.loads("[" * (MOST_DEPTH - 2) + "]" * (MOST_DEPTH - 2))},
+    }
+    assert isinstance(one(said), EventRecord)
 
 
 def test_an_event_in_our_form_is_read_whole() -> None:

@@ -23,6 +23,10 @@ MAX_LINE_BYTES = 2**20
 
 _KEPT_CHARS = 2000
 
+MOST_DEPTH = 100
+"""Of one event: objects and lists within each other. Python reads some thousand, and fails to write
+as many where a call stands deeper than the one that read them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Let:
@@ -58,7 +62,12 @@ def understood(
         priority: of events that name none.
     """
     if not isinstance(said, dict):
-        yield wrong(said, "an event is a JSON object", now)
+        kept = [] if isinstance(said, list) and _is_deep(said) else said
+        yield wrong(kept, "an event is a JSON object", now)
+        return
+    if _is_deep(said):
+        kept = {name: one for name, one in said.items() if not isinstance(one, dict | list)}
+        yield wrong(kept, f"more than {MOST_DEPTH} objects and lists within each other", now)
         return
     refused = False
     try:
@@ -73,6 +82,17 @@ def understood(
                 yield wrong(said, found.detail, now)
     except MappingFailure as failure:
         yield wrong(said, str(failure), now)
+
+
+def _is_deep(said: Any) -> bool:
+    """Whether a JSON value has more levels than are kept."""
+    level = [said]
+    for _ in range(MOST_DEPTH + 1):
+        holders = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [one for some in holders for one in some if isinstance(one, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def read_lines(
