@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import listlens
 from listlens.core.errors import StoreUnreachableError
 from listlens.serve.pages import points
-from listlens.serve.standing import EVERY_S, POINTS, Standing
+from listlens.serve.standing import EVERY_S, POINTS, REST, Standing
 from listlens.store.event_rows import Announcement
 
 
@@ -62,6 +63,22 @@ def metrics(standing: Standing) -> dict[tuple[str, ...], float]:
     registry.register(standing)
     families = text_string_to_metric_families(generate_latest(registry).decode())
     return {(s.name, *s.labels.values()): s.value for f in families for s in f.samples}
+
+
+def test_what_takes_long_to_count_is_counted_less_often(
+    project: Any, standing: Standing, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, reads = project.store.events.waiting, list[float]()
+
+    def slow() -> Any:
+        reads.append(seconds.now)
+        seconds.now += 2.0
+        return waiting()
+
+    monkeypatch.setattr(project.store.events, "waiting", slow)
+    for _ in range(30):
+        later(standing, seconds, 1.0)
+    assert [b - a for a, b in pairwise(reads)] == [2.0 * REST]
 
 
 def test_an_idle_project_stands_at_nothing(standing: Standing) -> None:

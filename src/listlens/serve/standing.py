@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 EVERY_S = 5.0
 """How often the store is asked: some ten queries by index, of milliseconds."""
 
+REST = 10
+"""Rests for so many times as long as reading took: to count millions that wait takes seconds."""
+
 POINTS = 120
 """Of each curve: ten minutes."""
 
@@ -58,7 +61,7 @@ class Standing(Collector):
         self._project, self._answered, self._clock = project, answered, clock
         self._findings = findings
         self._lock = threading.Lock()
-        self._read_s = -EVERY_S
+        self._read_s, self._took_s = -EVERY_S, 0.0
         self._before: tuple[float, int, int] | None = None
         self._curves: dict[str, deque[float]] = {name: deque(maxlen=POINTS) for name in CURVES}
         self._now: Mapping[str, Any] = {}
@@ -67,13 +70,14 @@ class Standing(Collector):
         """Read anew where it is time to."""
         with self._lock:
             now = self._clock()
-            if now - self._read_s < EVERY_S:
+            if now - self._read_s < max(EVERY_S, REST * self._took_s):
                 return
             self._read_s = now
             try:
                 self._now = self._read(now)
             except ListlensError as error:  # what was known before is shown, with why
                 self._now = {**(self._now or NOTHING), "trouble": str(error)}
+            self._took_s = self._clock() - now
 
     def as_dict(self) -> dict[str, Any]:
         """Return how it stands, JSON-able; rates are a minute, `history` has the oldest first."""
