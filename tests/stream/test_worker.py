@@ -16,7 +16,8 @@ from listlens.core.errors import FetchError, PhotoError
 from listlens.core.types import Reason
 from listlens.store.models import ModelRecord
 from listlens.stream.settling import PUT_OFF
-from listlens.stream.worker import MOST_LOST, SLOW_S
+from listlens.stream.work import MOST_LOST
+from listlens.stream.worker import SLOW_S
 
 Draw = Callable[..., Path]
 Said = Callable[..., dict[str, Any]]
@@ -302,6 +303,10 @@ def test_an_event_that_ends_its_workers_goes_to_the_dead_letters(
     assert line.photos().get("b.jpg") == "ok"
     (dead,) = events.dead()
     assert (dead.photo_id, dead.reason) == ("a.jpg", "worker_died")
+    assert {one["photo_id"]: one.get("reason") for one in line.announced()} == {
+        "a.jpg": "worker_died",
+        "b.jpg": None,
+    }
 
 
 def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_done(

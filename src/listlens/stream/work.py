@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from listlens.core.errors import PhotoError
 from listlens.core.types import PhotoRow, Reason
 from listlens.pipeline.events import PHOTO_ADDED, PHOTO_CHANGED, PHOTO_DELETED
 from listlens.store.events import ALONE_AFTER
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from listlens.core.errors import PhotoError
     from listlens.store.contents import ContentRecord
     from listlens.store.event_rows import EventView
+
+MOST_LOST = 6
+"""Workers that may end with an event before it goes to the dead letters. It is alone in its worker
+from the third on (`ALONE_AFTER`), so the last ones were its own doing."""
 
 AGAIN_S = 5.0
 """A worker that is to end when nothing is due waits so long for what it put off by itself."""
@@ -37,6 +41,9 @@ class Trouble:
     detail: str
     retry_after_s: float = 0.0
     counts: bool = True
+
+
+DIED = Trouble(Reason.WORKER_DIED, f"{MOST_LOST} workers ended while they had this event")
 
 
 @dataclass(slots=True, eq=False)
@@ -128,3 +135,16 @@ def again_s(works: Iterable[Work]) -> float:
         (t.retry_after_s for t in found if t and not t.counts and t.retry_after_s <= AGAIN_S),
         default=0.0,
     )
+
+
+def given_up(works: Iterable[Work]) -> list[Work]:
+    """Let photos fail that were too often with workers that ended.
+
+    Returns:
+        What ended a worker even then, or shows no photo: put it aside, and write nothing else.
+    """
+    lost = [work for work in works if work.event.lost >= MOST_LOST]
+    for work in lost:
+        if work.event.lost == MOST_LOST and work.shows_photo:  # stored and announced as others are
+            work.error = PhotoError(DIED.reason, DIED.detail)
+    return [work for work in lost if work.error is None]

@@ -27,7 +27,7 @@ from listlens.stream.report import Tidies, WorkReport
 from listlens.stream.retrying import Backoff
 from listlens.stream.settling import Settling
 from listlens.stream.traces import begun, ended
-from listlens.stream.work import AGAIN_S, Trouble, Work, again_s
+from listlens.stream.work import AGAIN_S, DIED, Trouble, Work, again_s, given_up
 
 if TYPE_CHECKING:
     from listlens.core.config import WorkerConfig
@@ -61,10 +61,6 @@ HELD_BYTES = 64 * 2**20
 
 SLOW_S = 1.0
 """A host is slow when a photo waits so long for its turn there."""
-
-MOST_LOST = 6
-"""Workers that may end with an event before it goes to the dead letters. It is alone in its worker
-from the third on (`ALONE_AFTER`), so the last ones were its own doing."""
 
 STOP_S = 20.0
 """How long a worker that is to stop finishes what it has; the rest is given back."""
@@ -226,11 +222,9 @@ class Worker:
             works, suspects = suspects, []
         if not works:
             return
-        gone = [work for work in works if work.event.lost >= MOST_LOST]
+        gone = given_up(works)
         if gone:
-            detail = f"{MOST_LOST} workers ended while they had this event"
-            trouble = Trouble(Reason.WORKER_DIED, detail)
-            self._settling.set_aside(gone, trouble, for_good=True)
+            self._settling.set_aside(gone, DIED, for_good=True)
             self._drop(gone)
         works = [work for work in works if work not in gone]
         stale = self._store.order.stale([w.event for w in works], [w.deletes for w in works])
