@@ -151,7 +151,7 @@ def compare(api: Shop, events: list[tuple[dict[str, Any], str]]) -> dict[str, An
         cursor, more = page["cursor"], page["more"]
     deserved = {event["id"]: end for event, end in events}
     for key, end in deserved.items():
-        given_up = end == "timeout" and ended.get(key) == "worker_died"  # in hand at six kills
+        given_up = end == "timeout" and ended.get(key) == "worker_died"  # in hand at ten kills
         if told[key] != 1 or not (ended.get(key) == end or given_up):
             problems.append(f"{key}: announced {told[key]} times, {ended.get(key)} and not {end}")
     problems += [f"announced without an event: {key}" for key in told.keys() - deserved.keys()]
