@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 MOST_LOST = 10
 """Workers that may end with an event before its photo fails. It is alone in its worker from the
-third on (`ALONE_AFTER`), so the last ones were its own doing: of 20,000 events and 100 workers killed
-by others within minutes, two were in hand six times."""
+third on (`ALONE_AFTER`), so the last ones were its own doing. Of 20,000 events, while others killed
+100 workers within minutes, two were in hand six times."""
 
 AGAIN_S = 5.0
 """A worker that is to end when nothing is due waits so long for what it put off by itself."""
