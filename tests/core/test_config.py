@@ -97,13 +97,23 @@ def test_all_problems_are_named_at_once() -> None:
     assert len(str(caught.value).splitlines()) == 4
 
 
-@pytest.mark.parametrize("data", [b"[store", b"\xff\xfe", b"a = 'x\n", b"a = 1\na = 2"])
+@pytest.mark.parametrize("data", [b"[store", b"\xff\xfe", b"a = 'x\n"])
 def test_what_is_no_toml_is_refused_with_its_path(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "listlens.toml"
     path.write_bytes(data)
     with pytest.raises(ConfigError, match="It must be TOML in UTF-8") as caught:
         load_config(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("more", ["[events]\neach = 'x'", "[events.mapping]\nid = 'x'"])
+def test_a_table_that_is_written_twice_is_to_be_changed_where_it_stands(
+    tmp_path: Path, more: str
+) -> None:
+    path = tmp_path / "listlens.toml"
+    path.write_text(f"[events]\nmapping = {{}}\n\n{more}\n")
+    with pytest.raises(ConfigError, match="already: change what stands there"):
+        load_config(path)
 
 
 def test_settings_cannot_be_changed_in_passing() -> None:

@@ -91,6 +91,12 @@ class _Connection:
     def _check(self, found: ConsumerInfo) -> None:
         """A consumer that is there is used as it is, where it loses nothing."""
         config, where = found.config, f"{self._address.shown}: the consumer {found.name}"
+        subjects = [s for s in (config.filter_subject, *(config.filter_subjects or ())) if s]
+        if subjects and self._address.path not in subjects:
+            raise ConfigError(
+                f"{where} reads {', '.join(subjects)} of the stream alone. Is the subject written "
+                f"right? Else name another consumer: ?durable={found.name}-2"
+            )
         if config.deliver_subject:
             raise ConfigError(f"{where} is a push consumer; a pull consumer is needed")
         if config.ack_policy not in (AckPolicy.EXPLICIT, "explicit"):

@@ -60,7 +60,8 @@ def add(
             tasks=task or (),
             after=0 if from_start else None,
         )
-    _show_secret(hook, as_json, f"Webhook {hook.webhook_id} is told what happens from now on.")
+    what = "was announced before, and what happens" if from_start else "happens"
+    _show_secret(hook, as_json, f"Webhook {hook.webhook_id} is told what {what} from now on.")
 
 
 @webhooks_app.command("list")

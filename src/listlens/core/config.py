@@ -315,7 +315,13 @@ def load_config(path: Path) -> Config:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}. It must be TOML in UTF-8.") from None
+        there = "twice" in str(error) or "overwrite" in str(error)
+        hint = (
+            "The file has every table and key already: change what stands there."
+            if there
+            else "It must be TOML in UTF-8."
+        )
+        raise ConfigError(f"{path}: {error}. {hint}") from None
     return parse_config(values, where=str(path))
 
 

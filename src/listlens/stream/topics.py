@@ -16,7 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from listlens.brokers.registry import open_inlet, open_outlet, require
-from listlens.core.errors import Retryable
+from listlens.core.errors import ListlensError, Retryable
 from listlens.core.messages import Message, Outgoing
 from listlens.pipeline.event_door import Let, let_in, read_body
 from listlens.pipeline.events import wrong
@@ -120,7 +120,7 @@ class TopicLoop:
         self._trouble = str(error)
         if self._clock() - self._logged_s >= LOG_S:
             self._logged_s = self._clock()
-            unexpected = None if isinstance(error, Retryable) else error
+            unexpected = None if isinstance(error, ListlensError | Retryable) else error
             said = str(error) if self.name in str(error) else f"{self.name}: {error}"
             log.warning("%s. Trying again.", said.rstrip("."), exc_info=unexpected)
         try:

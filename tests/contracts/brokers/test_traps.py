@@ -69,6 +69,25 @@ def test_a_nats_consumer_that_would_lose_messages_is_refused(rig):
         open_inlet(rig.url(topic, durable="careless"))
 
 
+@NATS
+def test_two_subjects_of_one_nats_stream_do_not_share_a_consumer(rig):
+    """The second would be handed the first one's messages, and never its own."""
+    stream = rig.topic()
+    first, second = f"{stream}.photos", f"{stream}.other"
+
+    async def prepare(js: Any) -> None:
+        await js.add_stream(name=stream, subjects=[f"{stream}.>"])
+        await js.publish(second, b"{}")
+
+    on_nats(rig, prepare)
+    open_inlet(rig.url(first)).close()
+    with pytest.raises(ConfigError, match=r"reads .*\.photos .*\?durable=listlens-2"):
+        open_inlet(rig.url(second))
+    inlet = open_inlet(rig.url(second, durable="listlens-2"))
+    assert rig.take(inlet, 1) == [b"{}"]
+    inlet.close()
+
+
 @REDIS
 def test_redis_keeps_what_a_consumer_holds_when_old_consumers_are_swept(rig, monkeypatch):
     import redis
