@@ -32,7 +32,7 @@ def topics(project: ProjectOption = Path(), as_json: JsonOption = False) -> None
     rows = [
         (
             one["way"], one["name"], one.get("received", one.get("sent")), one.get("duplicates"),
-            one.get("dead"), one["lag"], one["trouble"],
+            one.get("dead"), one["lag"], one["trouble"].removeprefix(f"{one['name']}: "),
         )
         for one in found
     ]  # fmt: skip

@@ -44,7 +44,7 @@ def add(
 ) -> None:
     """Add an endpoint. Its secret, with which it verifies what it is told, is on the last line.
 
-    Private addresses are refused unless [fetch] private of listlens.toml names them.
+    Private addresses are told nothing unless [fetch] private of listlens.toml names them.
 
     Example: listlens webhooks add https://shop.example/hooks --kind photo.predicted
     """

@@ -340,7 +340,9 @@ def _problem(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         *parents, key = error["loc"]
         return f"{path}: unknown key. {suggest(str(key), _keys_at(parents))}"
-    return f"{path}: {error['msg']} (got {error.get('input')!r})"
+    came = error.get("input")
+    got = "" if isinstance(came, dict) else f" (got {came!r})"  # a whole table says nothing
+    return f"{path}: {error['msg'].removeprefix('Value error, ')}{got}"
 
 
 def _keys_at(parents: list[Any]) -> list[str]:
