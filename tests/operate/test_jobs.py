@@ -203,6 +203,7 @@ def test_control_c_once_more_ends_a_server_that_waits_for_a_call(
 ) -> None:
     listlens.init(tmp_path / "shop").close()
     with serving(tmp_path / "shop", "--no-worker") as server:
+        assert httpx.get(f"{server.url}/health").status_code == 200  # and not still starting
         host, _, port = server.url.removeprefix("http://").partition(":")
         begun = f"POST /v1/jobs HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n"
         with socket.create_connection((host, int(port))) as caller:
