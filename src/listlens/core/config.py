@@ -307,20 +307,13 @@ class Config(Section):
 
 
 def load_config(path: Path) -> Config:
-    """Read and check `listlens.toml`.
-
-    Raises:
-        ConfigError: the file is no TOML, or has unknown keys or wrong values; names all of them.
-    """
+    """Read and check `listlens.toml`; ConfigError names all that is wrong."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        there = "twice" in str(error) or "overwrite" in str(error)
-        hint = (
-            "The file has every table and key already: change what stands there."
-            if there
-            else "It must be TOML in UTF-8."
-        )
+        hint = "It must be TOML in UTF-8."
+        if "twice" in str(error) or "overwrite" in str(error):
+            hint = "The file has every table already: change what stands there."
         raise ConfigError(f"{path}: {error}. {hint}") from None
     return parse_config(values, where=str(path))
 
@@ -340,9 +333,8 @@ def _problem(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         *parents, key = error["loc"]
         return f"{path}: unknown key. {suggest(str(key), _keys_at(parents))}"
-    came = error.get("input")
-    got = "" if isinstance(came, dict) else f" (got {came!r})"  # a whole table says nothing
-    return f"{path}: {error['msg'].removeprefix('Value error, ')}{got}"
+    came, said = error.get("input"), error["msg"].removeprefix("Value error, ")
+    return f"{path}: {said}" + ("" if isinstance(came, dict) else f" (got {came!r})")
 
 
 def _keys_at(parents: list[Any]) -> list[str]:
