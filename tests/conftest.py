@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,3 +235,23 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ran]]:
         return Ran(int(code), shown.out, shown.err)
 
     yield command
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[[int, Path], Path]]:
+    """Mount disks of a few MB; skips where this process may not mount."""
+    mounted: list[Path] = []
+
+    def make(n_mb: int, place: Path) -> Path:
+        place.mkdir()
+        if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None:
+            pytest.skip("only root on Linux may mount a small disk")
+        command = ["mount", "-t", "tmpfs", "-o", f"size={n_mb}m", "tmpfs", str(place)]
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            pytest.skip("this container may not mount a small disk")
+        mounted.append(place)
+        return place
+
+    yield make
+    for place in mounted:
+        subprocess.run(["umount", "-l", str(place)], check=True)

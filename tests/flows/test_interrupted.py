@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,32 +130,11 @@ def test_control_c_is_told_in_a_sentence(shop: Any, tmp_path: Path) -> None:
         assert again.returncode == 0
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Mount disks of a few MB; skips where this process may not mount."""
-    mounted: list[Path] = []
-
-    def mount(n_mb: int) -> Path:
-        place = tmp_path / f"disk-{n_mb}-{len(mounted)}"
-        place.mkdir()
-        if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None:
-            pytest.skip("only root on Linux may mount a small disk")
-        command = ["mount", "-t", "tmpfs", "-o", f"size={n_mb}m", "tmpfs", str(place)]
-        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-            pytest.skip("this container may not mount a small disk")
-        mounted.append(place)
-        return place
-
-    yield mount
-    for place in mounted:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-
-
 @pytest.mark.parametrize("n_free_kb", [0, 300, 8000])
 def test_a_full_disk_says_so_and_the_same_command_goes_on(
-    small_disk: Callable[[int], Path], shop: Any, cli: Cli, tmp_path: Path, n_free_kb: int
+    mount: Callable[[int, Path], Path], shop: Any, cli: Cli, tmp_path: Path, n_free_kb: int
 ) -> None:
-    disk = small_disk(64)
+    disk = mount(64, tmp_path / "disk")
     ballast = disk / "ballast"
     ballast.write_bytes(b"\0" * (64 * 2**20 - n_free_kb * 1024))
     args = ("auto", shop.photos, shop.labels, "--out", disk / "OUT", "--json")
@@ -173,9 +151,9 @@ def test_a_full_disk_says_so_and_the_same_command_goes_on(
 
 
 def test_an_export_on_a_full_disk_leaves_no_half_file(
-    small_disk: Callable[[int], Path], project: Path, cli: Cli
+    mount: Callable[[int, Path], Path], project: Path, cli: Cli, tmp_path: Path
 ) -> None:
-    disk = small_disk(1)
+    disk = mount(1, tmp_path / "disk")
     (disk / "ballast").write_bytes(b"\0" * (2**20 - 8192))
     for name, flags in {"e.npy": ["--embeddings"], "e.parquet": ["--embeddings"],
                         "t.csv": ["--probs"]}.items():  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import socket
@@ -27,26 +26,6 @@ from listlens.stream.running import make_worker
 SLOW = pytest.mark.slow
 SQLITE = "sqlite:///listlens.db"
 COMMAND = [sys.executable, "-c", "import sys; from listlens.cli import main; sys.exit(main())"]
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Callable[[int, Path], Path]]:
-    """Mount disks of a few MB; skips where this process may not mount."""
-    mounted: list[Path] = []
-
-    def make(n_mb: int, place: Path) -> Path:
-        place.mkdir()
-        if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None:
-            pytest.skip("only root on Linux may mount a small disk")
-        command = ["mount", "-t", "tmpfs", "-o", f"size={n_mb}m", "tmpfs", str(place)]
-        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-            pytest.skip("this container may not mount a small disk")
-        mounted.append(place)
-        return place
-
-    yield make
-    for place in mounted:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def fill(disk: Path, n_free: int) -> Path:

@@ -100,7 +100,7 @@ def test_old_announcements_wait_for_active_webhooks_but_not_for_ever(
     assert left() == 0, "what failed for good and a disabled one hold back nothing"
     store.outbox.append([replace(one, event_key=f"{one.event_key}2") for one in rows])
     assert left() == 6
-    monkeypatch.setattr("listlens.stream.running.MOST_HELD", timedelta(seconds=-1))
+    monkeypatch.setattr("listlens.stream.running.MOST_HELD_BACK", timedelta(seconds=-1))
     assert left() == 0
 
 

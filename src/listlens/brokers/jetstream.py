@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Sequence
+from contextlib import closing
 from typing import Any, TypeVar
 
 import nats
@@ -299,8 +300,5 @@ def outlet(address: Address) -> JetStreamOutlet:
 
 def look(address: Address, most: int, wait_s: float) -> list[Message]:
     """Look at a subject; see `listlens.brokers.registry.look`."""
-    looking = JetStreamLook(address)
-    try:
+    with closing(JetStreamLook(address)) as looking:
         return looking.messages(most, wait_s)
-    finally:
-        looking.close()

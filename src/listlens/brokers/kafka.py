@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any, TypeVar
 
 from confluent_kafka import (
@@ -362,11 +363,8 @@ def outlet(address: Address) -> KafkaOutlet:
 
 def look(address: Address, most: int, wait_s: float) -> list[Message]:
     """Look at a topic; see `listlens.brokers.registry.look`."""
-    looking = KafkaLook(address)
-    try:
+    with closing(KafkaLook(address)) as looking:
         return looking.messages(most, wait_s)
-    finally:
-        looking.close()
 
 
 def _said(one: KafkaMessage) -> Message:

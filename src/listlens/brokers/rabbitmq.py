@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Sequence
+from contextlib import closing
 from typing import Any, TypeVar
 
 import aio_pika
@@ -281,8 +282,5 @@ def outlet(address: Address) -> RabbitOutlet:
 
 def look(address: Address, most: int, wait_s: float) -> list[Message]:
     """Look at a queue, which may count a delivery; see `listlens.brokers.registry.look`."""
-    looking = RabbitLook(address)
-    try:
+    with closing(RabbitLook(address)) as looking:
         return looking.messages(most, wait_s)
-    finally:
-        looking.close()

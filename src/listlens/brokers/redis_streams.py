@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any, TypeVar
 
 import redis
@@ -266,8 +267,5 @@ def outlet(address: Address) -> RedisOutlet:
 
 def look(address: Address, most: int, wait_s: float) -> list[Message]:
     """Look at a stream; see `listlens.brokers.registry.look`."""
-    looking = RedisLook(address)
-    try:
+    with closing(RedisLook(address)) as looking:
         return looking.messages(most, wait_s)
-    finally:
-        looking.close()

@@ -68,13 +68,9 @@ class JobKeeper:
         self._stop = threading.Event()
         self._running: dict[str, Job] = {}
         self._threads = [
-            threading.Thread(target=self._run, args=(self._owner(), n == 0), name=f"jobs-{n}")
+            threading.Thread(target=self._run, args=(new_owner(), n == 0), name=f"jobs-{n}")
             for n in range(at_once)
         ]
-
-    @staticmethod
-    def _owner() -> str:
-        return new_owner()
 
     def __enter__(self) -> JobKeeper:
         for thread in self._threads:

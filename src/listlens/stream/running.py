@@ -39,7 +39,7 @@ TIDY_S = 60.0
 KEEP_DAYS = timedelta(days=400)
 """Sums of a day are half a kilobyte a source and model; what a source used of its caps is less."""
 
-MOST_HELD = timedelta(days=90)
+MOST_HELD_BACK = timedelta(days=90)
 """Old announcements wait so long for a webhook that is slow or fails; an endpoint that takes
 nothing is disabled after three days, and then holds back nothing."""
 
@@ -142,14 +142,14 @@ class Tidying:
 
     def _prune_outbox(self, before: datetime) -> None:
         """Remove old announcements that topics and active webhooks were told; of the latter those
-        too for which one has waited for longer than `MOST_HELD`.
+        too for which one has waited for longer than `MOST_HELD_BACK`.
         """
         store = self._store
         told = [store.outbox.last(), store.topics.told(before)]
         upto = min(at for at in told if at is not None)
         taken = store.webhooks.told()
         store.outbox.prune(before, upto if taken is None else min(upto, taken))
-        store.outbox.prune(min(before, store.clock() - MOST_HELD), upto)
+        store.outbox.prune(min(before, store.clock() - MOST_HELD_BACK), upto)
 
     def close(self) -> None:
         """Wait for the thread, so that the store may be closed, and tell what is new.

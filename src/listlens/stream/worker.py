@@ -273,9 +273,10 @@ class Worker:
 
     def _shed(self, waiting: list[Work]) -> list[Work]:
         """Give back events of hosts that are too slow, so that they do not keep out the others."""
-        slow = [work for work in waiting if work.host and self._hosts.full(work.host)]
-        if not slow or self._clock() - min(work.since_s for work in slow) < SLOW_S:
-            return waiting
+        since_s = self._clock() - SLOW_S
+        full = [work for work in waiting if work.host and self._hosts.full(work.host)]
+        hosts = {work.host for work in full if work.since_s <= since_s}
+        slow = [work for work in full if work.host in hosts]
         for work in slow[self._config.in_flight // 2 :]:
             work.trouble = Trouble(
                 Reason.BUSY, f"too many photos of {work.host} wait", AGAIN_S, counts=False
