@@ -9,7 +9,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,6 +184,9 @@ def _check_pixels(size: tuple[int, int] | None, allowed: int) -> None:
 
 def _orientation(image: Image.Image) -> int:
     """Return 1 to 8; 1 where there is none, or the EXIF block is broken."""
+    if image.format == "TIFF":
+        with suppress(Exception):
+            image.getexif()  # which `load` asks for too, where nobody keeps its warnings back
     if image.format in ("HEIF", "TIFF") or "exif" not in image.info:
         return 1  # libheif, and Pillow's plug-in for TIFF, turn the picture themselves
     try:
