@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from listlens.core.types import Estimate
@@ -102,6 +102,7 @@ def test_where_nothing_is_decided_alone_no_dot_is_drawn():
 
 @settings(max_examples=100)
 @given(st.floats(1e-4, 1.0))
+@example(0.5000116437147768)
 def test_an_axis_holds_its_highest_share_and_few_ticks(high):
     axis = share_axis("wrong", high)
     assert axis.high >= high - 1e-9

@@ -40,7 +40,7 @@ class Axis:
 def share_axis(title: str, high: float = 1.0) -> Axis:
     """Return an axis for shares from 0 to `high`, in percent."""
     step = next(s for s in (0.005, 0.01, 0.02, 0.05, 0.1, 0.25) if high / s <= 5 or s == 0.25)
-    n = max(1, round(high / step + 0.499))
+    n = max(1, math.ceil(high / step - 1e-9))
     digits = 1 if step < 0.01 else 0
     ticks = tuple((i * step, f"{100 * i * step:.{digits}f} %") for i in range(n + 1))
     return Axis(0.0, n * step, ticks, title)
