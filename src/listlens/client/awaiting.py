@@ -26,6 +26,7 @@ from listlens.serve.shapes import (
     WebhookOut,
     WebhookSecretOut,
 )
+from listlens.serve.watch_shapes import BudgetOut, DriftOut
 
 
 class AsyncClient:
@@ -168,6 +169,28 @@ class AsyncClient:
     async def ledger(self) -> LedgerOut:
         """Count every event that ever came in by where it stands."""
         return await self._send(calls.ledger())
+
+    # -- watching ---------------------------------------------------------------------------
+
+    async def budget(self, *, ahead: bool = False) -> BudgetOut:
+        """Return what each source used today and this month, against its caps.
+
+        Args:
+            ahead: say too which sources' waiting photos run into a cap.
+        """
+        return await self._send(calls.budget(ahead))
+
+    async def drift(
+        self, tasks: Sequence[str] = (), *, source: str | None = None, days: int | None = None
+    ) -> DriftOut:
+        """Return whether what comes in is still what the live models were trained on.
+
+        Args:
+            tasks: only these.
+            source: only this one.
+            days: the last so many together; by default the newest, until there are enough photos.
+        """
+        return await self._send(calls.drift(tasks, source, days))
 
     # -- listings ---------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from listlens.serve.shapes import (
     WebhookSecretOut,
     WebhooksOut,
 )
+from listlens.serve.watch_shapes import BudgetOut, DriftOut
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -106,6 +107,16 @@ def feed(cursor: int, limit: int, kinds: Sequence[str], tasks: Sequence[str]) ->
 def ledger() -> Call[LedgerOut]:
     """Where every event stands."""
     return Call("GET", "/v1/ledger", LedgerOut)
+
+
+def budget(ahead: bool) -> Call[BudgetOut]:
+    """What was used, against the caps."""
+    return Call("GET", "/v1/budget", BudgetOut, {"ahead": ahead or None})
+
+
+def drift(tasks: Sequence[str], source: str | None, days: int | None) -> Call[DriftOut]:
+    """What has drifted."""
+    return Call("GET", "/v1/drift", DriftOut, {"task": list(tasks), "source": source, "days": days})
 
 
 def listing(listing_id: str, top: int | None) -> Call[ListingOut]:
