@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from listlens.store.models import ModelView
     from listlens.store.open import Store
     from listlens.store.stages import StageChange
-    from listlens.store.sweeping import Swept
 
 StepProgress = Callable[[str, int, int | None], None]
 
@@ -245,7 +244,7 @@ class ModelRegistry:
             swept = self.store.sweeping.sweep(row, keep)
         return Moved(
             found.name, "retired", version, "retired", before, after, dry_run=dry_run,
-            swept=_counts(swept),
+            swept={"n_predictions": swept.n_predictions, "n_vectors": swept.n_vectors},
         )  # fmt: skip
 
     def worse(self, task: str, version: int) -> str:
@@ -283,16 +282,28 @@ class ModelRegistry:
         """
         from listlens.pipeline.upgrading import diff_models
 
-        found = self._task(task)
-        row, live = self._wanted(found, version), self.store.models.live(found.task_id)
-        if live is None:
-            raise NotFoundError(f"no model of {task!r} is live: listlens models promote {task}")
-        if live.model_id == row.model_id:
-            raise InputError(f"model {row.version} of {task!r} is the live one: train another.")
+        found, pair = self._differing(task, version)
         return diff_models(
-            self.store, self.root, found, [live, row], self._backbone(), self._backbone_for(),
+            self.store, self.root, found, pair, self._backbone(), self._backbone_for(),
             self.limits, **how,
         )  # fmt: skip
+
+    def require(self, task: str, version: int | None = None, *, differs: bool = False) -> None:
+        """Raise where a model cannot be promoted, or compared with the live one: from rows alone.
+
+        Args:
+            task: its name.
+            version: of the model; by default the newest, unless that one is retired.
+            differs: it is to be compared with the live one.
+
+        Raises:
+            NotFoundError: no such task or version, or no live model.
+            InputError: the newest model is retired, or the model is the live one.
+        """
+        if differs:
+            self._differing(task, version)
+        else:
+            self._wanted(self._task(task), version)
 
     def tag(
         self,
@@ -321,6 +332,16 @@ class ModelRegistry:
 
     def _task(self, name: str) -> Task:
         return named_tasks(self.store, [name])[0]
+
+    def _differing(self, name: str, version: int | None) -> tuple[Task, tuple[ModelView, ...]]:
+        """The task, its live model and the one to compare with it."""
+        task = self._task(name)
+        row, live = self._wanted(task, version), self.store.models.live(task.task_id)
+        if live is None:
+            raise NotFoundError(f"no model of {name!r} is live: listlens models promote {name}")
+        if live.model_id == row.model_id:
+            raise InputError(f"model {row.version} of {name!r} is the live one: train another.")
+        return task, (live, row)
 
     def _wanted(self, task: Task, version: int | None) -> ModelView:
         """The version that is named, or the newest one."""
@@ -376,7 +397,3 @@ class ModelRegistry:
 
 def _iso(moment: Any) -> str:
     return str(moment.isoformat(timespec="seconds"))
-
-
-def _counts(swept: Swept) -> dict[str, int]:
-    return {"n_predictions": swept.n_predictions, "n_vectors": swept.n_vectors}
