@@ -23,6 +23,7 @@ from listlens.serve.shapes import (
     RecordOut,
     ReplayOut,
     TestOut,
+    WebhookEnabledOut,
     WebhookOut,
     WebhookSecretOut,
 )
@@ -262,8 +263,8 @@ class AsyncClient:
         """Give an endpoint a new secret; the old one signs too for a while."""
         return await self._send(calls.rotate_webhook(webhook_id, keep_hours))
 
-    async def enable_webhook(self, webhook_id: int) -> WebhookOut:
-        """Tell a disabled endpoint again, from where it stopped."""
+    async def enable_webhook(self, webhook_id: int) -> WebhookEnabledOut:
+        """Tell a disabled endpoint again, from where it stopped; an active one stays as it is."""
         return await self._send(calls.enable_webhook(webhook_id))
 
     async def test_webhook(self, webhook_id: int) -> TestOut:

@@ -23,6 +23,7 @@ from listlens.serve.shapes import (
     RecordOut,
     ReplayOut,
     TestOut,
+    WebhookEnabledOut,
     WebhookOut,
     WebhookSecretOut,
 )
@@ -259,8 +260,8 @@ class Client:
         """Give an endpoint a new secret; the old one signs too for a while."""
         return self._send(calls.rotate_webhook(webhook_id, keep_hours))
 
-    def enable_webhook(self, webhook_id: int) -> WebhookOut:
-        """Tell a disabled endpoint again, from where it stopped."""
+    def enable_webhook(self, webhook_id: int) -> WebhookEnabledOut:
+        """Tell a disabled endpoint again, from where it stopped; an active one stays as it is."""
         return self._send(calls.enable_webhook(webhook_id))
 
     def test_webhook(self, webhook_id: int) -> TestOut:

@@ -27,6 +27,7 @@ from listlens.serve.shapes import (
     PredictResponse,
     ReplayOut,
     TestOut,
+    WebhookEnabledOut,
     WebhookOut,
     WebhookSecretOut,
     WebhooksOut,
@@ -175,9 +176,9 @@ def rotate_webhook(webhook_id: int, keep_hours: float) -> Call[WebhookSecretOut]
                 safe=False)  # fmt: skip
 
 
-def enable_webhook(webhook_id: int) -> Call[WebhookOut]:
+def enable_webhook(webhook_id: int) -> Call[WebhookEnabledOut]:
     """Tell a disabled endpoint again."""
-    return Call("POST", f"/v1/webhooks/{webhook_id}/enable", WebhookOut)
+    return Call("POST", f"/v1/webhooks/{webhook_id}/enable", WebhookEnabledOut)
 
 
 def test_webhook(webhook_id: int) -> Call[TestOut]:
