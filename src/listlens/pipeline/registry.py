@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from listlens.core.types import Task
     from listlens.images.files import Limits
     from listlens.learn.model import Model
+    from listlens.pipeline.mlflow_registry import InMlflow
     from listlens.pipeline.models import LiveModel
     from listlens.pipeline.upgrading import UpgradeResult
     from listlens.store.models import ModelView
@@ -293,6 +294,22 @@ class ModelRegistry:
             self.store, self.root, found, [live, row], self._backbone(), self._backbone_for(),
             self.limits, **how,
         )  # fmt: skip
+
+    def to_mlflow(
+        self, task: str, version: int | None = None, *, uri: str, name: str = "", **how: bool
+    ) -> InMlflow:
+        """Register a model in MLflow; see `listlens.pipeline.mlflow_registry`.
+
+        Args:
+            task: its name.
+            version: of the model; by default the one trained last.
+            uri: of the tracking server.
+            name: of the registered model; by default after the project's folder and the task.
+            how: dry_run; report=False leaves out the report, which shows photos.
+        """
+        from listlens.pipeline.mlflow_registry import hand_over
+
+        return hand_over(self.store, self.root, self._task(task), version, uri, name, **how)
 
     def tag(
         self,
