@@ -138,7 +138,7 @@ class ServeConfig(Section):
     )
     max_records: int = Field(64, ge=1, le=10_000, description="Photos one call may hold.")
     max_queue_ms: int = Field(
-        400,
+        320,
         ge=1,
         le=60_000,
         description="A call whose photos would be answered later is answered by 429 at once.",

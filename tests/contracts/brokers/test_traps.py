@@ -84,7 +84,7 @@ def test_two_subjects_of_one_nats_stream_do_not_share_a_consumer(rig):
     with pytest.raises(ConfigError, match=r"reads .*\.photos .*\?durable=listlens-2"):
         open_inlet(rig.url(second))
     inlet = open_inlet(rig.url(second, durable="listlens-2"))
-    assert rig.take(inlet, 1) == [b"{}"]
+    assert [one.body for one in rig.take(inlet, 1)] == [b"{}"]
     inlet.close()
 
 
