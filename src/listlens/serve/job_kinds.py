@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from listlens.evaluate.upgrade_page import in_words
 from listlens.pipeline.models import require_live
 from listlens.pipeline.trainable import require_trainable
+from listlens.pipeline.versions import differing, wanted
 from listlens.serve.job_shapes import DiffJob, PromoteJob, TrainJob
 
 if TYPE_CHECKING:
@@ -59,14 +60,19 @@ def require_possible(project: Project, asked: JobIn) -> None:
         InputError: it cannot be done as asked, or there is nothing to learn from.
         MissingExtraError: what it needs is not installed.
     """
-    job = asked.root
+    job, store = asked.root, project.store
+    if job.task is None:
+        return
+    task = store.labels.task(job.task)
     if isinstance(job, TrainJob):
         how = job.model_dump(include={"target", "finetune", "budget_s", "few"})
-        require_trainable(project.store, project.store.labels.task(job.task), **how)
-    elif isinstance(job, DiffJob | PromoteJob):
-        project.registry.require(job.task, job.version, differs=isinstance(job, DiffJob))
-    elif job.task is not None:
-        require_live(project.store, job.task)
+        require_trainable(store, task, **how)
+    elif isinstance(job, DiffJob):
+        differing(store, task, job.version)
+    elif isinstance(job, PromoteJob):
+        wanted(store, task, job.version)
+    else:
+        require_live(store, task.name)
 
 
 def _train(project: Project, job: Job, say: Say) -> dict[str, Any]:
