@@ -49,11 +49,16 @@ class Streaming:
             "announced": self.store.outbox.count(),
         }
 
-    def budget(self) -> dict[str, Any]:
-        """What each source used in this day and month, against its caps; see `listlens budget`."""
+    def budget(self, *, ahead: bool = False) -> dict[str, Any]:
+        """What each source used in this day and month, against its caps; see `listlens budget`.
+
+        Args:
+            ahead: say too which sources' waiting photos run into a cap, by what a photo took this
+                month; `listlens forecast` measures instead.
+        """
         from listlens.pipeline.budget import budget_report
 
-        return budget_report(self.store, self.config.budget)
+        return budget_report(self.store, self.config.budget, ahead=ahead)
 
     def drift(
         self,

@@ -122,11 +122,15 @@ def _add_out(router: APIRouter, serving: Serving) -> None:
         """Return announcements after a cursor, for those who can neither listen nor subscribe.
 
         Keep the cursor of the answer, and ask again with it: nothing is left out and nothing comes
-        twice. Needs scope `read`.
+        twice. A kind or task that there is not is refused. Needs scope `read`.
         """
         asked = read_query(request, FeedQuery)
 
         def read() -> dict[str, Any]:
+            from listlens.stream.webhooks import check_kinds, check_tasks
+
+            check_kinds(asked.kind)
+            check_tasks(store, asked.task)
             found, at = store.outbox.read(
                 asked.cursor, limit=asked.limit, kinds=set(asked.kind), tasks=set(asked.task)
             )
