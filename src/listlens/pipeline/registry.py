@@ -14,6 +14,7 @@ from listlens.pipeline.comparing import compare_records
 from listlens.pipeline.models import load_model_row, named_tasks
 from listlens.pipeline.moved import Moved
 from listlens.pipeline.tagging import TagReport, tag_all
+from listlens.pipeline.versions import differing, wanted
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from listlens.store.models import ModelView
     from listlens.store.open import Store
     from listlens.store.stages import StageChange
-    from listlens.store.sweeping import Swept
 
 StepProgress = Callable[[str, int, int | None], None]
 
@@ -102,7 +102,7 @@ class ModelRegistry:
             ModelError: its folder is damaged, or of another backbone than there is.
         """
         found = self._task(task)
-        row = self._wanted(found, version)
+        row = wanted(self.store, found, version)
         live = self.store.models.live(found.task_id)
         before = live.version if live else None
         if dry_run or (live is not None and live.model_id == row.model_id):
@@ -147,7 +147,7 @@ class ModelRegistry:
             ModelError: its folder is damaged.
         """
         found = self._task(task)
-        row = self._wanted(found, version)
+        row = wanted(self.store, found, version)
         self._loaded(found, row)
         live = self.store.models.live(found.task_id)
         version_live = live.version if live else None
@@ -246,7 +246,7 @@ class ModelRegistry:
             swept = self.store.sweeping.sweep(row, keep)
         return Moved(
             found.name, "retired", version, "retired", before, after, dry_run=dry_run,
-            swept=_counts(swept),
+            swept={"n_predictions": swept.n_predictions, "n_vectors": swept.n_vectors},
         )  # fmt: skip
 
     def worse(self, task: str, version: int) -> str:
@@ -285,13 +285,9 @@ class ModelRegistry:
         from listlens.pipeline.upgrading import diff_models
 
         found = self._task(task)
-        row, live = self._wanted(found, version), self.store.models.live(found.task_id)
-        if live is None:
-            raise NotFoundError(f"no model of {task!r} is live: listlens models promote {task}")
-        if live.model_id == row.model_id:
-            raise InputError(f"model {row.version} of {task!r} is the live one: train another.")
+        pair = differing(self.store, found, version)
         return diff_models(
-            self.store, self.root, found, [live, row], self._backbone(), self._backbone_for(),
+            self.store, self.root, found, pair, self._backbone(), self._backbone_for(),
             self.limits, **how,
         )  # fmt: skip
 
@@ -339,21 +335,6 @@ class ModelRegistry:
     def _task(self, name: str) -> Task:
         return named_tasks(self.store, [name])[0]
 
-    def _wanted(self, task: Task, version: int | None) -> ModelView:
-        """The version that is named, or the newest one."""
-        if version is not None:
-            return self.store.models.get(task.task_id, version)
-        newest = self.store.models.latest(task.task_id)
-        if newest is None:
-            raise NotFoundError(f"task {task.name!r} has no model yet: listlens train {task.name}")
-        if newest.stage == "retired":
-            raise InputError(
-                f"the newest model of {task.name!r}, {newest.version}, is retired. Train another, "
-                f"or name the version that you mean: listlens models promote {task.name} "
-                f"{newest.version}"
-            )
-        return newest
-
     def _loaded(self, task: Task, row: ModelView) -> LiveModel:
         """Read and check the folder, before anything is changed."""
         model = load_model_row(self.store, self.root, task, row)
@@ -393,7 +374,3 @@ class ModelRegistry:
 
 def _iso(moment: Any) -> str:
     return str(moment.isoformat(timespec="seconds"))
-
-
-def _counts(swept: Swept) -> dict[str, int]:
-    return {"n_predictions": swept.n_predictions, "n_vectors": swept.n_vectors}

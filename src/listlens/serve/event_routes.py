@@ -12,7 +12,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from listlens.pipeline.dead_letters import as_dict, chosen, replay
+from listlens.pipeline.dead_letters import as_dict, check_reason, chosen, replay
 from listlens.pipeline.event_door import let_in, read_lines, understood
 from listlens.pipeline.events import Wrong
 from listlens.serve.bodies import read_body, read_query, read_shape
@@ -122,11 +122,15 @@ def _add_out(router: APIRouter, serving: Serving) -> None:
         """Return announcements after a cursor, for those who can neither listen nor subscribe.
 
         Keep the cursor of the answer, and ask again with it: nothing is left out and nothing comes
-        twice. Needs scope `read`.
+        twice. A kind or task that there is not is refused. Needs scope `read`.
         """
         asked = read_query(request, FeedQuery)
 
         def read() -> dict[str, Any]:
+            from listlens.stream.webhooks import check_kinds, check_tasks
+
+            check_kinds(asked.kind)
+            check_tasks(store, asked.task)
             found, at = store.outbox.read(
                 asked.cursor, limit=asked.limit, kinds=set(asked.kind), tasks=set(asked.task)
             )
@@ -143,7 +147,7 @@ def _add_out(router: APIRouter, serving: Serving) -> None:
 
 
 def _add_dead(router: APIRouter, serving: Serving) -> None:
-    events = serving.project.store.events
+    store = serving.project.store
 
     @router.get("/v1/dead", **documented("Dead letters", TAG, DeadOut, query=DeadQuery))
     async def dead(request: Request) -> Response:
@@ -151,7 +155,9 @@ def _add_dead(router: APIRouter, serving: Serving) -> None:
         asked = read_query(request, DeadQuery)
 
         def read() -> list[EventView]:
-            return list(events.dead(reason=asked.reason, after=asked.after, limit=asked.limit))
+            if asked.reason is not None:
+                check_reason(store, asked.reason)
+            return list(store.dead.list(reason=asked.reason, after=asked.after, limit=asked.limit))
 
         found = await to_thread.run_sync(read)
         after = found[-1].event_id if len(found) == asked.limit else None
@@ -176,7 +182,7 @@ def _add_dead(router: APIRouter, serving: Serving) -> None:
     )
     async def one(event_id: str) -> Response:
         """Return one event with all that is known of it. Needs scope `admin`."""
-        return JSONResponse(as_dict(await to_thread.run_sync(events.get, event_id)))
+        return JSONResponse(as_dict(await to_thread.run_sync(store.events.get, event_id)))
 
 
 def _replay(serving: Serving, asked: DeadReplayIn) -> Any:
