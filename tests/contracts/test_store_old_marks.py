@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from listlens.core.types import Answer, ListingRow, PhotoRow, Status
 from listlens.store.event_rows import EventRecord, Finished
 from listlens.store.labels import NewAnnotation
-from listlens.store.open import Store
+from listlens.store.open import Store, open_store
 from listlens.store.photos import PhotoRecord
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -137,3 +139,22 @@ def test_many_go_in_portions_and_what_people_said_of_a_listing_keeps_it(
     assert [store.order.prune(clock.on(30), limit=2) for _ in range(4)] == [2, 2, 2, 0]
     assert not any(known(store, f"L{n}") for n in range(5))
     assert known(store, "judged")
+
+
+@pytest.mark.postgres
+def test_a_listing_that_a_worker_holds_is_passed_over_without_waiting(
+    new_database: Callable[[str], str], tmp_path: Path, clock: Days
+) -> None:
+    url = new_database("postgres")  # SQLite has one writer at a time
+    with (
+        open_store(url, tmp_path, clock=clock) as one,
+        open_store(url, tmp_path, clock=clock) as two,
+    ):
+        lived(two, "L1")
+        lived(two, "L2")
+        clock.on(30)
+        with two.together():
+            photo(two, "L1", "b")
+            assert one.order.prune(clock.now) == 1, "that of the other listing"
+        assert one.order.prune(clock.now) == 1
+        assert known(two, "L1") and not known(two, "L2")

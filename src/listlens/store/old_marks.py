@@ -7,7 +7,7 @@ has said anything for as long, is not needed by anything either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -42,7 +42,10 @@ def prune_marks(database: Database, before: datetime, limit: int = AT_ONCE) -> i
             for row in connection.execute(query.with_for_update(skip_locked=True))
         ]
         listings = sorted({mark[0] for mark in marks})
-        empty = _without_photos(connection, listings, set(marks))
+        held, busy = _held(connection, listings)
+        marks = [mark for mark in marks if mark[0] not in busy]  # the next time
+        listings = [name for name in listings if name not in busy]
+        empty = _without_photos(connection, listings, set(marks), held)
         spoken = _spoken_of(connection, empty, before)
         waiting = [mark for mark in marks if mark[0] in spoken]
         for block in chunks(waiting):
@@ -51,24 +54,45 @@ def prune_marks(database: Database, before: datetime, limit: int = AT_ONCE) -> i
         gone = [mark for mark in marks if mark[0] not in spoken]
         for block in chunks(gone):
             connection.execute(sa.delete(latest).where(among(connection, _KEY, block)))
-        _remove_listings(connection, sorted(empty - spoken))
+        _remove_listings(connection, sorted(empty - spoken), held)
     return len(gone)
 
 
+def _held(connection: Connection, listings: Sequence[str]) -> tuple[dict[str, int], set[str]]:
+    """Keep others from saving photos of listings meanwhile, without waiting for anybody.
+
+    Returns:
+        The rows of listings that are held, and those listings that somebody else holds now. A row
+        that somebody makes after this is in neither, and stays.
+    """
+    rows: dict[str, int] = {}
+    busy: set[str] = set()
+    for block in chunks(listings):
+        named = sa.select(listing.c.external_id, listing.c.id)
+        named = named.where(listing.c.external_id.in_(block))
+        own = sa.select(latest.c.listing_id, latest.c.source)
+        own = own.where(latest.c.listing_id.in_(block), latest.c.photo_id == "")
+        for query in (own, named):
+            got = {
+                tuple(row) for row in connection.execute(query.with_for_update(skip_locked=True))
+            }
+            busy |= {row[0] for row in connection.execute(query) if tuple(row) not in got}
+        rows |= dict(got)
+    return rows, busy
+
+
 def _without_photos(
-    connection: Connection, listings: Sequence[str], marks: set[tuple[str, str, str]]
+    connection: Connection,
+    listings: Sequence[str],
+    marks: set[tuple[str, str, str]],
+    held: Mapping[str, int],
 ) -> set[str]:
     """Return those listings of which nothing is known but these marks, and no photo."""
     left = set(listings)
     for block in chunks(listings):
         photos = sa.select(*_KEY).where(latest.c.listing_id.in_(block), latest.c.photo_id != "")
         left -= {row[0] for row in connection.execute(photos) if tuple(row) not in marks}
-        # Whoever saves a photo holds its listing: wait for that, and look after it.
-        held = sa.select(listing.c.id, listing.c.external_id).where(
-            listing.c.external_id.in_(block)
-        )
-        held = held.order_by(listing.c.external_id).with_for_update()
-        names = {row.id: row.external_id for row in connection.execute(held)}
+        names = {held[name]: name for name in block if name in held}
         shown = sa.select(photo.c.listing_id).where(photo.c.listing_id.in_(sorted(names)))
         left -= {names[pk] for pk in connection.execute(shown.distinct()).scalars()}
     return left
@@ -94,7 +118,9 @@ def _spoken_of(connection: Connection, listings: Iterable[str], before: datetime
     return found
 
 
-def _remove_listings(connection: Connection, listings: Sequence[str]) -> None:
+def _remove_listings(
+    connection: Connection, listings: Sequence[str], held: Mapping[str, int]
+) -> None:
     """Remove what orders the events of listings, and their rows where nobody annotated them."""
     about: Any = sa.select(annotation.c.id).where(
         annotation.c.subject_kind == "listing", annotation.c.subject_id == listing.c.id
@@ -102,5 +128,6 @@ def _remove_listings(connection: Connection, listings: Sequence[str]) -> None:
     for block in chunks(listings):
         of_listing = (latest.c.listing_id.in_(block), latest.c.photo_id == "")
         connection.execute(sa.delete(latest).where(*of_listing))
-        alone = (listing.c.external_id.in_(block), ~about.exists())
+        rows = [held[name] for name in block if name in held]
+        alone = (listing.c.id.in_(rows), ~about.exists())
         connection.execute(sa.delete(listing).where(*alone))
