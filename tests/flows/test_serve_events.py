@@ -65,6 +65,10 @@ def test_what_is_put_in_comes_out_by_cursor_once(api: httpx.Client, server: Any)
     assert api.get("/v1/feed", params={"cursor": cursor}).json() == {
         "events": [], "cursor": cursor, "more": False,
     }  # fmt: skip
+    end = api.get("/v1/feed", params={"cursor": "end"}).json()
+    assert end == {"events": [], "cursor": cursor, "more": False}
+    wrong = api.get("/v1/feed", params={"cursor": "last"})
+    assert wrong.status_code == 422 and "'end'" in wrong.text
     page = api.get("/v1/feed", params={"limit": 1, "task": "starter"}).json()
     assert (len(page["events"]), page["more"]) == (1, True)
     room = api.get("/v1/feed", params={"task": "room"})

@@ -12,12 +12,15 @@ def unit_of(n: float, unit: str) -> str:
     """A unit, given in the plural, as it stands beside a number.
 
     Example:
-        >>> unit_of(1, "deliveries"), unit_of(0, "photos")
-        ('delivery', 'photos')
+        >>> unit_of(1, "deliveries"), unit_of(0, "photos"), unit_of(1, "classes")
+        ('delivery', 'photos', 'class')
     """
     if n != 1:
         return unit
-    return f"{unit[:-3]}y" if unit.endswith("ies") else unit.removesuffix("s")
+    for many, one in (("ies", "y"), ("sses", "ss")):
+        if unit.endswith(many):
+            return unit.removesuffix(many) + one
+    return unit.removesuffix("s")
 
 
 def counted(n: int, unit: str) -> str:
