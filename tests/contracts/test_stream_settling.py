@@ -210,7 +210,7 @@ def test_what_never_will_be_a_photo_is_a_row_a_letter_and_news(store: Store) -> 
     }  # fmt: skip
     assert rows["broken"].content_id is not None  # known from now on to be no photo
     assert rows["gone"].content_id is None
-    assert {letter.event_key for letter in store.events.dead()} == {"gone", "broken", "known"}
+    assert {letter.event_key for letter in store.dead.list()} == {"gone", "broken", "known"}
     assert {kind for _, kind in announced(store)} == {"photo.failed"}
 
 
@@ -245,7 +245,7 @@ def test_what_may_pass_waits_longer_each_time_and_is_buried_at_last(
     works["a"].trouble = Trouble(Reason.TIMEOUT, "10 s")
     assert settle(store, works.values()) == {"failed": 1}
     assert photos(store)["a"].reason is Reason.TIMEOUT
-    (letter,) = store.events.dead()
+    (letter,) = store.dead.list()
     assert (letter.reason, letter.attempts) == ("timeout", 3)
 
 
@@ -310,8 +310,8 @@ def test_a_replayed_letter_is_applied_though_its_moment_has_passed(store: Store)
     works = take(store, record("a", at_s=1))
     works["a"].error = PhotoError(Reason.MISSING, "404")
     settle(store, works.values())
-    (letter,) = store.events.dead()
-    store.events.replay([(letter.event_id, letter)])
+    (letter,) = store.dead.list()
+    store.dead.replay([(letter.event_id, letter)])
     (again,) = store.events.claim("w", 1, 60)
     assert settle(store, [show(Work(again, location="x"), "kitchen")]) == {"predicted": 1}
     assert photos(store)["a"].status is Status.OK

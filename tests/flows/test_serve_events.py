@@ -92,6 +92,8 @@ def test_wrong_and_dead_ones_are_listed_shown_and_replayed(api: httpx.Client, se
     dead = api.get("/v1/dead").json()["dead"]
     assert {letter["reason"] for letter in dead} == {"bad_event", "missing"}
     assert api.get("/v1/dead", params={"reason": "missing"}).json()["dead"][0]["id"] == "e9"
+    wrong = api.get("/v1/dead", params={"reason": "mising"})
+    assert wrong.status_code == 422 and "Did you mean 'missing'?" in wrong.json()["detail"]
     first = api.get("/v1/dead", params={"limit": 1}).json()
     assert len(api.get("/v1/dead", params={"after": first["next"]}).json()["dead"]) == 1
     assert api.get("/v1/dead/a/2").json()["outcome"] == "predicted"

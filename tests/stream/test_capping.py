@@ -127,12 +127,12 @@ def test_a_sample_goes_on_always_the_same_and_the_rest_can_be_replayed(
     outcomes = line.drain().outcomes
     assert outcomes["predicted"] >= 1 and outcomes["failed"] >= 1
     assert outcomes["predicted"] + outcomes["failed"] == 7
-    dead = {one.photo_id: one.reason for one in store.events.dead()}
+    dead = {one.photo_id: one.reason for one in store.dead.list()}
     assert set(dead.values()) == {"over_budget"} and len(dead) == outcomes["failed"]
     assert {one["photo_id"] for one in news(line, "photo.failed")} == set(dead)
     line.project.replay(reason="over_budget")
     assert line.drain().outcomes == {"failed": len(dead)}  # as before: by the photo, not by chance
-    assert {one.photo_id for one in store.events.dead()} == set(dead)
+    assert {one.photo_id for one in store.dead.list()} == set(dead)
     line.now += timedelta(days=1)
     line.project.replay(reason="over_budget")
     assert line.drain().outcomes["predicted"] >= 1

@@ -14,7 +14,7 @@ from listlens.pipeline.events import PRIORITIES, Wrong, read_event, wrong
 from listlens.store.event_rows import EventRecord, Put
 
 if TYPE_CHECKING:
-    from listlens.core.config import EventsConfig
+    from listlens.core.stream_config import EventsConfig
     from listlens.store.open import Store
 
 BATCH = 500

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from listlens.core.config import EVENT_FIELDS, EVENT_KINDS
 from listlens.core.errors import suggest
+from listlens.core.stream_config import EVENT_FIELDS, EVENT_KINDS
 from listlens.core.types import Reason
 from listlens.sources.paths import printable
 from listlens.store.database import to_json

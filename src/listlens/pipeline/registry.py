@@ -179,6 +179,7 @@ class ModelRegistry:
 
         Raises:
             NotFoundError: no such task, or no model answered before.
+            InputError: somebody rolled back or promoted at the same moment.
             ModelError: the folder of that model is damaged: promote another one.
         """
         found = self._task(task)
@@ -194,7 +195,9 @@ class ModelRegistry:
                 found.name, "restored", target.version, "live", live.version if live else None,
                 target.version, dry_run=True, to_answer=self._to_answer(target),
             )  # fmt: skip
-        before, after = self.store.stages.rollback(found.task_id, who=who, why=why)
+        before, after = self.store.stages.rollback(
+            found.task_id, to=target.model_id, who=who, why=why
+        )
         done = self._answer(found, after, progress)
         return Moved(
             found.name, "restored", after.version, "live", before.version if before else None,
@@ -242,7 +245,7 @@ class ModelRegistry:
         if dry_run:
             swept = self.store.sweeping.plan(row, keep)
         else:
-            self.store.stages.retire(row.model_id, who=who, why=why)
+            self.store.stages.retire(row.model_id, live_too=force, who=who, why=why)
             swept = self.store.sweeping.sweep(row, keep)
         return Moved(
             found.name, "retired", version, "retired", before, after, dry_run=dry_run,

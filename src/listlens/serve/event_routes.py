@@ -12,7 +12,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from listlens.pipeline.dead_letters import as_dict, chosen, replay
+from listlens.pipeline.dead_letters import as_dict, check_reason, chosen, replay
 from listlens.pipeline.event_door import let_in, read_lines, understood
 from listlens.pipeline.events import Wrong
 from listlens.serve.bodies import read_body, read_query, read_shape
@@ -149,7 +149,7 @@ def _add_out(router: APIRouter, serving: Serving) -> None:
 
 
 def _add_dead(router: APIRouter, serving: Serving) -> None:
-    events = serving.project.store.events
+    store = serving.project.store
 
     @router.get("/v1/dead", **documented("Dead letters", TAG, DeadOut, query=DeadQuery))
     async def dead(request: Request) -> Response:
@@ -157,7 +157,9 @@ def _add_dead(router: APIRouter, serving: Serving) -> None:
         asked = read_query(request, DeadQuery)
 
         def read() -> list[EventView]:
-            return list(events.dead(reason=asked.reason, after=asked.after, limit=asked.limit))
+            if asked.reason is not None:
+                check_reason(store, asked.reason)
+            return list(store.dead.list(reason=asked.reason, after=asked.after, limit=asked.limit))
 
         found = await to_thread.run_sync(read)
         after = found[-1].event_id if len(found) == asked.limit else None
@@ -182,7 +184,7 @@ def _add_dead(router: APIRouter, serving: Serving) -> None:
     )
     async def one(event_id: str) -> Response:
         """Return one event with all that is known of it. Needs scope `admin`."""
-        return JSONResponse(as_dict(await to_thread.run_sync(events.get, event_id)))
+        return JSONResponse(as_dict(await to_thread.run_sync(store.events.get, event_id)))
 
 
 def _replay(serving: Serving, asked: DeadReplayIn) -> Any:

@@ -53,12 +53,14 @@ class LedgerOut(BaseModel):
     dead: int
     pruned: int
     forgotten: int
+    removed: int = Field(0, description="Dead letters that were removed, by age or by command.")
     adds_up: bool
     duplicates: int
     replayed: int
     outcomes: dict[str, int]
     reasons: dict[str, int]
     put_off: dict[str, int]
+    removed_reasons: dict[str, int] = Field(default_factory=dict)
     announced: int
 
 

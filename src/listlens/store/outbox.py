@@ -110,7 +110,9 @@ class Outbox:
 
     def count(self, after: int = 0) -> int:
         """Return how many there are after a position."""
-        query = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.id > after)
+        query = sa.select(sa.func.count()).select_from(outbox)
+        if after > 0:  # else the smallest index is counted, and no row is passed
+            query = query.where(outbox.c.id > after)
         with self._db.read() as connection:
             return int(connection.execute(query).scalar_one())
 

@@ -90,9 +90,10 @@ class Tidying:
 
     Args:
         store: of the project.
-        keep: how long done events and announcements are kept.
+        keep: how long done events, announcements and marks of deleted photos are kept.
         clock: seconds that only grow.
         tell: announces what has to be; called each time.
+        keep_dead: how long dead letters are kept; zero: until they are replayed or removed.
     """
 
     def __init__(
@@ -101,8 +102,10 @@ class Tidying:
         keep: timedelta,
         clock: Callable[[], float] = time.monotonic,
         tell: Callable[[], object] = lambda: None,
+        keep_dead: timedelta = timedelta(0),
     ) -> None:
         self._store, self._keep, self._clock, self._tell = store, keep, clock, tell
+        self._keep_dead = keep_dead
         self._done_s = clock()
         self._thread: threading.Thread | None = None
 
@@ -120,6 +123,7 @@ class Tidying:
         for step in (
             self._tell,
             lambda: self._store.events.prune(before),
+            self._prune_dead,
             lambda: self._prune_outbox(before),
             lambda: self._store.order.prune(before),
             self._prune_sums,
@@ -130,6 +134,14 @@ class Tidying:
                 step()
             except Exception as error:
                 log.warning("tidying: %s", error)
+
+    def _prune_dead(self) -> None:
+        if self._keep_dead:
+            gone = self._store.dead.remove(before=self._store.clock() - self._keep_dead)
+            if gone:
+                said = ", ".join(f"{n} {reason}" for reason, n in gone.items())
+                days = self._keep_dead / timedelta(days=1)
+                log.warning("dead letters older than dead_days = %g were removed: %s", days, said)
 
     def _prune_sums(self) -> None:
         before = (self._store.clock() - KEEP_DAYS).date().isoformat()
@@ -194,7 +206,12 @@ def make_worker(
         random=random.random,
         capping=Capping(project.store, config.budget, lambda: inference.counters().photo_s),
         drifting=drifting,
-        tidy=Tidying(project.store, timedelta(days=config.worker.keep_days), tell=drifting.tell),
+        tidy=Tidying(
+            project.store,
+            timedelta(days=config.worker.keep_days),
+            tell=drifting.tell,
+            keep_dead=timedelta(days=config.worker.dead_days),
+        ),
     )
 
 

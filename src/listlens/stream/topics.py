@@ -25,8 +25,8 @@ from listlens.store.topics import Way
 from listlens.stream.retrying import Backoff
 
 if TYPE_CHECKING:
-    from listlens.core.config import EventsConfig
     from listlens.core.ports import Inlet, Outlet
+    from listlens.core.stream_config import EventsConfig
     from listlens.store.open import Store
 
 log = logging.getLogger("listlens.brokers")

@@ -188,7 +188,7 @@ def test_kafka_names_a_group_for_each_topic_and_asks_for_a_way_to_show_a_passwor
 
 @NATS
 def test_a_reader_that_may_not_read_for_long_leaves_its_broker(rig, tmp_path, monkeypatch):
-    from listlens.core.config import EventsConfig
+    from listlens.core.stream_config import EventsConfig
     from listlens.store.open import open_store
     from listlens.stream import topics
 
