@@ -131,7 +131,7 @@ def test_dead_letters_are_replayed_by_a_button_that_only_admins_have(running: An
         assert browser.post("/dead", data={}).status_code == 422
         done = browser.post("/dead", data={"reason": "bad_event"})
         assert done.status_code == 200 and "0 events wait again" in done.text, "they stay wrong"
-        assert browser.post("/dead", data={"reason": "never"}).status_code == 200
+        assert browser.post("/dead", data={"reason": "never"}).status_code == 422, "none is so"
         assert "<i>" not in browser.get("/?again=<i>").text
 
 
