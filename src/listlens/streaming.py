@@ -95,7 +95,10 @@ class Streaming:
 
         if reason is not None:
             check_reason(self.store, reason)
-        return [as_dict(one) for one in self.store.dead.list(reason=reason, limit=limit)]
+        return [
+            as_dict(one, self.config.events)
+            for one in self.store.dead.list(reason=reason, limit=limit)
+        ]
 
     def event(self, event_id: str) -> dict[str, Any]:
         """Return one event with all that is known of it, whatever its state.
@@ -109,7 +112,7 @@ class Streaming:
         """
         from listlens.pipeline.dead_letters import as_dict
 
-        return as_dict(self.store.events.find(event_id))
+        return as_dict(self.store.events.find(event_id), self.config.events)
 
     def replay(self, ids: Sequence[str] | None = None, *, reason: str | None = None) -> Replayed:
         """Let dead letters wait again: those named (see `event`), those with a reason, or all.

@@ -128,14 +128,19 @@ def test_a_dry_run_prints_json_a_line_and_keeps_nothing(cli: Cli, fresh: Path) -
     assert cli("ledger", "-p", fresh, "--json").json["received"] == 0
     file.write_text("")
     put = cli("events", "put", file, "-p", fresh, "--json")
-    assert (put.code, put.json) == (0, {"new": 0, "duplicates": 0, "dead": 0})
+    assert (put.code, put.json) == (0, {"new": 0, "duplicates": 0, "dead": 0, "empty": 0})
 
 
 def test_dead_letters_are_replayed_by_id_and_the_rest_stays(cli: Cli, fresh: Path) -> None:
     file = fresh / "e.jsonl"
     file.write_text('{"t": "x", "l": 1}\n{"t": "y"}\n{')
     at = ("-p", fresh, "--json")
-    assert cli("events", "put", file, *at).json == {"new": 0, "duplicates": 0, "dead": 3}
+    assert cli("events", "put", file, *at).json == {
+        "new": 0,
+        "duplicates": 0,
+        "dead": 3,
+        "empty": 0,
+    }
     letters = cli("dead", "list", "--limit", 2, *at).json
     assert len(letters["dead"]) == 2 and letters["reasons"] == {"bad_event": 3}
     still = cli("dead", "replay", letters["dead"][0]["id"], *at)

@@ -57,7 +57,7 @@ def test_what_is_put_in_comes_out_by_cursor_once(api: httpx.Client, server: Any)
     cursor = api.get("/v1/feed").json()["cursor"]
     answer = api.post("/v1/events", json=[added(0), added(1), added(0)])
     assert answer.status_code == 202
-    assert answer.json() == {"new": 2, "duplicates": 1, "dead": 0, "wrong": []}
+    assert answer.json() == {"new": 2, "duplicates": 1, "dead": 0, "empty": 0, "wrong": []}
     found, cursor = feed(api, cursor, 2)
     assert sorted(one["photo_id"] for one in found) == ["0", "1"]
     assert {one["kind"] for one in found} == {"photo.predicted"}

@@ -99,7 +99,9 @@ def test_a_worker_that_starts_again_goes_on_with_the_count_and_events_are_taken_
     line.drain()
     assert list(line.photos().values()).count("ok") == 36 + 4
     assert line.project.store.usage.of([day(line)])["events"][day(line)].photos == 4
-    assert line.drain().outcomes == {"put_off": 2}  # looked at once as a worker starts, no more
+    assert line.drain().outcomes == {
+        "put_off_again": 2
+    }  # looked at once as a worker starts, no more
 
 
 def test_known_photos_cost_nothing_and_do_not_count(capped: Callable[..., Any], said: Said) -> None:

@@ -35,8 +35,10 @@ def list_dead(
     with listlens.project.open(project) as opened:
         letters = opened.dead_letters(reason, limit)
         reasons = opened.store.dead.reasons()
-    rows = [(d["id"], d["listing_id"], d["photo_id"], d["reason"], d["detail"]) for d in letters]
-    shown = table(rows, ("id", "listing", "photo", "reason", "detail")) if rows else "None."
+    names = ("id", "sent_id", "listing_id", "photo_id", "reason", "detail", "excerpt")
+    rows = [tuple(letter[name] for name in names) for letter in letters]
+    heads = ("id", "sender's id", "listing", "photo", "reason", "detail", "what came")
+    shown = table(rows, heads) if rows else "None."
     n = sum(reasons.values())
     text = f"{shown}\n{n} in all. " if rows else f"{shown} "
     text = f"{text}{said_reasons(reasons)}" if reasons else shown

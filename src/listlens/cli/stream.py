@@ -148,8 +148,9 @@ def put(
             show_understood(found, as_json=as_json)
             return
         let = let_in(opened.store, found)
-    result = {"new": let.new, "duplicates": let.duplicates, "dead": let.dead}
+    result = {"new": let.new, "duplicates": let.duplicates, "dead": let.dead, "empty": let.empty}
     text = f"{counted(let.new, 'events')} taken in, {let.duplicates} had come in before"
+    text += f", {let.empty} {'names' if let.empty == 1 else 'name'} no photo" if let.empty else ""
     text += f", {let.dead} cannot be used: listlens dead list" if let.dead else ""
     show(result, f"{text}.", as_json=as_json)
     if let.dead:
@@ -171,7 +172,7 @@ def _lines(file: str) -> Iterator[IO[bytes]]:
 def show_understood(found: Iterator[Any], *, as_json: bool) -> None:
     """Print one line an event: what it is in our form, or why it is none."""
     from listlens.pipeline.event_door import as_said
-    from listlens.pipeline.events import Wrong
+    from listlens.pipeline.events import Nothing, Wrong
 
     n_wrong = 0
     for one in found:
@@ -179,6 +180,9 @@ def show_understood(found: Iterator[Any], *, as_json: bool) -> None:
             n_wrong += 1
             line = {"wrong": one.detail, "came": one.record.body.get("raw")}
             print(json_text(line) if as_json else f"wrong: {one.detail}")
+        elif isinstance(one, Nothing):
+            line = {"nothing": one.detail, "came": one.record.body.get("raw")}
+            print(json_text(line) if as_json else f"nothing to do: {one.detail}")
         else:
             print(json_text(as_said(one)))
     if n_wrong:

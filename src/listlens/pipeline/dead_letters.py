@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from listlens.core.errors import InputError
 from listlens.core.types import Reason
-from listlens.pipeline.event_door import let_in, understood
-from listlens.pipeline.events import Wrong
+from listlens.pipeline.event_door import EMPTY, let_in, understood
+from listlens.pipeline.events import Nothing, Wrong
+from listlens.pipeline.unread import excerpt, sent_id
 from listlens.store.event_rows import EventState, EventView, Finished
 
 if TYPE_CHECKING:
@@ -159,16 +160,25 @@ def _put_back(store: Store, letters: list[EventView]) -> int:
 def _reread(store: Store, config: EventsConfig, letter: EventView) -> bool:
     """Read again what came; whether it is understood now."""
     found = list(understood(letter.body.get("raw"), config, letter.received_at or letter.at))
-    if not found or any(isinstance(one, Wrong) for one in found):
+    if any(isinstance(one, Wrong) for one in found):
         return False
+    if all(isinstance(one, Nothing) for one in found):
+        store.events.finish([Finished(letter.event_id, EMPTY)])
+        return True
     with store.together():
         let_in(store, found)
         store.events.finish([Finished(letter.event_id, REREAD)])
     return True
 
 
-def as_dict(letter: EventView) -> dict[str, Any]:
-    """Return a letter, JSON-able."""
+def as_dict(letter: EventView, config: EventsConfig | None = None) -> dict[str, Any]:
+    """Return a letter, JSON-able.
+
+    Args:
+        letter: or any other event.
+        config: `[events]`, which may say where a shop's id stands.
+    """
+    unread = letter.body.get("raw") if not letter.kind else None
     moments = {
         "at": letter.at,
         "received_at": letter.received_at,
@@ -183,6 +193,8 @@ def as_dict(letter: EventView) -> dict[str, Any]:
         "state": letter.state.value,
         "reason": letter.reason,
         "detail": letter.detail,
+        "sent_id": None if unread is None else sent_id(unread, config),
+        "excerpt": None if unread is None else excerpt(unread),
         "outcome": letter.outcome,
         "attempts": letter.attempts,
         **{name: None if at is None else at.isoformat() for name, at in moments.items()},

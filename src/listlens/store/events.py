@@ -24,6 +24,7 @@ from listlens.store.event_rows import (
     Put,
     PutOff,
     dead_values,
+    done_values,
     to_values,
     to_view,
 )
@@ -42,6 +43,9 @@ ID_REUSED = Reason.ID_REUSED.value
 Dead = tuple[EventRecord, str, str]
 """An event that is dead when it comes in, with its reason and detail."""
 
+Done = tuple[EventRecord, str, str]
+"""An event that is done when it comes in, with its outcome and detail."""
+
 _WAITING, _LEASED = EventState.WAITING.value, EventState.LEASED.value
 _DONE, _DEAD = EventState.DONE.value, EventState.DEAD.value
 
@@ -54,7 +58,12 @@ class Events:
 
     # -- in ---------------------------------------------------------------------------------
 
-    def put(self, records: Sequence[EventRecord], dead: Sequence[Dead] = ()) -> Put:
+    def put(
+        self,
+        records: Sequence[EventRecord],
+        dead: Sequence[Dead] = (),
+        done: Sequence[Done] = (),
+    ) -> Put:
         """Take events in, each key once.
 
         A key that comes again with other words is a mistake of the sender: it is kept, among the
@@ -63,6 +72,7 @@ class Events:
         Args:
             records: well-formed ones.
             dead: others, which go to the dead letters with their reasons.
+            done: others, of which nothing is left to do.
 
         Returns:
             How many were new, and how many not.
@@ -70,6 +80,7 @@ class Events:
         now = self._db.clock()
         rows = [to_values(record, now) for record in records]
         rows += [dead_values(*one, now) for one in dead]
+        rows += [done_values(*one, now) for one in done]
         with self._db.write() as connection:
             # Whoever puts takes the count first: of two that bring one key the second sees it.
             add_to(self._db, connection, {"received": 0})

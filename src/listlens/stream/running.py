@@ -40,8 +40,8 @@ KEEP_DAYS = timedelta(days=400)
 """Sums of a day are half a kilobyte a source and model; what a source used of its caps is less."""
 
 MOST_HELD_BACK = timedelta(days=90)
-"""Old announcements wait so long for a webhook that is slow or fails; an endpoint that takes
-nothing is disabled after three days, and then holds back nothing."""
+"""Old announcements wait so long for a webhook or a topic that is slow or fails; an endpoint that
+takes nothing is disabled after three days, and then holds back nothing."""
 
 MANY_SHARDS = 512
 """Every commit writes a file of embeddings. So many are merged at once, some 20,000 photos: looking
@@ -153,15 +153,23 @@ class Tidying:
             self._store.compact()
 
     def _prune_outbox(self, before: datetime) -> None:
-        """Remove old announcements that topics and active webhooks were told; of the latter those
-        too for which one has waited for longer than `MOST_HELD_BACK`.
+        """Remove old announcements that topics and active webhooks were told, and those for which
+        one of them has been waited for longer than `MOST_HELD_BACK`, whoever it is.
         """
         store = self._store
-        told = [store.outbox.last(), store.topics.told(before)]
-        upto = min(at for at in told if at is not None)
-        taken = store.webhooks.told()
-        store.outbox.prune(before, upto if taken is None else min(upto, taken))
-        store.outbox.prune(min(before, store.clock() - MOST_HELD_BACK), upto)
+        last = store.outbox.last()
+        told = (last, store.topics.told(before), store.webhooks.told())
+        store.outbox.prune(before, min(at for at in told if at is not None))
+        lost = {one.name: one.lost for one in store.topics.list()}
+        store.outbox.prune(min(before, store.clock() - MOST_HELD_BACK), last)
+        for one in store.topics.list():
+            if one.lost > lost.get(one.name, one.lost):
+                log.error(
+                    "%s was not told of %d announcements, which are older than %d days and were "
+                    "removed now; %s",
+                    one.name, one.lost - lost[one.name], MOST_HELD_BACK.days,
+                    one.trouble or "it is behind",
+                )  # fmt: skip
 
     def close(self) -> None:
         """Wait for the thread, so that the store may be closed, and tell what is new.
