@@ -84,6 +84,21 @@ class Changing:
         found, row = self.store.labels.task(task), self._model(task, version)
         return set_policy(self.store, self.root, found, row, self.backbone.space, **how)
 
+    def policy_choices(
+        self, task: str, name: str | None = None, version: int | None = None
+    ) -> dict[str, Any]:
+        """Say what other thresholds would do; see `listlens.pipeline.policy_choices`.
+
+        Args:
+            task: its name.
+            name: of a class, whose threshold is tried at many values.
+            version: of the model; by default the live one, else the newest.
+        """
+        from listlens.pipeline.policy_choices import policy_choices
+
+        found, row = self.store.labels.task(task), self._model(task, version)
+        return policy_choices(self.store, self.root, found, row, self.backbone.space, name)
+
     def restore_policy(self, task: str, policy: int, version: int | None = None) -> int:
         """Put earlier thresholds of a model in force again; return the number they get.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,11 +49,16 @@ class Streaming:
             "announced": self.store.outbox.count(),
         }
 
-    def budget(self) -> dict[str, Any]:
-        """What each source used in this day and month, against its caps; see `listlens budget`."""
+    def budget(self, *, ahead: bool = False) -> dict[str, Any]:
+        """What each source used in this day and month, against its caps; see `listlens budget`.
+
+        Args:
+            ahead: say too which sources' waiting photos run into a cap, by what a photo took this
+                month; `listlens forecast` measures instead.
+        """
         from listlens.pipeline.budget import budget_report
 
-        return budget_report(self.store, self.config.budget)
+        return budget_report(self.store, self.config.budget, ahead=ahead)
 
     def drift(
         self,
@@ -80,10 +86,19 @@ class Streaming:
         )  # fmt: skip
 
     def dead_letters(self, reason: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """Return events that cannot be used, the oldest first, each with its reason."""
-        from listlens.pipeline.dead_letters import as_dict
+        """Return events that cannot be used, the oldest first, each with its reason.
 
-        return [as_dict(one) for one in self.store.events.dead(reason=reason, limit=limit)]
+        Raises:
+            InputError: no dead letter can have this reason.
+        """
+        from listlens.pipeline.dead_letters import as_dict, check_reason
+
+        if reason is not None:
+            check_reason(self.store, reason)
+        return [
+            as_dict(one, self.config.events)
+            for one in self.store.dead.list(reason=reason, limit=limit)
+        ]
 
     def event(self, event_id: str) -> dict[str, Any]:
         """Return one event with all that is known of it, whatever its state.
@@ -97,16 +112,49 @@ class Streaming:
         """
         from listlens.pipeline.dead_letters import as_dict
 
-        return as_dict(self.store.events.find(event_id))
+        return as_dict(self.store.events.find(event_id), self.config.events)
 
     def replay(self, ids: Sequence[str] | None = None, *, reason: str | None = None) -> Replayed:
         """Let dead letters wait again: those named (see `event`), those with a reason, or all.
 
+        They go back a portion at a time; whoever is stopped midway asks again, and goes on with
+        those that are left.
+
         Raises:
             NotFoundError: an id that is not in the inbox.
-            InputError: an event that is not among the dead letters, or several begin so.
+            InputError: an event that is not among the dead letters, several begin so, or a reason
+                that none can have.
         """
         from listlens.pipeline.dead_letters import chosen, replay
 
         letters = chosen(self.store, ids, reason)
         return replay(self.store, self.config.events, letters)
+
+    def remove_dead_letters(
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        reason: str | None = None,
+        days: float = 0.0,
+        dry_run: bool = False,
+    ) -> dict[str, int]:
+        """Remove dead letters for good; the ledger counts them on as `removed`.
+
+        Args:
+            ids: those named (see `event`); None: all that the rest fits.
+            reason: only those with it.
+            days: only those that have been dead for longer.
+            dry_run: count them, and remove nothing.
+
+        Returns:
+            Reason to how many were removed, or would be.
+
+        Raises:
+            NotFoundError: an id that is not in the inbox.
+            InputError: an event that is not among the dead letters, several begin so, or a reason
+                that none can have.
+        """
+        from listlens.pipeline.dead_letters import remove
+
+        older = timedelta(days=days)
+        return remove(self.store, ids, reason=reason, older=older, dry_run=dry_run)

@@ -62,7 +62,7 @@ def test_events_are_worked_on_counted_and_mended(
 ) -> None:
     file = write(tmp_path / "e.jsonl", shops(0), shops(1), shops(8, "late.jpg"), shops(0), "{")
     put = cli("events", "put", file, "-p", shop_dir, "--json")
-    assert (put.code, put.json) == (4, {"new": 3, "duplicates": 1, "dead": 1})
+    assert (put.code, put.json) == (4, {"new": 3, "duplicates": 1, "dead": 1, "empty": 0})
     assert cli("work", "--once", "--drain", "-p", shop_dir).code == 2
     report = cli("work", "--drain", "-p", shop_dir, "--json").json
     assert report["outcomes"] == {"predicted": 2, "failed": 1}

@@ -49,6 +49,14 @@ def fresh(tmp_path: Path) -> Path:
         (["dead", "replay", "e1", "--all"], 2, "only one of them"),
         (["dead", "replay", "e1"], 2, "'e1' is not among the dead letters"),
         (["dead", "replay", "x\udc80"], 3, "no event"),
+        (["dead", "list", "--reason", "bad_evnt"], 2,
+         "Did you mean 'bad_event'? Reasons there are: bad_event (1)."),
+        (["dead", "replay", "--reason", "no"], 2, "none can have it"),
+        (["dead", "remove", "--reason", "mising"], 2, "Did you mean 'missing'?"),
+        (["dead", "remove"], 2, "--reason and --days, or --all"),
+        (["dead", "remove", "e1", "--days", 3], 2, "only one of them"),
+        (["dead", "remove", "--days", -1], 2, "--days"),
+        (["dead", "remove", "e1"], 2, "'e1' is not among the dead letters"),
         (["webhooks", "add", "https://shop.example/", "--kind", "photo.predictd"], 2,
          "Did you mean 'photo.predicted'?"),
         (["webhooks", "remove", 7], 3, "no webhook 7"),
@@ -120,14 +128,19 @@ def test_a_dry_run_prints_json_a_line_and_keeps_nothing(cli: Cli, fresh: Path) -
     assert cli("ledger", "-p", fresh, "--json").json["received"] == 0
     file.write_text("")
     put = cli("events", "put", file, "-p", fresh, "--json")
-    assert (put.code, put.json) == (0, {"new": 0, "duplicates": 0, "dead": 0})
+    assert (put.code, put.json) == (0, {"new": 0, "duplicates": 0, "dead": 0, "empty": 0})
 
 
 def test_dead_letters_are_replayed_by_id_and_the_rest_stays(cli: Cli, fresh: Path) -> None:
     file = fresh / "e.jsonl"
     file.write_text('{"t": "x", "l": 1}\n{"t": "y"}\n{')
     at = ("-p", fresh, "--json")
-    assert cli("events", "put", file, *at).json == {"new": 0, "duplicates": 0, "dead": 3}
+    assert cli("events", "put", file, *at).json == {
+        "new": 0,
+        "duplicates": 0,
+        "dead": 3,
+        "empty": 0,
+    }
     letters = cli("dead", "list", "--limit", 2, *at).json
     assert len(letters["dead"]) == 2 and letters["reasons"] == {"bad_event": 3}
     still = cli("dead", "replay", letters["dead"][0]["id"], *at)
@@ -144,6 +157,32 @@ def test_dead_letters_are_replayed_by_id_and_the_rest_stays(cli: Cli, fresh: Pat
     assert (every.code, every.json) == (4, {"again": 0, "left": 2})
     ledger = cli("ledger", *at).json
     assert (ledger["waiting"], ledger["dead"], ledger["adds_up"]) == (1, 2, True)
+
+
+def test_dead_letters_are_removed_once_a_dry_run_has_said_how_many(cli: Cli, fresh: Path) -> None:
+    file = fresh / "e.jsonl"
+    file.write_text('{"t": "x"}\n{"t": "y"}\n{')
+    at = ("-p", fresh, "--json")
+    cli("events", "put", file, *at)
+    one = cli("dead", "list", *at).json["dead"][0]["id"]
+    dry = cli("dead", "remove", "--reason", "bad_event", "--dry-run", *at).json
+    assert dry == {"removed": 3, "reasons": {"bad_event": 3}, "dry_run": True}
+    assert cli("dead", "remove", one, "--dry-run", *at).json["removed"] == 1
+    assert cli("dead", "remove", "--days", 1, *at).json["removed"] == 0
+    assert cli("ledger", *at).json["dead"] == 3, "nothing was removed yet"
+    assert cli("dead", "remove", one, *at).json["removed"] == 1
+    assert "2 removed." in cli("dead", "remove", "--all", "-p", fresh).out
+    ledger = cli("ledger", *at)
+    assert ledger.code == 0 and ledger.json["removed_reasons"] == {"bad_event": 3}
+    assert (ledger.json["received"], ledger.json["removed"], ledger.json["dead"]) == (3, 3, 0)
+    assert "removed: 3 bad_event" in cli("ledger", "-p", fresh).out
+
+
+def test_a_reason_that_none_has_is_said_with_those_there_are(cli: Cli, made: Path) -> None:
+    ran = cli("dead", "list", "--reason", "timeout", "-p", made)
+    assert ran.code == 0 and "None. Reasons there are: bad_event (1)." in ran.out
+    ran = cli("dead", "replay", "--reason", "timeout", "-p", made)
+    assert ran.code == 0 and "Reasons there are: bad_event (1)." in ran.out
 
 
 def test_from_the_start_means_what_was_announced_before_too(cli: Cli, fresh: Path) -> None:

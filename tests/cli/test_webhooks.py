@@ -122,6 +122,8 @@ def test_an_endpoint_is_added_listed_rotated_and_removed(
     cli: Callable[..., Any], shop_folder: Path
 ) -> None:
     at = ("-p", shop_folder)
+    with listlens.open(shop_folder) as project:
+        project.store.labels.add_task("room", "single", ["kitchen", "bath"])
     assert "No webhook yet" in cli("webhooks", "list", *at).out
     added = cli("webhooks", "add", "HTTPS://Shop.Example/hooks", "--kind", "photo.failed",
                 "--task", "room", "--name", "tests", *at)  # fmt: skip
@@ -134,7 +136,10 @@ def test_an_endpoint_is_added_listed_rotated_and_removed(
     rotated = cli("webhooks", "rotate", 1, "--keep-hours", 1, *at)
     assert rotated.out.splitlines()[-1] != secret and "valid until" in rotated.err
     assert cli("webhooks", "log", *at).out.strip() == "Nothing yet."
-    assert cli("webhooks", "enable", 1, *at).code == 0
+    (before,) = cli("webhooks", "list", "--json", *at).json["webhooks"]
+    enabled = cli("webhooks", "enable", 1, *at)
+    assert enabled.code == 0 and "active already; nothing was changed." in enabled.out
+    assert cli("webhooks", "enable", 1, "--json", *at).json == {**before, "changed": False}
     gone = cli("webhooks", "remove", 1, *at)
     assert gone.code == 0 and "told nothing more" in gone.out
     assert cli("webhooks", "remove", 1, *at).code == 3
@@ -148,6 +153,22 @@ def test_what_is_no_endpoint_is_refused_with_a_sentence(
     assert ran.code == 2 and "no webhook can be at" in ran.err
 
 
+def test_a_filter_by_what_there_is_not_is_refused_with_the_names_there_are(
+    cli: Callable[..., Any], shop_folder: Path
+) -> None:
+    at = ("webhooks", "add", "https://shop.example/", "-p", shop_folder)
+    none = cli(*at, "--task", "room")
+    assert none.code == 2 and "there is no task 'room' to be told of" in none.err
+    with listlens.open(shop_folder) as project:
+        project.store.labels.add_task("room", "single", ["kitchen", "bath"])
+    wrong = cli(*at, "--task", "room", "--task", "rom")
+    assert wrong.code == 2 and "Did you mean 'room'? Allowed: 'room', 'starter'." in wrong.err
+    kind = cli(*at, "--kind", "photo.predict")
+    assert kind.code == 2 and "Did you mean 'photo.predicted'?" in kind.err
+    assert cli("webhooks", "list", "--json", "-p", shop_folder).json == {"webhooks": []}
+    assert cli(*at, "--task", "room", "--task", "starter").code == 0
+
+
 def test_a_disabled_endpoint_says_why_and_how_to_go_on(
     cli: Callable[..., Any], shop_folder: Path
 ) -> None:
@@ -157,3 +178,4 @@ def test_a_disabled_endpoint_says_why_and_how_to_go_on(
         project.store.webhooks.disable(1, "it answered 410 Gone")
     assert "it answered 410 Gone" in cli("webhooks", "list", *at).out
     assert "listlens webhooks enable 1" in cli("webhooks", "replay", 1, *at).err
+    assert "Webhook 1 is told again." in cli("webhooks", "enable", 1, *at).out

@@ -103,7 +103,7 @@ def test_another_event_under_a_key_that_is_taken_is_kept_as_dead(store: Store) -
     other = record("a", body={"url": "https://x/other.jpg"})
     assert store.events.put([other]).clashes == 1
     assert store.events.put([other]).duplicates == 1
-    (dead,) = store.events.dead()
+    (dead,) = store.dead.list()
     assert (dead.reason, dead.body) == (ID_REUSED, other.body)
     assert "e-a" in dead.detail
     assert keys(store) == ["e-a"]
@@ -114,7 +114,7 @@ def test_what_is_wrong_at_the_door_is_dead_with_its_reason(store: Store) -> None
     wrong = record("a", kind="", body={"raw": "{"})
     put = store.events.put([record("b")], [(wrong, "bad_event", "no JSON \0")])
     assert (put.new, put.duplicates) == (2, 0)
-    (dead,) = store.events.dead()
+    (dead,) = store.dead.list()
     assert (dead.state, dead.reason, dead.detail) == (EventState.DEAD, "bad_event", "no JSON ?")
     assert dead.finished_at == AT
     assert keys(store) == ["e-b"]
@@ -217,13 +217,13 @@ def test_what_may_be_killing_workers_is_taken_alone(store: Store, clock: Hands) 
 def test_dead_letters_are_listed_in_pages_and_replayed_once(store: Store, clock: Hands) -> None:
     wrong = [(record(f"{i}"), "missing" if i % 2 else "damaged", "") for i in range(6)]
     store.events.put([], wrong)
-    assert [d.event_key for d in store.events.dead(limit=2)] == ["e-0", "e-1"]
-    (second,) = list(store.events.dead(reason="missing", limit=1))
-    rest = store.events.dead(reason="missing", after=second.event_id)
+    assert [d.event_key for d in store.dead.list(limit=2)] == ["e-0", "e-1"]
+    (second,) = list(store.dead.list(reason="missing", limit=1))
+    rest = store.dead.list(reason="missing", after=second.event_id)
     assert [d.event_key for d in rest] == ["e-3", "e-5"]
     mended = replace(record("1"), body={"url": "https://x/right.jpg"})
-    assert store.events.replay([(second.event_id, mended)]) == 1
-    assert store.events.replay([(second.event_id, mended)]) == 0
+    assert store.dead.replay([(second.event_id, mended)]) == 1
+    assert store.dead.replay([(second.event_id, mended)]) == 0
     (again,) = store.events.claim("w1", 10, 60)
     assert (again.event_key, again.body, again.attempts) == ("e-1", mended.body, 1)
     ledger = store.events.ledger()

@@ -49,6 +49,7 @@ def test_a_job_waits_runs_and_is_done(store: Store) -> None:
     assert store.jobs.finish(made.job_id, "a", JobState.DONE, result={"version": 2}, log="x")
     done = store.jobs.get(made.job_id)
     assert (done.state, done.result, done.ended) == ("done", {"version": 2}, True)
+    assert (done.step, done.done, done.total) == ("done", 5, 5), "it was told of 3"
     assert done.finished_at is not None and store.jobs.claim("a", 20) is None
     assert "result" not in done.as_dict(whole=False)
     with pytest.raises(NotFoundError, match="jobs list"):

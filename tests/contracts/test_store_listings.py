@@ -117,4 +117,4 @@ def test_what_cannot_be_used_is_kept_with_its_reason(store: Store, said: dict[st
     assert any(isinstance(one, Wrong) for one in found)
     let = let_in(store, found)
     assert let.dead >= 1 and let.new == 0
-    assert all(one.reason == "bad_event" and one.detail for one in store.events.dead())
+    assert all(one.reason == "bad_event" and one.detail for one in store.dead.list())

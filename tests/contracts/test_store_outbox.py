@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -131,16 +130,6 @@ def test_subjects_are_told_apart(store: Store) -> None:
     assert store.order.advance([a, b, c], [False] * 3) == [False, True, True]
     zone = EventRecord("z", "k", "L1", "a", a.at.astimezone(), {}, "s")
     assert store.order.stale([zone], [False]) == [True]
-
-
-def test_the_order_of_photos_deleted_long_ago_is_forgotten(
-    store: Store, clock: Callable[[], datetime]
-) -> None:
-    store.order.advance([event(10, photo="gone"), event(10, photo="kept")], [True, False])
-    assert store.order.prune(AT - timedelta(days=1)) == 0
-    assert store.order.prune(datetime(2030, 1, 1, tzinfo=UTC)) == 1
-    old = [event(9, photo="gone"), event(9, photo="kept")]
-    assert store.order.stale(old, [False, False]) == [False, True]
 
 
 def test_forgetting_a_photo_removes_what_was_announced_of_it(store: Store) -> None:

@@ -84,9 +84,9 @@ ASKED: dict[str, Callable[[Store, int], object]] = {
     "claim": lambda s, _: s.events.claim("w", 10, 60),
     "held by caps": lambda s, _: (s.usage.held(), s.usage.let_go()),
     "dead letters": lambda s, _: (
-        list(s.events.dead(after=7, limit=2)),
-        list(s.events.dead(reason="truncated")),
-        s.events.reasons(),
+        list(s.dead.list(after=7, limit=2)),
+        list(s.dead.list(reason="truncated")),
+        s.dead.reasons(),
     ),
     "drift": lambda s, _: drift_of_today(s),
     "prune": lambda s, _: (
@@ -111,10 +111,22 @@ def test_no_large_table_is_read_whole(here: Store) -> None:
 
 def test_dead_letters_come_by_page_in_the_order_of_their_index(here: Store) -> None:
     with plans(here) as found:
-        list(here.events.dead(limit=2))
-        here.events.reasons()
+        list(here.dead.list(limit=2))
+        here.dead.reasons()
     assert all("ix_event_dead" in one for one in found if "event" in one.partition("  <- ")[0])
     assert not any("B-TREE FOR ORDER BY" in one and "count" not in one for one in found)
+
+
+def test_the_ledger_reads_no_event(here: Store) -> None:
+    with plans(here) as found:
+        here.events.ledger()
+        here.outbox.count()
+        here.dead.remove(before=AT)
+        here.dead.count("missing", AT)
+    read = [one for one in found if re.search(r"\b(event|outbox)\b", one.partition("  <- ")[0])]
+    counted = [one for one in read if "count(" in one and "next_at <" not in one]
+    assert len(counted) == 5 and all("COVERING INDEX" in one for one in counted), counted
+    assert all("INDEX" in one for one in read), read
 
 
 def test_keys_with_odd_characters_are_found(store: Store) -> None:

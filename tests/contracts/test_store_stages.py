@@ -317,3 +317,33 @@ def test_sweeping_removes_a_models_answers_and_the_vectors_that_only_it_uses(
     assert store.vectors.missing(SPACE, ids) == []
     assert [store.predictions.count(m) for m in (frozen, tuned, again)] == [4, 0, 0]
     assert list((store.vectors.folder).glob("tuned*/*.npy")) == []
+
+
+def test_of_two_people_who_roll_back_at_once_one_is_told(store: Store, task_id: int) -> None:
+    """Both saw model 3 and meant model 2; the second must not go on to model 1."""
+    models = add(store, task_id, 3)
+    for model_id in models[1:]:
+        store.stages.promote(model_id)
+    meant = store.stages.previous(task_id)
+    assert meant is not None
+    store.stages.rollback(task_id, to=meant.model_id)
+    with pytest.raises(InputError, match="changed meanwhile"):
+        store.stages.rollback(task_id, to=meant.model_id)
+    assert stages(store, task_id) == ["retired", "live", "retired"]
+
+
+def test_a_model_that_became_live_meanwhile_is_neither_retired_nor_swept(
+    store: Store, task_id: int
+) -> None:
+    ids = contents(store, 3)
+    _, two = add(store, task_id, 2)
+    store.predictions.save(two, ids, np.full((3, 2), 0.5, np.float32))
+    seen = store.models.get(task_id, 2)  # a candidate
+    store.stages.promote(two)
+    with pytest.raises(InputError, match="live"):
+        store.stages.retire(two, live_too=False)
+    assert stages(store, task_id) == ["retired", "live"]
+    assert store.sweeping.sweep(seen, SPACE).n_predictions == 0
+    assert store.predictions.count(two) == 3
+    store.stages.retire(two)
+    assert store.sweeping.sweep(seen, SPACE).n_predictions == 3

@@ -7,7 +7,9 @@ from typing import Any
 
 from listlens.store.event_rows import Announcement
 from listlens.store.open import open_store
+from listlens.stream.running import Tidying
 
+AT = datetime(2026, 1, 1, tzinfo=UTC)
 IN, OUT = "nats://h/in", "nats://h/out"
 
 
@@ -106,3 +108,36 @@ def test_one_topic_can_be_given_back_alone(store):
     store.topics.release("me", OUT)
     assert store.topics.lease(OUT, "you", 60) == 0
     assert store.topics.lease("nats://h/more", "you", 60) is None
+
+
+def test_a_topic_that_fails_for_ever_holds_back_nothing_for_ever(store_url, tmp_path, caplog):
+    now, fine = [AT], "nats://h/fine"
+    with open_store(store_url, tmp_path, clock=lambda: now[0]) as store:
+        for name in (OUT, fine, "nats://h/unused"):
+            store.topics.lease(name, "me", 60)
+        announce(store, *"abcdef")
+        positions = [one.position for one in store.outbox.read()[0]]
+        store.topics.move(OUT, "me", positions[1], 2)
+        tidying = Tidying(store, timedelta(days=30))
+
+        def on(day: int) -> tuple[int, list[int]]:
+            now[0] = AT + timedelta(days=day)
+            store.topics.tell(OUT, "out", lag=None, trouble="no broker at h")
+            store.topics.move(fine, "me", store.outbox.last(), 0)
+            tidying.tidy()
+            found = {one.name: one.lost for one in store.topics.list()}
+            return store.outbox.count(), [found.pop(OUT), sum(found.values())]
+
+        assert on(31) == (4, [0, 0]), "old, and waited for"
+        announce(store, "young")
+        assert on(89) == (5, [0, 0]) and not caplog.messages
+        assert on(91) == (1, [4, 0]), "no longer; but each is counted for the topic that missed it"
+        (logged,) = caplog.messages
+        assert f"{OUT} was not told of 4 announcements, which are older than 90 days" in logged
+        assert store.topics.troubles() == (
+            f"{OUT}: no broker at h. 4 announcements grew too old before it was told of them.",
+        )
+        at = store.topics.lease(OUT, "me", 60)
+        assert [one.event_key for one in store.outbox.read(at)[0]] == ["young"], "it goes on there"
+        assert on(92) == (1, [4, 0]) and len(caplog.messages) == 1
+        assert next(one for one in store.topics.list() if one.name == OUT).as_dict()["lost"] == 4

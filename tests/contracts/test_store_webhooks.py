@@ -142,9 +142,14 @@ def test_disabling_and_enabling(store: Store) -> None:
     store.webhooks.settle(hook, [attempt(1, RETRIED, next_at=far)], 1)
     store.webhooks.disable(hook.webhook_id, "it answered 410 Gone")
     assert store.webhooks.list()[0].as_dict()["detail"] == "it answered 410 Gone"
-    back = store.webhooks.enable(hook.webhook_id)
+    back, changed = store.webhooks.enable(hook.webhook_id)
+    assert changed
     assert (back.state, back.detail, back.failures) == ("active", "", 0)
     assert back.next_at is not None and back.next_at < far
+    store.webhooks.settle(back, [attempt(2, RETRIED, next_at=far)], 2)
+    store.webhooks._update(hook.webhook_id, {"failures": 3, "detail": "it answers 500"})
+    before = store.webhooks.get(hook.webhook_id)
+    assert store.webhooks.enable(hook.webhook_id) == (before, False), "no try is spent on it"
 
 
 def test_the_log_is_bounded_in_age_and_number(

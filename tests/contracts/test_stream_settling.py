@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 
 from listlens.core.errors import PhotoError, StoreError
 from listlens.core.types import EmbeddingSpace, Reason, Status
+from listlens.core.watch_config import BudgetConfig
 from listlens.store.contents import ContentRecord
 from listlens.store.event_rows import EventRecord, EventState
 from listlens.store.open import Store
+from listlens.stream.capping import Capping
 from listlens.stream.retrying import Backoff
 from listlens.stream.settling import Settling
 from listlens.stream.work import Trouble, Work
@@ -210,7 +213,7 @@ def test_what_never_will_be_a_photo_is_a_row_a_letter_and_news(store: Store) -> 
     }  # fmt: skip
     assert rows["broken"].content_id is not None  # known from now on to be no photo
     assert rows["gone"].content_id is None
-    assert {letter.event_key for letter in store.events.dead()} == {"gone", "broken", "known"}
+    assert {letter.event_key for letter in store.dead.list()} == {"gone", "broken", "known"}
     assert {kind for _, kind in announced(store)} == {"photo.failed"}
 
 
@@ -232,9 +235,9 @@ def test_what_may_pass_waits_longer_each_time_and_is_buried_at_last(
 ) -> None:
     works = take(store, record("a"))
     waits = []
-    for _ in range(2):
+    for counted in ("put_off", "put_off_again"):
         works["a"].trouble = Trouble(Reason.TIMEOUT, "10 s", retry_after_s=0)
-        assert settle(store, works.values()) == {"put_off": 1}
+        assert settle(store, works.values()) == {counted: 1}
         event = store.events.get("a")
         assert event.next_at is not None
         waits.append((event.next_at - clock.now).total_seconds())
@@ -245,7 +248,7 @@ def test_what_may_pass_waits_longer_each_time_and_is_buried_at_last(
     works["a"].trouble = Trouble(Reason.TIMEOUT, "10 s")
     assert settle(store, works.values()) == {"failed": 1}
     assert photos(store)["a"].reason is Reason.TIMEOUT
-    (letter,) = store.events.dead()
+    (letter,) = store.dead.list()
     assert (letter.reason, letter.attempts) == ("timeout", 3)
 
 
@@ -310,8 +313,8 @@ def test_a_replayed_letter_is_applied_though_its_moment_has_passed(store: Store)
     works = take(store, record("a", at_s=1))
     works["a"].error = PhotoError(Reason.MISSING, "404")
     settle(store, works.values())
-    (letter,) = store.events.dead()
-    store.events.replay([(letter.event_id, letter)])
+    (letter,) = store.dead.list()
+    store.dead.replay([(letter.event_id, letter)])
     (again,) = store.events.claim("w", 1, 60)
     assert settle(store, [show(Work(again, location="x"), "kitchen")]) == {"predicted": 1}
     assert photos(store)["a"].status is Status.OK
@@ -327,3 +330,42 @@ def test_a_store_that_is_damaged_is_told_and_nothing_is_marked(store: Store) -> 
     assert store.events.get("a").state is EventState.LEASED
     (store.root / "vectors").unlink()
     assert settle(store, works.values()) == {"predicted": 1}
+
+
+def test_equal_pictures_in_flight_count_once_against_the_cap_of_their_source(store: Store) -> None:
+    """Both were looked at, since neither was stored when the other came."""
+    config = BudgetConfig(daily_photos=3)
+    capping = Capping(store, config, lambda: 0.0)
+    backoff = Backoff(10.0, 100.0, 3, lambda: 0.0)
+    line = Settling(store, "w", backoff, {SPACE.id: SPACE}, 3, capping)
+
+    def used() -> int:
+        found = store.usage.of([AT.date().isoformat()])
+        return found["events"][AT.date().isoformat()].photos
+
+    works = take(store, record("a"), record("b"), record("c"), record("d"), record("e"))
+    for name in "abc":
+        show(works[name], "kitchen")
+    line.settle([works["a"], works["b"]], [])
+    assert used() == 1
+    line.settle([works["c"]], [])
+    assert used() == 1, "in another transaction too"
+    show(works["d"], "kitchen").again = True
+    line.settle([works["d"]], [])
+    assert used() == 2, "for another network it is looked at again, and that is spent"
+    assert "budget.reached" not in dict(announced(store)).values()
+    line.settle([show(works["e"], "bath")], [])
+    assert used() == 3
+    assert "budget.reached" in [kind for _, kind in announced(store)]
+
+
+def test_an_event_that_waits_often_is_put_off_once(store: Store, clock: Hands) -> None:
+    busy = Trouble(Reason.BUSY, "try later", 5.0)
+    (first,) = take(store, record("a")).values()
+    first.trouble = busy
+    assert settle(store, [first]) == {"put_off": 1}
+    for _ in range(2):
+        clock.now += timedelta(seconds=500)
+        other = take(store, record("a"))["a"]
+        other.trouble = replace(busy, counts=False)
+        assert settle(store, [other]) == {"put_off_again": 1}

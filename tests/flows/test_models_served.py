@@ -120,3 +120,19 @@ def test_a_canary_answers_its_share_of_the_calls(
     assert 8 <= models[0].count(f"{TASK}/2") <= 28
     assert set(models[0]) == {f"{TASK}/1", f"{TASK}/2"}
     assert 'listlens_model_share{task="label",version="2"} 0.5' in told
+
+
+def test_a_damaged_canary_keeps_nobody_from_an_answer(
+    two_models: Path, serve: Any, shop: Any, as_record: Any
+) -> None:
+    with listlens.open(two_models) as project:
+        project.registry.beside(TASK, share=0.5)
+    (two_models / "models" / TASK / "2" / "head.safetensors").write_bytes(b"")
+    files = [shop.photos / name for name in list(shop.classes)[:12]]
+    with serve(two_models) as server:
+        asked = [as_record(file.read_bytes(), file.name) for file in files]
+        answered = server.predict(asked, tasks=[TASK])["records"]
+        with server.client("") as anybody:
+            health = anybody.get("/health").json()
+    assert {r["results"][TASK]["model"] for r in answered} == {f"{TASK}/1"}
+    assert health["status"] == "degraded" and "its canary" in str(health)

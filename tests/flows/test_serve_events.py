@@ -57,7 +57,7 @@ def test_what_is_put_in_comes_out_by_cursor_once(api: httpx.Client, server: Any)
     cursor = api.get("/v1/feed").json()["cursor"]
     answer = api.post("/v1/events", json=[added(0), added(1), added(0)])
     assert answer.status_code == 202
-    assert answer.json() == {"new": 2, "duplicates": 1, "dead": 0, "wrong": []}
+    assert answer.json() == {"new": 2, "duplicates": 1, "dead": 0, "empty": 0, "wrong": []}
     found, cursor = feed(api, cursor, 2)
     assert sorted(one["photo_id"] for one in found) == ["0", "1"]
     assert {one["kind"] for one in found} == {"photo.predicted"}
@@ -67,7 +67,8 @@ def test_what_is_put_in_comes_out_by_cursor_once(api: httpx.Client, server: Any)
     }  # fmt: skip
     page = api.get("/v1/feed", params={"limit": 1, "task": "starter"}).json()
     assert (len(page["events"]), page["more"]) == (1, True)
-    assert api.get("/v1/feed", params={"task": "room"}).json()["events"] == []
+    room = api.get("/v1/feed", params={"task": "room"})
+    assert room.status_code == 422 and "there is no task 'room'" in room.json()["detail"]
     ledger = api.get("/v1/ledger").json()
     assert ledger["adds_up"] and ledger["duplicates"] == 1
 
@@ -83,6 +84,8 @@ def test_wrong_and_dead_ones_are_listed_shown_and_replayed(api: httpx.Client, se
     dead = api.get("/v1/dead").json()["dead"]
     assert {letter["reason"] for letter in dead} == {"bad_event", "missing"}
     assert api.get("/v1/dead", params={"reason": "missing"}).json()["dead"][0]["id"] == "e9"
+    wrong = api.get("/v1/dead", params={"reason": "mising"})
+    assert wrong.status_code == 422 and "Did you mean 'missing'?" in wrong.json()["detail"]
     first = api.get("/v1/dead", params={"limit": 1}).json()
     assert len(api.get("/v1/dead", params={"after": first["next"]}).json()["dead"]) == 1
     assert api.get("/v1/dead/a/2").json()["outcome"] == "predicted"

@@ -13,8 +13,11 @@ import httpx
 import pytest
 
 import listlens
+from listlens.client import Client
+from listlens.core.errors import InputError, NotFoundError
 from listlens.learn.reference import Reference
 from listlens.pipeline.budget import periods
+from listlens.serve.watch_shapes import BudgetOut, DriftOut
 from listlens.store.drift import Sums
 from listlens.store.event_rows import Finished
 from listlens.store.usage import Used
@@ -95,7 +98,7 @@ def test_the_page_says_what_caps_hold_and_what_has_drifted(running: Any) -> None
     held = r"feed : 59 of 20 photos today : until [-0-9]+ 00:00 new ones wait; 3 held"
     assert re.search(held, page)
     assert "3 events held, over budget" in page
-    assert "0.01 of 0.005 EUR today , 7 of 5 photos this month : until" in page
+    assert "0.010 of 0.0050 EUR today , 7 of 5 photos this month : until" in page
     assert "a sample of back-fills goes on" in page
     assert "none of its photos was ever looked at" in page
     assert "&lt;odd&gt; , label/1, 120 photos" in page
@@ -140,3 +143,55 @@ def test_a_dead_letter_that_may_go_better_waits_again(running: Any) -> None:
         done = browser.post("/dead", data={"reason": "missing"})
     assert "1 event waits again" in done.text
     assert store.events.get("waits").state == "waiting"
+
+
+def test_budget_and_drift_are_answered_as_the_commands_print_them(running: Any, cli: Any) -> None:
+    root = running.project.root
+    reader = running.project.store.tokens.create(["read"])[0]
+    url = "http://{}:{}".format(*running.address)
+    with running.client(reader) as http, Client(url, reader, trust_env=False) as client:
+        budget = http.get("/v1/budget").json()
+        assert budget == cli("budget", "--json", "-p", root).json and budget["ahead"] is None
+        ahead = http.get("/v1/budget?ahead=true").json()
+        assert ahead == cli("budget", "--ahead", "--json", "-p", root).json
+        typed = client.budget(ahead=True)
+        drift = http.get("/v1/drift", params={"task": ["label"], "days": 3}).json()
+        ran = cli("drift", "--task", "label", "--days", 3, "--json", "-p", root)
+        assert ran.code == 4 and drift == ran.json
+        found = client.drift(["label"], source="<odd>").found
+        document = http.get("/v1/models").request.url.join("/openapi.json")
+        with pytest.raises(NotFoundError, match="Did you mean '<odd>'"):
+            client.drift(source="<od>")
+        with pytest.raises(NotFoundError, match="Did you mean 'label'"):
+            client.drift(["lable"])
+        with pytest.raises(InputError, match="days"):
+            client.drift(days=0)
+        wrong = http.get("/v1/budget?ahaed=1")
+    assert wrong.status_code == 422 and "Did you mean 'ahead'" in wrong.text
+    assert typed.model_dump() == ahead and typed.all.month.photos == 66
+    assert typed.all.month.core_s_a_1000_photos == pytest.approx(1000 * 74 / 66, abs=1e-3)
+    rows = {one.source: one for one in typed.sources}
+    assert rows["feed"].today.cost_a_1000_photos == pytest.approx(1000 * 2 / 59 / 7200)
+    assert rows["feeed"].month.cost_a_1000_photos is None and not rows["feeed"].seen
+    assert [(one.source, one.waiting, one.today) for one in typed.ahead or ()] == [("feed", 3, 0)]
+    assert [(one.source, one.drifted, one.photos) for one in found] == [("<odd>", True, 120)]
+    with running.client() as http:
+        paths = http.get(document).json()["paths"]
+    for path, shape in (("/v1/budget", BudgetOut), ("/v1/drift", DriftOut)):
+        assert paths[path]["get"]["tags"] == ["operate"]
+        for example in shape.model_json_schema()["examples"]:
+            assert shape.model_validate(example).model_dump(by_alias=True) == example
+    with running.client(running.project.store.tokens.create(["predict"])[0]) as http:
+        assert http.get("/v1/budget").status_code == http.get("/v1/drift").status_code == 403
+
+
+def test_sums_of_money_are_readable_however_small(running: Any, cli: Any) -> None:
+    """Looking at a few photos costs hundredths of a cent."""
+    with running.client() as http:
+        page = http.get("/", headers={"Accept": "text/html"}).text
+    shown = cli("budget", "--ahead", "-p", running.project.root).out
+    feed = next(line for line in shown.splitlines() if line.startswith("feed "))
+    assert "0.00028" in feed and "0.0047" in feed, "2 s of a core at 0.50 an hour, by 59 photos"
+    assert "0.00028</td>" in page and "0.010 of 0.0050 daily_cost" in shown
+    assert "Source feed: 3 wait, 0 fit into the cap; the last is looked at on" in shown
+    assert not re.search(r"\de-\d", shown + page)

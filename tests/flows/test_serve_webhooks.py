@@ -27,7 +27,8 @@ RUN = "import sys; from listlens.cli import main; sys.exit(main())"
 def server(tmp_path_factory: pytest.TempPathFactory, serve: Callable[..., Any]) -> Iterator[Any]:
     """An empty project, served."""
     root = tmp_path_factory.mktemp("hooks") / "shop"
-    listlens.init(root).close()
+    with listlens.init(root) as project:
+        project.store.labels.add_task("label", "single", ["disc", "stripes"])
     with serve(root) as running:
         yield running
 
@@ -51,7 +52,10 @@ def test_an_endpoint_lives_its_life_over_the_api(api: httpx.Client, server: Any)
     assert rotated["secret"] != hook["secret"] and rotated["former_until"]
     server.project.store.webhooks.disable(hook["id"], "it answered 410 Gone")
     assert api.get(at).json()["detail"] == "it answered 410 Gone"
-    assert api.post(f"{at}/enable").json()["state"] == "active"
+    enabled = [api.post(f"{at}/enable").json() for _ in range(2)]
+    assert [(one["state"], one["changed"]) for one in enabled] == [
+        ("active", True), ("active", False),
+    ]  # fmt: skip
     assert api.post(f"{at}/replay", json={"after": 0}).json() == {"webhook": hook["id"], "again": 0}
     assert api.get(f"{at}/log").json() == {"deliveries": []}
     assert api.delete(at).status_code == 200
@@ -96,6 +100,23 @@ def test_bad_calls_are_refused_in_the_one_shape(
     answer = api.request(method, f"/v1/webhooks{path}", content=body)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_filter_by_what_there_is_not_is_refused_with_the_names_there_are(
+    api: httpx.Client, server: Any
+) -> None:
+    n_before = len(server.project.store.webhooks.list())
+    for asked, words in (
+        ({"tasks": ["lable"]}, "Did you mean 'label'"),
+        ({"kinds": ["photo.predict"]}, "Did you mean 'photo.predicted'"),
+    ):
+        answer = api.post("/v1/webhooks", json={"url": URL, **asked})
+        assert answer.status_code == 422 and words in answer.json()["detail"]
+    for query in ({"task": "lable"}, {"kind": ["photo.failed", "photo.fail"]}):
+        answer = api.get("/v1/feed", params=query)
+        assert answer.status_code == 422 and "Did you mean" in answer.json()["detail"]
+    assert len(server.project.store.webhooks.list()) == n_before
+    assert api.get("/v1/feed", params={"task": "label", "kind": "photo.failed"}).status_code == 200
 
 
 def test_only_an_admin_may(server: Any) -> None:

@@ -67,6 +67,27 @@ def test_what_is_restored_answers_the_same(
     assert cli("restore", tmp_path / "none.tar", tmp_path / "x").code == 3
 
 
+def test_vectors_that_are_merged_while_they_are_copied_are_in_it(
+    project: Path, tmp_path: Path
+) -> None:
+    with listlens.open(project) as opened:
+        space, vectors = opened.backbone.space, opened.store.vectors
+        ids = [content.content_id for content in opened.store.contents.scan()]
+        before = vectors.get(space, ids)
+
+        def merge(done: int, total: int) -> None:
+            kept = vectors.get(space, ids)
+            vectors.delete(ids)
+            vectors.put(space, ids, kept)
+            vectors.compact(0.0)
+
+        backup(opened, tmp_path / "shop.tar", progress=merge)
+    assert restore(tmp_path / "shop.tar", tmp_path / "made").absent == ()
+    with listlens.open(tmp_path / "made") as made:
+        assert (made.store.vectors.get(space, ids) == before).all()
+    assert list(project.glob(".kept-*")) == []
+
+
 def writing(root: Path, shop: Any, stop: threading.Event, done: list[int]) -> None:
     """What a worker does to the store: photos come, are embedded and answered; files are merged."""
     names = sorted(shop.classes)

@@ -66,6 +66,23 @@ def test_a_forecast_measures_and_stores_nothing(waiting: Path, cli: Callable[...
     assert " EUR" in text.out
 
 
+def test_equal_pictures_are_usable_each_and_looked_at_once(waiting: Path, shop: Any) -> None:
+    path = f"{shop.photos.name}/{sorted(shop.classes)[0]}"
+    names = [("one", path), ("two", path), ("bad", "broken.jpg")]
+    with listlens.open(waiting) as project:
+        project.put_events(
+            {"kind": "photo.added", "listing_id": "M", "photo_id": name, "path": path}
+            for name, path in names
+        )
+        inference = Inference(project.backbone, project.limits)
+        try:
+            said = forecast(project, inference, None, 50)  # type: ignore[arg-type]
+            assert inference.counters().decoded == 10
+        finally:
+            inference.close()
+    assert (said.sampled, said.usable, said.known) == (14, 12, 2)
+
+
 def test_known_contents_cost_no_looking_and_none_waiting_is_said(
     waiting: Path, cli: Callable[..., Any], shop: Any, tmp_path: Path
 ) -> None:

@@ -19,6 +19,8 @@ import pytest
 import listlens
 from listlens.client import AsyncClient, Client
 from listlens.core.errors import AccessError, InputError, NotFoundError
+from listlens.core.types import Answer
+from listlens.store.labels import NewAnnotation
 
 TASK = "label"
 
@@ -50,9 +52,12 @@ def test_a_diff_is_a_job_with_progress_and_a_result(twice: Any) -> None:
 
 def test_what_cannot_be_done_is_a_problem_of_the_one_shape(twice: Any) -> None:
     with twice.client() as client:
-        failed = client.wait_job(client.start_job("diff", TASK, version=9).id, poll_s=0.1)
+        card = twice.root / "models" / TASK / "2" / "model.json"
+        card.rename(card.with_suffix(".away"))  # which no row tells
+        failed = client.wait_job(client.start_job("promote", TASK, version=2).id, poll_s=0.1)
+        card.with_suffix(".away").rename(card)
         assert failed.state == "failed" and failed.problem is not None
-        assert (failed.problem.status, failed.problem.title) == (404, "There is no such thing")
+        assert "model.json" in failed.problem.detail and failed.problem.status == 500
         assert "Traceback" not in failed.log and "Fatal" not in failed.log
         with pytest.raises(NotFoundError, match="Did you mean 'label'"):
             client.start_job("train", "lable")
@@ -64,6 +69,36 @@ def test_what_cannot_be_done_is_a_problem_of_the_one_shape(twice: Any) -> None:
             assert asked_over_http(twice, body)["status"] == 422
         said = asked_over_http(twice, {"kind": "trian", "task": TASK})
         assert "no kind of job: 'trian'. Did you mean 'train'? Allowed: 'diff'," in said["detail"]
+
+
+def test_a_job_that_cannot_succeed_is_refused_at_once_with_the_reason(twice: Any) -> None:
+    with listlens.open(twice.root) as project:
+        for name, classes in (("season", ["summer", "winter"]), ("sky", ["blue", "grey"])):
+            project.store.labels.add_task(name, "single", classes)
+        (first, *_) = [c.content_id for c in project.store.contents.scan()]
+        sky, who = project.store.labels.task("sky"), project.store.labels.annotator("me")
+        said = NewAnnotation(sky.task_id, "content", (first,), Answer(("blue",)), who)
+        project.store.labels.annotate([said])
+        n_before = sum(project.store.jobs.counts().values())
+    refused: list[tuple[dict[str, Any], int, str]] = [
+        ({"kind": "train", "task": "lable"}, 404, "Did you mean 'label'"),
+        ({"kind": "train", "task": TASK, "target": "best"}, 422, "allowed: best-f1, precision>=P"),
+        ({"kind": "train", "task": TASK, "few": True, "budget_s": 9}, 422, "Give one of them"),
+        ({"kind": "train", "task": "season"}, 422, "nobody has labelled a photo for task 'season'"),
+        ({"kind": "train", "task": "sky"}, 422, "are of one class (blue), and two are needed"),
+        ({"kind": "diff", "task": TASK, "version": 9}, 404, "no version 9 of this"),
+        ({"kind": "diff", "task": TASK, "version": 1}, 422, "is the live one: train another"),
+        ({"kind": "promote", "task": TASK, "version": 9}, 404, "no version 9 of this"),
+        ({"kind": "promote", "task": "season"}, 404, "has no model yet: listlens train season"),
+        ({"kind": "tag", "task": "season"}, 404, "has no model yet: listlens train season"),
+        ({"kind": "tag", "task": "saeson"}, 404, "Did you mean 'season'"),
+    ]
+    for body, status, words in refused:
+        said_back = asked_over_http(twice, body)
+        assert said_back["status"] == status and words in said_back["detail"], said_back
+        assert set(said_back) >= {"type", "title", "status", "detail", "request_id"}
+    with listlens.open(twice.root) as project:
+        assert sum(project.store.jobs.counts().values()) == n_before, "none was taken in"
 
 
 def asked_over_http(server: Any, body: Any) -> dict[str, Any]:

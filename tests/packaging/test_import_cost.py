@@ -31,6 +31,7 @@ NEVER_BY_HELP = {
     "fastapi",
     "httpx",
     "limits",
+    "mlflow",
     "numpy",
     "onnx",
     "onnxruntime",

@@ -130,6 +130,13 @@ def use():
     import listlens.client
 """
 
+REGISTER = """
+def use():
+    from listlens.pipeline.mlflow_registry import _mlflow
+    with _mlflow('http://127.0.0.1:9', look=False):
+        pass
+"""
+
 
 def run(code: str, absent: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -160,6 +167,7 @@ ABSENT = {
     "server": (["fastapi"], SERVE, "serve"),
     "server-log": (["structlog"], SERVE, "serve"),
     "client": (["httpx"], CLIENT, "client"),
+    "mlflow": (["mlflow"], REGISTER, "mlflow"),
     "amazon": (["boto3"], TELL_SQS, "aws"),
 }
 EACH_TIME = {"parquet", "postgresql", "pdf", "server", "client"}
@@ -244,6 +252,7 @@ def test_everything_imported_is_declared_as_a_dependency():
         "confluent_kafka": "confluent-kafka",
         "aio_pika": "aio-pika",
         "huggingface_hub": "huggingface-hub",
+        "mlflow": "mlflow-skinny",
         "opentelemetry": "opentelemetry-sdk",
     }
     missing = set()

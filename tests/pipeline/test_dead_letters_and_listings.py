@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 
 import listlens
-from listlens.core.config import EventsConfig
 from listlens.core.errors import InputError, NotFoundError
+from listlens.core.stream_config import EventsConfig
 from listlens.core.types import EmbeddingSpace, PhotoRow, Policy, Status
 from listlens.pipeline.dead_letters import REREAD, as_dict, chosen, replay
 from listlens.pipeline.event_door import BATCH, let_in, understood
@@ -23,7 +24,7 @@ from listlens.pipeline.models import LiveModel
 from listlens.pipeline.moved import Moved
 from listlens.pipeline.upgrading import _candidates, _drawn
 from listlens.store.contents import ContentRecord
-from listlens.store.event_rows import EventRecord, EventState, Finished
+from listlens.store.event_rows import EventRecord, EventState, EventView, Finished
 from listlens.store.models import ModelRecord
 from listlens.store.open import Store, open_store
 from listlens.store.photos import PhotoRecord
@@ -81,13 +82,17 @@ def test_letters_are_chosen_by_id_by_reason_or_all(store: Store) -> None:
     put(store, photo("alive"))
     names = [[one.photo_id for one in found] for found in (
         chosen(store), chosen(store, reason="missing"), chosen(store, ["c", "a"]),
-        chosen(store, []), chosen(store, reason="never"),
+        chosen(store, []), chosen(store, reason="damaged"),
     )]  # fmt: skip
     assert names == [["a", "b", "c"], ["a", "b"], ["c", "a"], [], []]
     with pytest.raises(InputError, match="'alive' is not among the dead letters"):
         chosen(store, ["a", "alive"])
     with pytest.raises(NotFoundError, match="no event 'nobody'"):
         chosen(store, ["a", "nobody"])
+    with pytest.raises(
+        InputError, match=r"Did you mean 'missing'\? .*: missing \(2\), timeout \(1"
+    ):
+        chosen(store, reason="mising")
     for never in ("\0", "\ud800"):
         with pytest.raises(NotFoundError):
             chosen(store, [never])
@@ -97,7 +102,7 @@ def test_more_letters_than_a_batch_are_replayed_each_once(store: Store) -> None:
     bury(store, "missing", *[f"p{n}" for n in range(99)])
     wrong = [{"kind": n} for n in range(2 * BATCH)]
     put(store, *wrong)
-    letters = chosen(store)
+    letters = list(chosen(store))
     assert len(letters) == 99 + 2 * BATCH
     done = replay(store, OURS, letters)
     assert (done.again, done.left) == (99, 2 * BATCH)
@@ -105,6 +110,38 @@ def test_more_letters_than_a_batch_are_replayed_each_once(store: Store) -> None:
     assert (twice.again, twice.left) == (0, 0), "who waits already is left alone"
     ledger = store.events.ledger()
     assert ledger.adds_up and ledger.states["waiting"] == 99
+
+
+def test_replaying_all_may_be_stopped_at_any_letter_and_goes_on_with_the_rest(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("listlens.pipeline.dead_letters.PORTION", 5)
+    bury(store, "missing", *[f"p{n}" for n in range(12)])
+    stopped = islice(chosen(store), 8)
+
+    def killed() -> Iterator[EventView]:
+        yield from stopped
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replay(store, OURS, killed())
+    assert store.events.ledger().states["waiting"] == 5, "what was put back stays so"
+    assert replay(store, OURS, chosen(store)).again == 7
+    ledger = store.events.ledger()
+    assert ledger.adds_up and ledger.states["dead"] == 0
+    assert ledger.replayed == 12
+
+
+def test_a_letter_that_dies_again_meanwhile_comes_once(store: Store) -> None:
+    bury(store, "missing", "a", "b")
+    seen = []
+    for letter in chosen(store):
+        seen.append(letter.photo_id)
+        assert store.dead.replay([(letter.event_id, letter)]) == 1
+        (again,) = store.events.claim("w", 1, 60)
+        store.events.finish([Finished(again.event_id, reason="missing")])
+        bury(store, "missing", f"{letter.photo_id}-new")
+    assert seen == ["a", "b"]
 
 
 def test_a_letter_of_which_a_part_is_still_wrong_stays_whole(store: Store) -> None:

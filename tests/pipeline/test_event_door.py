@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listlens.core.config import EventsConfig, parse_config, render_config
+from listlens.core.config import parse_config, render_config
 from listlens.core.errors import ConfigError
+from listlens.core.stream_config import EventsConfig
 from listlens.pipeline.dead_letters import replay
 from listlens.pipeline.event_door import (
     MAX_LINE_BYTES,
@@ -81,7 +82,7 @@ def test_what_is_nested_too_deep_is_kept_without_it(store: Store, depth: int) ->
         body = begin + b"[" * depth + b"]" * depth + (b"}" if begin else b"")
         (found,) = read_body(body, OURS, NOW)
         assert isinstance(found, Wrong)
-        assert let_in(store, [found]).dead == 1 and len(list(store.events.dead())) == n + 1
+        assert let_in(store, [found]).dead == 1 and len(list(store.dead.list())) == n + 1
         assert len(json.dumps(found.record.body)) < 6000
     said = {
         **ADDED,
@@ -268,18 +269,18 @@ def test_lines_that_are_no_events_go_to_the_dead_letters_and_the_rest_comes_in(
     data = "\n".join(lines).encode("utf-8", "surrogateescape")
     let = let_in(store, read_lines(io.BytesIO(data), OURS, NOW))
     assert (let.new, let.duplicates, let.dead) == (1, 1, 6)
-    details = [letter.detail for letter in store.events.dead()]
+    details = [letter.detail for letter in store.dead.list()]
     assert details[0].startswith("no JSON")
     assert details[1] == details[2] == "an event is a JSON object"
     assert "at most 1,048,576 are read" in details[3]
-    assert all(letter.reason == "bad_event" for letter in store.events.dead())
+    assert all(letter.reason == "bad_event" for letter in store.dead.list())
     assert store.events.ledger().adds_up
 
 
 def test_a_mended_mapping_reads_dead_letters_again(store: Store) -> None:
     let_in(store, understood(SHOPS_EVENT, OURS, NOW))
     let_in(store, understood({"nonsense": 1}, OURS, NOW))
-    done = replay(store, SHOP, list(store.events.dead()))
+    done = replay(store, SHOP, list(store.dead.list()))
     assert (done.again, done.left) == (1, 1)
     assert [e.event_key for e in store.events.claim("w", 9, 60)] == ["77:a", "77:b"]
     ledger = store.events.ledger()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from listlens.core.config import EventsConfig
+from listlens.core.stream_config import EventsConfig
 from listlens.core.types import EmbeddingSpace, Policy
 from listlens.pipeline.event_mapping import MOST_EACH, MappingFailure, at_path, mapped
 from listlens.pipeline.models import LiveModel

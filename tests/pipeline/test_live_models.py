@@ -13,7 +13,7 @@ import pytest
 
 import listlens
 from listlens.core.errors import ListlensError, NotFoundError
-from listlens.pipeline.live import Answering, LiveModels, in_share
+from listlens.pipeline.live import RETRY_S, Answering, LiveModels, in_share
 from listlens.project import Project
 
 TASK = "label"
@@ -174,3 +174,21 @@ def test_many_threads_get_whole_answers_while_models_change(two: Project) -> Non
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_damaged_shadow_or_canary_keeps_no_live_model_from_answering(two: Project) -> None:
+    now = [0.0]
+    folder, away = two.root / "models" / TASK / "2", two.root / "away"
+    two.registry.beside(TASK, share=0.5)
+    shutil.move(folder, away)
+    models = LiveModels(two.store, two.root, check_s=0, clock=lambda: now[0])
+    first = models.current()  # of a process that has just started
+    assert (first.of(TASK).version, first.beside) == (1, ())
+    assert f"{TASK}/2 is left out" in models.problem and "whole model folder" in models.problem
+    now[0] += RETRY_S
+    assert models.current() is first and f"{TASK}/2 is left out" in models.problem
+    shutil.move(away, folder)
+    assert models.current() is first, "it is not tried at every look"
+    now[0] += RETRY_S
+    assert [m.version for m in models.current().beside] == [2]
+    assert models.problem == ""

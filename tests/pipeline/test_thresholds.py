@@ -14,7 +14,7 @@ from listlens.learn.policies import decide
 from listlens.pipeline.class_changes import ClassChange
 from listlens.pipeline.models import LiveModel
 from listlens.pipeline.moved import Moved
-from listlens.pipeline.thresholds import BY_HAND, Effect, PolicyResult, _by_hand, _effect, _Held
+from listlens.pipeline.thresholds import BY_HAND, Effect, Held, PolicyResult, _effect, by_hand
 
 SPACE = EmbeddingSpace("tiny", "0" * 64, "squash8", "onnxruntime", "f32", 4)
 NAMES = ("attic", "bath", "cellar")
@@ -74,15 +74,15 @@ def test_any_number_of_classes_counts_each_answer_and_leaves_unknown_ones_out() 
 
 def test_by_hand_one_threshold_moves_and_the_others_stay() -> None:
     before = Policy((0.5, 0.6, 0.7), (0.4, 0.5, 0.6), (0.6, 0.7, 0.8), "best-f1")
-    multi = _by_hand(before, model("multi", NAMES, before), {"bath": 0.9})
+    multi = by_hand(before, model("multi", NAMES, before), {"bath": 0.9})
     assert (multi.thresholds, multi.review_below[1], multi.review_above[1]) == (
         (0.5, 0.9, 0.7), 0.5, 0.9
     )  # fmt: skip
     assert multi.target == BY_HAND
     single = flat(0.5)
-    moved = _by_hand(single, model("single", NAMES, single), {"bath": 0.9, "attic": 0.1})
+    moved = by_hand(single, model("single", NAMES, single), {"bath": 0.9, "attic": 0.1})
     assert moved.thresholds == moved.review_below == moved.review_above == (0.1, 0.9, 0.5)
-    assert _by_hand(before, model("multi", NAMES, before), {}) is before
+    assert by_hand(before, model("multi", NAMES, before), {}) is before
 
 
 @given(
@@ -96,12 +96,12 @@ def test_any_threshold_by_hand_makes_a_policy_that_holds_together(
     values: dict[str, float], kind: str, low: float, high: float
 ) -> None:
     before = Policy((0.5,) * 3, (low,) * 3, (high,) * 3)
-    made = _by_hand(before, model(kind, NAMES, before), values)  # Policy checks itself
+    made = by_hand(before, model(kind, NAMES, before), values)  # Policy checks itself
     assert {n: made.thresholds[NAMES.index(n)] for n in values} == values
 
 
-def held(probs: np.ndarray, truth: np.ndarray, groups: np.ndarray, test: np.ndarray) -> _Held:
-    return _Held(probs, probs, truth, groups, test)
+def held(probs: np.ndarray, truth: np.ndarray, groups: np.ndarray, test: np.ndarray) -> Held:
+    return Held(probs, probs, truth, groups, test)
 
 
 def test_without_a_test_split_each_fold_is_judged_by_thresholds_of_the_others() -> None:

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from listlens.core.config import EVENT_KINDS, EventsConfig
 from listlens.core.errors import InputError, NotFoundError
+from listlens.core.stream_config import EVENT_KINDS, EventsConfig
 from listlens.pipeline.event_door import as_said, let_in, read_lines, understood
 from listlens.pipeline.event_mapping import MOST_EACH, at_path
 from listlens.pipeline.events import MAX_ID_BYTES, Wrong, read_event
@@ -91,7 +91,7 @@ def test_whatever_comes_is_counted_once_and_kept(store: Store, several: list[Any
         assert let.new + let.duplicates + let.dead == len(found)
         again = let_in(store, found)
         assert (again.new, again.dead, again.duplicates) == (0, 0, len(found))
-        letters = list(store.events.dead())
+        letters = list(store.dead.list())
         assert len(letters) == let.dead
         assert all("raw" in one.body and one.detail for one in letters)
         ledger = store.events.ledger()

@@ -113,8 +113,8 @@ class Inbox(RuleBasedStateMachine):
 
     @rule()
     def replay(self) -> None:
-        letters = list(self.store.events.dead())
-        assert self.store.events.replay([(one.event_id, one) for one in letters]) == len(letters)
+        letters = list(self.store.dead.list())
+        assert self.store.dead.replay([(one.event_id, one) for one in letters]) == len(letters)
         for one in letters:
             self.states[one.event_key], self.waits[one.event_key] = "waiting", self.now
 

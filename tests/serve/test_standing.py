@@ -110,14 +110,14 @@ def test_the_store_is_asked_now_and_then_however_many_look(
     project: Any, standing: Standing, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
-    reasons = project.store.events.reasons
+    reasons = project.store.dead.reasons
 
     def counted() -> dict[str, int]:
         nonlocal asked
         asked += 1
         return dict(reasons())
 
-    monkeypatch.setattr(project.store.events, "reasons", counted)
+    monkeypatch.setattr(project.store.dead, "reasons", counted)
     for _ in range(20):
         standing.refresh()
         standing.as_dict()

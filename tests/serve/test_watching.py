@@ -53,6 +53,7 @@ def test_topics_are_told_by_name_and_by_the_way_their_messages_go(project: Any) 
         ("listlens_topic_duplicates_total", IN): 2.0,
         ("listlens_topic_dead_total", IN): 1.0,
         ("listlens_topic_sent_total", OUT): 3.0,
+        ("listlens_topic_lost_total", OUT): 0.0,
         ("listlens_topic_lag", "in", IN): 40.0,
     }
 
@@ -84,7 +85,7 @@ def test_registering_asks_no_database() -> None:
     registry = CollectorRegistry()
     registry.register(TopicWatch(Asked()))  # type: ignore[arg-type]
     registry.register(WatchCollector(SimpleNamespace(budget=Asked().list)))  # type: ignore[arg-type]
-    assert len(COUNTED) == 4
+    assert len(COUNTED) == 5
 
 
 def test_a_cap_is_told_beside_what_was_used_of_it(project: Any) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import uvicorn
 
+from listlens.serve import slow
 from listlens.serve.wire import MOST_BYTES, BoundedProtocol
 
 MB = 2**20
@@ -29,10 +32,10 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
+@contextmanager
+def listening_by(protocol: type[asyncio.Protocol]) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(echo, http=BoundedProtocol, lifespan="off", log_config=None)
+        config = uvicorn.Config(echo, http=protocol, lifespan="off", log_config=None)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -41,6 +44,12 @@ def port() -> Iterator[int]:
         yield listening.getsockname()[1]
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with listening_by(BoundedProtocol) as found:
+        yield found
 
 
 def flood(port: int, begin: bytes, part: bytes) -> tuple[int, bytes]:
@@ -98,3 +107,61 @@ def test_large_bodies_and_many_requests_of_a_connection_go_through(port: int) ->
             link.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % n)
             link.sendall(b"X: " + b"x" * 30_000 + b"\r\n\r\n" + b"b" * n)
             assert link.recv(65536).endswith(b"\r\n\r\n%d" % n)
+
+
+@pytest.fixture(scope="module", params=[BoundedProtocol, slow.TimedH11], ids=["httptools", "h11"])
+def hurried(request: Any) -> Iterator[int]:
+    """A server whose callers have 0.6 s for their headers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slow, "HEADERS_S", 0.6)
+        with listening_by(request.param) as found:
+            yield found
+
+
+def trickled(link: socket.socket, parts: list[bytes]) -> bytes:
+    """Send a part every tenth of a second until the other side closes; return what came back."""
+    link.settimeout(0.1)
+    came, waiting = b"", iter(parts)
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            link.sendall(next(waiting, b""))
+            more = link.recv(65536)
+        except TimeoutError:
+            continue
+        except OSError:
+            return came
+        if not more:
+            return came
+        came += more
+    raise AssertionError("it was never closed")
+
+
+WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("before", [b"", WHOLE * 3], ids=["first", "fourth"])
+def test_headers_that_come_a_byte_at_a_time_are_cut_with_a_word(
+    hurried: int, before: bytes
+) -> None:
+    slowly = [b"GET / HTTP/1.1\r\nHost: x\r\nX: ", *[b"a"] * 1000]
+    address = ("127.0.0.1", hurried)
+    with socket.create_connection(address) as silent, socket.create_connection(address) as link:
+        came = trickled(link, [before, *slowly] if before else slowly)
+        assert trickled(silent, []) == b"", "it asked nothing, and is closed without an answer"
+    assert came.count(b"HTTP/1.1 200 OK") == before.count(b"GET")
+    head, _, body = came[came.rindex(b"HTTP/1.1") :].partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408") and b"application/problem+json" in head
+    assert json.loads(body)["type"].endswith("too-slow") and "within 0.6 s" in body.decode()
+
+
+def test_a_body_may_take_longer_than_headers(hurried: int) -> None:
+    post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", hurried), timeout=10) as link:
+        link.sendall(post)
+        for _ in range(9):
+            time.sleep(0.1)
+            link.sendall(b"b")
+        assert link.recv(65536).endswith(b"\r\n\r\n9")
+        link.sendall(WHOLE)
+        assert link.recv(65536).endswith(b"\r\n\r\n0")

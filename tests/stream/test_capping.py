@@ -99,7 +99,9 @@ def test_a_worker_that_starts_again_goes_on_with_the_count_and_events_are_taken_
     line.drain()
     assert list(line.photos().values()).count("ok") == 36 + 4
     assert line.project.store.usage.of([day(line)])["events"][day(line)].photos == 4
-    assert line.drain().outcomes == {"put_off": 2}  # looked at once as a worker starts, no more
+    assert line.drain().outcomes == {
+        "put_off_again": 2
+    }  # looked at once as a worker starts, no more
 
 
 def test_known_photos_cost_nothing_and_do_not_count(capped: Callable[..., Any], said: Said) -> None:
@@ -127,12 +129,12 @@ def test_a_sample_goes_on_always_the_same_and_the_rest_can_be_replayed(
     outcomes = line.drain().outcomes
     assert outcomes["predicted"] >= 1 and outcomes["failed"] >= 1
     assert outcomes["predicted"] + outcomes["failed"] == 7
-    dead = {one.photo_id: one.reason for one in store.events.dead()}
+    dead = {one.photo_id: one.reason for one in store.dead.list()}
     assert set(dead.values()) == {"over_budget"} and len(dead) == outcomes["failed"]
     assert {one["photo_id"] for one in news(line, "photo.failed")} == set(dead)
     line.project.replay(reason="over_budget")
     assert line.drain().outcomes == {"failed": len(dead)}  # as before: by the photo, not by chance
-    assert {one.photo_id for one in store.events.dead()} == set(dead)
+    assert {one.photo_id for one in store.dead.list()} == set(dead)
     line.now += timedelta(days=1)
     line.project.replay(reason="over_budget")
     assert line.drain().outcomes["predicted"] >= 1

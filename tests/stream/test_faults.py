@@ -78,7 +78,7 @@ def test_the_command_stops_gently_when_it_is_told_to(project: Path, draw_photo: 
     listlens_command = [sys.executable, "-c", "import sys; from listlens.cli import main; main()"]
     put = [*listlens_command, "events", "put", "-", "-p", str(project), "--json"]
     done = subprocess.run(put, input=lines, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == {"new": 200, "duplicates": 0, "dead": 0}
+    assert json.loads(done.stdout) == {"new": 200, "duplicates": 0, "dead": 0, "empty": 0}
     worker = subprocess.Popen(
         [*listlens_command, "work", "-p", str(project), "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -75,6 +75,22 @@ def test_old_events_and_noted_files_go_and_the_counts_stay(
     assert line.drain().outcomes == {"predicted": 1}
 
 
+def test_dead_letters_go_when_they_are_old_and_that_is_logged_and_counted(
+    line: Any, said: Said, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = line.project.store
+    line.put(said("9.jpg"))
+    line.drain()
+    assert store.dead.reasons() == {"missing": 1}
+    Tidying(store, timedelta(seconds=-60), keep_dead=timedelta(days=1)).tidy()
+    Tidying(store, timedelta(seconds=-60)).tidy()  # none of zero days: until somebody acts
+    assert store.dead.reasons() == {"missing": 1} and not caplog.messages
+    Tidying(store, timedelta(seconds=-60), keep_dead=timedelta(microseconds=1)).tidy()
+    ledger = store.events.ledger()
+    assert (ledger.removed, ledger.states["dead"], ledger.adds_up) == ({"missing": 1}, 0, True)
+    assert "removed: 1 missing" in caplog.text
+
+
 def test_old_announcements_wait_for_active_webhooks_but_not_for_ever(
     line: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,7 +83,7 @@ def test_what_never_will_be_a_photo_is_dead_with_its_reason_and_the_rest_goes_on
         "text.jpg": "not_an_image", "cut.jpg": "truncated", "absent.jpg": "missing",
         "../secret.jpg": "outside", "link.jpg": "outside", "f.jpg": "forbidden",
     }  # fmt: skip
-    assert {d.photo_id: d.reason for d in line.project.store.events.dead()} == expected
+    assert {d.photo_id: d.reason for d in line.project.store.dead.list()} == expected
     assert {k: v for k, v in line.photos().items() if k in expected} == expected
     told = {a["photo_id"]: a["reason"] for a in line.announced() if a["kind"] == "photo.failed"}
     assert told == expected
@@ -117,7 +117,7 @@ def test_what_may_pass_is_tried_again_until_it_passes_or_its_tries_are_used_up(
     while store.events.next_due() is not None:
         line.drain()
     assert line.photos()["a"] == "ok"
-    dead = {d.photo_id: (d.reason, d.attempts) for d in store.events.dead()}
+    dead = {d.photo_id: (d.reason, d.attempts) for d in store.dead.list()}
     assert dead == {"b": ("host_failed", 3), "c": ("unexpected", 3)}
     assert "RuntimeError: a fault of ours" in store.events.get("photo.added-c-None").detail
     assert [one["kind"] for one in line.announced()].count("photo.failed") == 2
@@ -301,7 +301,7 @@ def test_an_event_that_ends_its_workers_goes_to_the_dead_letters(
     line.drain()
     line.drain()
     assert line.photos().get("b.jpg") == "ok"
-    (dead,) = events.dead()
+    (dead,) = line.project.store.dead.list()
     assert (dead.photo_id, dead.reason) == ("a.jpg", "worker_died")
     assert {one["photo_id"]: one.get("reason") for one in line.announced()} == {
         "a.jpg": "worker_died",

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 def topics(project: ProjectOption = Path(), as_json: JsonOption = False) -> None:
     """List the topics at brokers that workers read from and announce to, and what is wrong.
 
-    Lag is what is still to come, or to be sent.
+    Lag is what is still to come, or to be sent; lost is what grew too old before it was sent.
 
     Example: listlens topics
     """
@@ -28,11 +28,12 @@ def topics(project: ProjectOption = Path(), as_json: JsonOption = False) -> None
 
     with listlens.project.open(project) as opened:
         found = [one.as_dict() for one in opened.store.topics.list()]
-    columns = ("way", "name", "messages", "duplicates", "dead", "lag", "trouble")
+    columns = ("way", "name", "messages", "duplicates", "dead", "lag", "lost", "trouble")
     rows = [
         (
             one["way"], one["name"], one.get("received", one.get("sent")), one.get("duplicates"),
-            one.get("dead"), one["lag"], one["trouble"].removeprefix(f"{one['name']}: "),
+            one.get("dead"), one["lag"], one.get("lost"),
+            one["trouble"].removeprefix(f"{one['name']}: "),
         )
         for one in found
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Commands for the models of a task: models list, history, promote, rollback, retire."""
+"""Commands for the models of a task: models list, history, promote, rollback, retire, register."""
 
 from __future__ import annotations
 
@@ -231,6 +231,47 @@ def retire(
             task, version, force=force, who=who or user(), why=why, dry_run=dry_run
         )
     show(moved.as_dict(), moved.text(), as_json=as_json)
+
+
+@models_app.command("register")
+def register_in_mlflow(
+    task: TaskArgument,
+    version: Annotated[
+        int | None, typer.Argument(help="Of the model; default: the one trained last.")
+    ] = None,
+    mlflow: Annotated[
+        str,
+        typer.Option(
+            "--mlflow",
+            help="The tracking server, http://HOST:5000, or a store, sqlite:///FILE.",
+            show_default=False,
+        ),
+    ] = ...,  # type: ignore[assignment]
+    name: Annotated[str, typer.Option(help="Of the registered model; default: PROJECT-TASK.")] = "",
+    report: Annotated[
+        bool,
+        typer.Option(
+            help="Hand over the report too. It shows photos, which `forget` cannot reach there."
+        ),
+    ] = True,
+    dry_run: DryRunOption = False,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Register a model in MLflow: a run with its numbers, and a version with its files.
+
+    Needs the extra mlflow. The same model again changes nothing but tags and aliases, which follow
+    the stages of the task's models.
+
+    Example: listlens models register room 3 --mlflow http://127.0.0.1:5000
+    """
+    import listlens.project
+
+    with listlens.project.open(project) as opened:
+        done = opened.registry.to_mlflow(
+            task, version, uri=mlflow, name=name, report=report, dry_run=dry_run
+        )
+    show(done.as_dict(), done.text(), as_json=as_json)
 
 
 def parse_share(text: str) -> float:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from listlens.cli.output import ExitCode, JsonOption, ProjectOption, note, progress, show
+from listlens.cli.watching import capped
+from listlens.core.amounts import counted, money
 
 if TYPE_CHECKING:
     from listlens.pipeline.backup import BackupReport
@@ -110,26 +112,16 @@ def forecast(
 def _expected(said: Forecast) -> str:
     if not said.waiting:
         return "No event that brings a photo waits."
-    cost = "" if said.cost is None else f", {said.cost:,.2f} {said.currency}"
+    cost = "" if said.cost is None else f", {money(said.cost, said.currency)}"
     lines = [
         f"{said.waiting:,} photos wait. Of {said.sampled} tried {said.usable} are usable, "
         f"{said.known} known already; {said.bytes_a_photo / 1024:,.0f} KiB a photo.",
         f"{1000 * said.core_s_a_photo:.1f} ms of a core a photo: {said.core_hours:,.2f} hours of a "
         f"core, {said.hours:,.2f} on this machine{cost}. Storing and announcing come on top.",
     ]
-    lines += [_capped(one) for one in said.capped]
+    lines += [capped(one) for one in said.capped]
     return "\n".join(lines)
 
 
-def _capped(one: dict[str, Any]) -> str:
-    begin = f"Source {one['source']}: {one['waiting']:,} wait, {one['today']:,} fit into the cap"
-    if one["at_cap"] == "embed-only":
-        return f"{begin}; the rest is embedded, and answered by `listlens tag`."
-    if one["at_cap"] == "sample":
-        return f"{begin}; of the rest a sample goes on, and the others go to the dead letters."
-    last = f"on {one['last_day']}" if one["last_day"] else "not within ten years"
-    return f"{begin}; the last is looked at {last}."
-
-
 def _size(report: BackupReport) -> str:
-    return f"{report.n_files:,} files, {report.n_bytes / 2**20:,.1f} MiB"
+    return f"{counted(report.n_files, 'files')}, {report.n_bytes / 2**20:,.1f} MiB"

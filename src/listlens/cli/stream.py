@@ -1,4 +1,4 @@
-"""Commands for the stream of events: work, events put, dead list|show|replay, ledger."""
+"""Commands for the stream of events: work, events put, ledger."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
 import typer
 
@@ -22,18 +22,13 @@ from listlens.cli.output import (
 from listlens.core.errors import InputError, NotFoundError
 from listlens.core.tracing import traced
 
-if TYPE_CHECKING:
-    pass
-
 events_app = typer.Typer(no_args_is_help=True, help="Events about photos and listings.")
-dead_app = typer.Typer(no_args_is_help=True, help="Events that cannot be used, and why.")
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the application."""
     app.command()(work)
     app.add_typer(events_app, name="events")
-    app.add_typer(dead_app, name="dead")
     app.command()(ledger)
 
 
@@ -152,8 +147,9 @@ def put(
             show_understood(found, as_json=as_json)
             return
         let = let_in(opened.store, found)
-    result = {"new": let.new, "duplicates": let.duplicates, "dead": let.dead}
+    result = {"new": let.new, "duplicates": let.duplicates, "dead": let.dead, "empty": let.empty}
     text = f"{let.new} events taken in, {let.duplicates} had come in before"
+    text += f", {let.empty} name no photo" if let.empty else ""
     text += f", {let.dead} cannot be used: listlens dead list" if let.dead else ""
     show(result, f"{text}.", as_json=as_json)
     if let.dead:
@@ -175,7 +171,7 @@ def _lines(file: str) -> Iterator[IO[bytes]]:
 def show_understood(found: Iterator[Any], *, as_json: bool) -> None:
     """Print one line an event: what it is in our form, or why it is none."""
     from listlens.pipeline.event_door import as_said
-    from listlens.pipeline.events import Wrong
+    from listlens.pipeline.events import Nothing, Wrong
 
     n_wrong = 0
     for one in found:
@@ -183,82 +179,12 @@ def show_understood(found: Iterator[Any], *, as_json: bool) -> None:
             n_wrong += 1
             line = {"wrong": one.detail, "came": one.record.body.get("raw")}
             print(json_text(line) if as_json else f"wrong: {one.detail}")
+        elif isinstance(one, Nothing):
+            line = {"nothing": one.detail, "came": one.record.body.get("raw")}
+            print(json_text(line) if as_json else f"nothing to do: {one.detail}")
         else:
             print(json_text(as_said(one)))
     if n_wrong:
-        raise typer.Exit(ExitCode.SOME_FAILED)
-
-
-@dead_app.command("list")
-def list_dead(
-    reason: Annotated[str | None, typer.Option(help="Only those with this reason.")] = None,
-    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 100,
-    project: ProjectOption = Path(),
-    as_json: JsonOption = False,
-) -> None:
-    """List dead letters, the oldest first, with the reason why each cannot be used.
-
-    Example: listlens dead list --reason missing
-    """
-    import listlens.project
-
-    with listlens.project.open(project) as opened:
-        letters = opened.dead_letters(reason, limit)
-        reasons = dict(opened.store.events.ledger().reasons)
-    rows = [(d["id"], d["listing_id"], d["photo_id"], d["reason"], d["detail"]) for d in letters]
-    shown = table(rows, ("id", "listing", "photo", "reason", "detail")) if rows else "None."
-    n = sum(reasons.values())
-    text = f"{shown}\n{n} in all: " + ", ".join(f"{k} {v}" for k, v in reasons.items())
-    show({"dead": letters, "reasons": reasons}, text if rows else shown, as_json=as_json)
-
-
-@dead_app.command("show")
-def show_dead(
-    event_id: Annotated[
-        str,
-        typer.Argument(help="Id of the event; of a dead letter its beginning is enough."),
-    ],
-    project: ProjectOption = Path(),
-    as_json: JsonOption = False,
-) -> None:
-    """Show one event with all that is known of it, whatever its state.
-
-    Example: listlens dead show 7f3a
-    """
-    import listlens.project
-
-    with listlens.project.open(project) as opened:
-        letter = opened.event(event_id)
-    text = "\n".join(f"{name}: {json_text(value)}" for name, value in letter.items())
-    show(letter, text, as_json=as_json)
-
-
-@dead_app.command("replay")
-def replay_dead(
-    event_id: Annotated[
-        list[str] | None, typer.Argument(help="Ids of dead letters, or their beginnings.")
-    ] = None,
-    reason: Annotated[str | None, typer.Option(help="All with this reason.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="All there are.")] = False,
-    project: ProjectOption = Path(),
-    as_json: JsonOption = False,
-) -> None:
-    """Let dead letters wait again, as if they had just come in.
-
-    Those that were not understood are read again with the [events] of today. Exit code 4: some
-    still are not, and stay.
-
-    Example: listlens dead replay --reason missing
-    """
-    import listlens.project
-
-    if sum((bool(event_id), reason is not None, every)) != 1:
-        raise InputError("say which: ids, --reason REASON, or --all; and only one of them.")
-    with listlens.project.open(project) as opened:
-        done = opened.replay(event_id or None, reason=reason)
-    text = f"{done.again} wait again" + (f", {done.left} are still wrong" if done.left else "")
-    show({"again": done.again, "left": done.left}, f"{text}.", as_json=as_json)
-    if done.left:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
@@ -275,9 +201,11 @@ def ledger(project: ProjectOption = Path(), as_json: JsonOption = False) -> None
     result = {**counts.as_dict(), "announced": n_announced}
     rows = [("received", counts.received), *counts.states.items()]
     rows += [("pruned", counts.pruned), ("forgotten", counts.forgotten)]
+    rows += [("removed", counts.n_removed)]
     lines = [table(rows, ("events", "number"))]
     lines += [f"done: {n} {name}" for name, n in sorted(counts.outcomes.items())]
     lines += [f"dead: {n} {name}" for name, n in sorted(counts.reasons.items())]
+    lines += [f"removed: {n} {name}" for name, n in sorted(counts.removed.items())]
     lines += [f"put off: {n} {name}" for name, n in sorted(counts.put_off.items())]
     lines += [f"{counts.duplicates} came in more than once; {n_announced} announcements are kept."]
     lines += ["They add up." if counts.adds_up else "They do NOT add up."]

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from listlens.cli.output import ExitCode, JsonOption, ProjectOption, note, show, table
+from listlens.core.amounts import money
 from listlens.core.errors import suggest
 
 
@@ -17,8 +18,15 @@ def register(app: typer.Typer) -> None:
     app.command()(drift)
 
 
-def budget(project: ProjectOption = Path(), as_json: JsonOption = False) -> None:
-    """Show what each source used today and this month, and its caps.
+def budget(
+    ahead: Annotated[
+        bool,
+        typer.Option("--ahead", help="Say too which sources' waiting photos run into a cap."),
+    ] = False,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Show what each source used today and this month, what 1,000 photos cost, and its caps.
 
     Caps are set under [budget] in listlens.toml (docs/caps.md).
 
@@ -27,7 +35,7 @@ def budget(project: ProjectOption = Path(), as_json: JsonOption = False) -> None
     import listlens.project
 
     with listlens.project.open(project) as opened:
-        said = opened.budget()
+        said = opened.budget(ahead=ahead)
     show(said, _budget_text(said), as_json=as_json)
 
 
@@ -37,13 +45,10 @@ def _budget_text(said: dict[str, Any]) -> str:
     currency = said["currency"]
     rows, notes = [], []
     for one in said["sources"]:
-        caps = ", ".join(
-            f"{limit['used']:,.10g} of {limit['cap']:,.10g} {limit['limit']}"
-            for limit in one["limits"]
-        )
-        row = [one["source"], one["today"]["photos"], one["month"]["photos"]]
-        row += [f"{one['month']['cost']:.4g}"] if currency else []
-        rows.append((*row, caps or "no cap"))
+        month = one["month"]
+        row = [one["source"], one["today"]["photos"], month["photos"]]
+        row += [money(month["cost"]), _a_1000(month)] if currency else []
+        rows.append((*row, ", ".join(map(_cap, one["limits"])) or "no cap"))
         if not one["seen"]:
             others = [other["source"] for other in said["sources"] if other["seen"]]
             notes.append(
@@ -52,9 +57,37 @@ def _budget_text(said: dict[str, Any]) -> str:
             )
         if one["reached"]:
             notes.append(f"{one['source']} is at its cap ({one['at_cap']}) until {one['goes_on']}.")
-    cost = (f"{currency} this month",) if currency else ()
+    cost = (f"{currency} this month", f"{currency} for 1,000") if currency else ()
     header = ("source", f"photos on {said['day']}", "this month", *cost, "caps")
-    return "\n".join([table(rows, header), *notes])
+    return "\n".join([table(rows, header), *notes, *map(capped, said["ahead"] or ())])
+
+
+def _a_1000(spent: dict[str, Any]) -> str:
+    """What 1,000 photos cost, where any was looked at."""
+    cost = spent["cost_a_1000_photos"]
+    return "" if cost is None else money(cost)
+
+
+def _cap(limit: dict[str, Any]) -> str:
+    """How much of a cap is used."""
+    photos = limit["limit"].endswith("_photos")
+    used, cap = (f"{limit[k]:,.0f}" if photos else money(limit[k]) for k in ("used", "cap"))
+    return f"{used} of {cap} {limit['limit']}"
+
+
+def capped(one: dict[str, Any]) -> str:
+    """Say of a source that runs into a cap what happens to its waiting photos.
+
+    Args:
+        one: as `listlens.pipeline.budget.runs_into` returns it.
+    """
+    begin = f"Source {one['source']}: {one['waiting']:,} wait, {one['today']:,} fit into the cap"
+    if one["at_cap"] == "embed-only":
+        return f"{begin}; the rest is embedded, and answered by `listlens tag`."
+    if one["at_cap"] == "sample":
+        return f"{begin}; of the rest a sample goes on, and the others go to the dead letters."
+    last = f"on {one['last_day']}" if one["last_day"] else "not within ten years"
+    return f"{begin}; the last is looked at {last}."
 
 
 def drift(

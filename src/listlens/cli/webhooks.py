@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from listlens.cli.output import ExitCode, JsonOption, ProjectOption, note, show, table
+from listlens.core.amounts import counted
 
 if TYPE_CHECKING:
     from listlens.store.webhook_rows import Webhook
@@ -49,7 +50,7 @@ def add(
     Example: listlens webhooks add https://shop.example/hooks --kind photo.predicted
     """
     import listlens.project
-    from listlens.stream.webhooks import check_endpoint, check_kinds, webhook_rules
+    from listlens.stream.webhooks import check_endpoint, check_kinds, check_tasks, webhook_rules
 
     with listlens.project.open(project) as opened:
         checked = check_endpoint(url, webhook_rules(opened.config.fetch))
@@ -57,7 +58,7 @@ def add(
             checked,
             name=name,
             kinds=check_kinds(kind or ()),
-            tasks=task or (),
+            tasks=check_tasks(opened.store, task or ()),
             after=0 if from_start else None,
         )
     what = "was announced before, and what happens" if from_start else "happens"
@@ -150,7 +151,8 @@ def replay(
         hook = opened.store.webhooks.get(webhook_id)
     if hook.state == "disabled":
         note(f"It is disabled: listlens webhooks enable {webhook_id}")
-    show({"webhook": webhook_id, "again": n}, f"{n} to be delivered again.", as_json=as_json)
+    text = f"{counted(n, 'events')} to be delivered again."
+    show({"webhook": webhook_id, "again": n}, text, as_json=as_json)
 
 
 @webhooks_app.command()
@@ -176,12 +178,17 @@ def rotate(
 def enable(
     webhook_id: IdArgument, project: ProjectOption = Path(), as_json: JsonOption = False
 ) -> None:
-    """Tell a disabled endpoint again, from where it stopped."""
+    """Tell a disabled endpoint again, from where it stopped; one that is active stays as it is."""
     import listlens.project
 
     with listlens.project.open(project) as opened:
-        hook = opened.store.webhooks.enable(webhook_id)
-    show(hook.as_dict(), f"Webhook {webhook_id} is told again.", as_json=as_json)
+        hook, changed = opened.store.webhooks.enable(webhook_id)
+    text = f"Webhook {webhook_id} is told again."
+    if not changed:
+        text = f"Webhook {webhook_id} is active already; nothing was changed."
+        if hook.failures:
+            text += f" It failed last: {hook.detail}"
+    show({**hook.as_dict(), "changed": changed}, text, as_json=as_json)
 
 
 @webhooks_app.command()
@@ -212,7 +219,7 @@ def deliver(project: ProjectOption = Path(), as_json: JsonOption = False) -> Non
         waiting = sum(hook.n_waiting for hook in opened.store.webhooks.list())
     show(
         {"tried": n, "waiting": waiting},
-        f"{n} deliveries tried; {waiting} wait to be tried again.",
+        f"{counted(n, 'deliveries')} tried; {waiting} to be tried again.",
         as_json=as_json,
     )
 

@@ -23,9 +23,11 @@ from listlens.serve.shapes import (
     RecordOut,
     ReplayOut,
     TestOut,
+    WebhookEnabledOut,
     WebhookOut,
     WebhookSecretOut,
 )
+from listlens.serve.watch_shapes import BudgetOut, DriftOut
 
 
 class AsyncClient:
@@ -169,6 +171,28 @@ class AsyncClient:
         """Count every event that ever came in by where it stands."""
         return await self._send(calls.ledger())
 
+    # -- watching ---------------------------------------------------------------------------
+
+    async def budget(self, *, ahead: bool = False) -> BudgetOut:
+        """Return what each source used today and this month, against its caps.
+
+        Args:
+            ahead: say too which sources' waiting photos run into a cap.
+        """
+        return await self._send(calls.budget(ahead))
+
+    async def drift(
+        self, tasks: Sequence[str] = (), *, source: str | None = None, days: int | None = None
+    ) -> DriftOut:
+        """Return whether what comes in is still what the live models were trained on.
+
+        Args:
+            tasks: only these.
+            source: only this one.
+            days: the last so many together; by default the newest, until there are enough photos.
+        """
+        return await self._send(calls.drift(tasks, source, days))
+
     # -- listings ---------------------------------------------------------------------------
 
     async def listing(self, listing_id: str, *, top: int | None = None) -> ListingOut:
@@ -239,8 +263,8 @@ class AsyncClient:
         """Give an endpoint a new secret; the old one signs too for a while."""
         return await self._send(calls.rotate_webhook(webhook_id, keep_hours))
 
-    async def enable_webhook(self, webhook_id: int) -> WebhookOut:
-        """Tell a disabled endpoint again, from where it stopped."""
+    async def enable_webhook(self, webhook_id: int) -> WebhookEnabledOut:
+        """Tell a disabled endpoint again, from where it stopped; an active one stays as it is."""
         return await self._send(calls.enable_webhook(webhook_id))
 
     async def test_webhook(self, webhook_id: int) -> TestOut:

@@ -23,9 +23,11 @@ from listlens.serve.shapes import (
     RecordOut,
     ReplayOut,
     TestOut,
+    WebhookEnabledOut,
     WebhookOut,
     WebhookSecretOut,
 )
+from listlens.serve.watch_shapes import BudgetOut, DriftOut
 
 
 class Client:
@@ -167,6 +169,28 @@ class Client:
         """Count every event that ever came in by where it stands."""
         return self._send(calls.ledger())
 
+    # -- watching ---------------------------------------------------------------------------
+
+    def budget(self, *, ahead: bool = False) -> BudgetOut:
+        """Return what each source used today and this month, against its caps.
+
+        Args:
+            ahead: say too which sources' waiting photos run into a cap.
+        """
+        return self._send(calls.budget(ahead))
+
+    def drift(
+        self, tasks: Sequence[str] = (), *, source: str | None = None, days: int | None = None
+    ) -> DriftOut:
+        """Return whether what comes in is still what the live models were trained on.
+
+        Args:
+            tasks: only these.
+            source: only this one.
+            days: the last so many together; by default the newest, until there are enough photos.
+        """
+        return self._send(calls.drift(tasks, source, days))
+
     # -- listings ---------------------------------------------------------------------------
 
     def listing(self, listing_id: str, *, top: int | None = None) -> ListingOut:
@@ -236,8 +260,8 @@ class Client:
         """Give an endpoint a new secret; the old one signs too for a while."""
         return self._send(calls.rotate_webhook(webhook_id, keep_hours))
 
-    def enable_webhook(self, webhook_id: int) -> WebhookOut:
-        """Tell a disabled endpoint again, from where it stopped."""
+    def enable_webhook(self, webhook_id: int) -> WebhookEnabledOut:
+        """Tell a disabled endpoint again, from where it stopped; an active one stays as it is."""
         return self._send(calls.enable_webhook(webhook_id))
 
     def test_webhook(self, webhook_id: int) -> TestOut:

@@ -27,10 +27,12 @@ from listlens.serve.shapes import (
     PredictResponse,
     ReplayOut,
     TestOut,
+    WebhookEnabledOut,
     WebhookOut,
     WebhookSecretOut,
     WebhooksOut,
 )
+from listlens.serve.watch_shapes import BudgetOut, DriftOut
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -108,6 +110,16 @@ def ledger() -> Call[LedgerOut]:
     return Call("GET", "/v1/ledger", LedgerOut)
 
 
+def budget(ahead: bool) -> Call[BudgetOut]:
+    """What was used, against the caps."""
+    return Call("GET", "/v1/budget", BudgetOut, {"ahead": ahead or None})
+
+
+def drift(tasks: Sequence[str], source: str | None, days: int | None) -> Call[DriftOut]:
+    """What has drifted."""
+    return Call("GET", "/v1/drift", DriftOut, {"task": list(tasks), "source": source, "days": days})
+
+
 def listing(listing_id: str, top: int | None) -> Call[ListingOut]:
     """What is known of a listing."""
     return Call("GET", f"/v1/listings/{_part(listing_id)}", ListingOut, {"top": top})
@@ -164,9 +176,9 @@ def rotate_webhook(webhook_id: int, keep_hours: float) -> Call[WebhookSecretOut]
                 safe=False)  # fmt: skip
 
 
-def enable_webhook(webhook_id: int) -> Call[WebhookOut]:
+def enable_webhook(webhook_id: int) -> Call[WebhookEnabledOut]:
     """Tell a disabled endpoint again."""
-    return Call("POST", f"/v1/webhooks/{webhook_id}/enable", WebhookOut)
+    return Call("POST", f"/v1/webhooks/{webhook_id}/enable", WebhookEnabledOut)
 
 
 def test_webhook(webhook_id: int) -> Call[TestOut]:

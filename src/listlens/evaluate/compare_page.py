@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from listlens.core.amounts import counted
 from listlens.core.files import whole
 from listlens.evaluate.comparison import Comparison, Flip
 from listlens.evaluate.pages import data_uri, environment
-from listlens.evaluate.wording import METRIC_NAMES, counted
+from listlens.evaluate.wording import METRIC_NAMES
 
 SHOWN = 40
 """Flips of each kind with their photos; the JSON has all."""

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from listlens.core.amounts import counted
 from listlens.core.files import whole
 from listlens.evaluate.comparison import Comparison
 from listlens.evaluate.pages import data_uri, environment
-from listlens.evaluate.wording import counted, percent
+from listlens.evaluate.wording import percent
 
 SHOWN_FLIPS, SHOWN_CLASSES, SHOWN_LABELLED = 12, 60, 12
 """Kinds of flips, classes, and labelled photos on the page; the JSON has all."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from listlens.core.amounts import counted
 from listlens.core.tree import SEPARATOR
 from listlens.core.types import Estimate
 from listlens.evaluate.charts import interval_bar
@@ -56,16 +57,6 @@ def card_numbers(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
                 found.append({"name": name, "metric": metric, **shown, "n": told.get("n", 0),
                               "part": words})  # fmt: skip
     return found
-
-
-def counted(n: int, unit: str) -> str:
-    """A number with its unit, given in the plural.
-
-    Example:
-        >>> counted(1, "photos"), counted(2_000, "photos")
-        ('1 photo', '2,000 photos')
-    """
-    return f"{n:,} {unit.removesuffix('s') if n == 1 else unit}"
 
 
 def percent(share: float | Estimate | None, digits: int = 0) -> str:

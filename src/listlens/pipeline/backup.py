@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -10,6 +11,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -33,9 +35,14 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 
 TRIES = 5
-"""A vector file may be merged into another while it waits to be copied; then all begins anew."""
+"""Where the files cannot be kept by a second name (see `_Kept`), one may be merged into another
+while it waits to be copied; then all begins anew."""
+
+STALE_S = 86400.0
+"""A folder of kept files older than this was left by a backup that was killed."""
 
 _CHUNK = 2**20
+_KEPT = ".kept-"
 
 Progress = Callable[[int, int], None]
 """Called with the files done and their number."""
@@ -121,15 +128,16 @@ def backup(
 
 def _write(project: Opened, to: Path, temporary: Path, progress: Progress) -> BackupReport:
     snapshot = project.store.snapshot
-    with tempfile.TemporaryDirectory(dir=to.resolve().parent, prefix=".backup-") as folder:
+    with (
+        tempfile.TemporaryDirectory(dir=to.resolve().parent, prefix=".backup-") as folder,
+        _Kept(project.root) as kept,
+    ):
         copied = Path(folder) / DATABASE
         if snapshot.is_sqlite:
-            snapshot.copy(copied)
-        named = named_files(copied) if snapshot.is_sqlite else snapshot.named_files()
-        required = _settings(project)
-        for name in named:
-            path = project.root / name
-            required += _below(project.root, path) if path.is_dir() else [name]
+            snapshot.copy(copied, kept.keep)
+        else:
+            kept.keep(snapshot.named_files())
+        required = [*_settings(project), *kept.names]
         optional = _below(project.root, project.root / "thumbnails")
         # Owner only, from the start: it holds the secrets of webhooks.
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -139,7 +147,7 @@ def _write(project: Opened, to: Path, temporary: Path, progress: Progress) -> Ba
                 writer.add(copied, DATABASE)
             total = len(required) + len(optional)
             for done, name in enumerate([*required, *optional]):
-                if not writer.add(project.root / name, name) and done < len(required):
+                if not writer.add(kept.path(name), name) and done < len(required):
                     raise _Moved(name)
                 progress(done + 1, total)
             writer.finish({"sqlite": snapshot.is_sqlite})
@@ -147,6 +155,45 @@ def _write(project: Opened, to: Path, temporary: Path, progress: Progress) -> Ba
             os.fsync(file.fileno())
     dump = "" if snapshot.is_sqlite else snapshot.dump_line(f"{to.stem}.dump")
     return BackupReport(to, len(writer.files), writer.n_bytes, dump)
+
+
+class _Kept:
+    """Gives files of the project a second name (a hard link), so that none is lost when removed.
+
+    Where the file system has no hard links, a file stays under its one name, and may go.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root, self.names = root, list[str]()
+
+    def __enter__(self) -> _Kept:
+        for old in self._root.glob(f"{_KEPT}*"):
+            if time.time() - old.stat().st_mtime > STALE_S:
+                shutil.rmtree(old, ignore_errors=True)
+        self._folder = Path(tempfile.mkdtemp(dir=self._root, prefix=_KEPT))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def keep(self, named: list[str]) -> None:
+        """Keep these files, and those of these folders; `names` lists them all."""
+        for one in named:
+            path = self._root / one
+            self.names += _below(self._root, path) if path.is_dir() else [one]
+        made = set[Path]()
+        for name in self.names:
+            link = self._folder / name
+            if link.parent not in made:
+                link.parent.mkdir(parents=True, exist_ok=True)
+                made.add(link.parent)
+            with contextlib.suppress(OSError):  # no links here, or it is gone: see `path`
+                os.link(self._root / name, link)
+
+    def path(self, name: str) -> Path:
+        """Return where a file is now."""
+        link = self._folder / name
+        return link if link.exists() else self._root / name
 
 
 def _settings(project: Opened) -> list[str]:

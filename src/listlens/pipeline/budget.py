@@ -95,7 +95,7 @@ class Limit:
         return {
             "limit": self.name,
             "cap": self.cap,
-            "used": round(self.used, 6),
+            "used": round(self.used, 9),
             "period": self.period,
             "ends": self.ends.isoformat(),
             "reached": self.reached,
@@ -128,8 +128,15 @@ def limits(
     return found
 
 
-def budget_report(store: Store, config: BudgetConfig) -> dict[str, Any]:
-    """Return what each source used in this day and month, against its caps; JSON-able."""
+def budget_report(store: Store, config: BudgetConfig, *, ahead: bool = False) -> dict[str, Any]:
+    """Return what each source used in this day and month, against its caps; JSON-able.
+
+    Args:
+        store: whose use is read.
+        config: `[budget]`.
+        ahead: say too which sources' waiting photos run into a cap, by what a photo took this
+            month; all waiting events are counted for it, which takes seconds for millions.
+    """
     now = periods(store.clock(), config.timezone)
     used = store.usage.of((now.day, now.month))
     rows = []
@@ -158,16 +165,29 @@ def budget_report(store: Store, config: BudgetConfig) -> dict[str, Any]:
         "month": now.month,
         "timezone": config.timezone,
         "currency": config.currency if config.core_hour else None,
+        "all": {
+            name: _spent(_total(used, period), config)
+            for name, period in (("today", now.day), ("month", now.month))
+        },
         "sources": rows,
+        "ahead": runs_into(store, config, _total(used, now.month).a_photo_s) if ahead else None,
     }
 
 
+def _total(used: Mapping[str, Mapping[str, Used]], period: str) -> Used:
+    """What all sources used together."""
+    each = [one[period] for one in used.values() if period in one]
+    return Used(sum(one.photos for one in each), sum(one.core_s for one in each))
+
+
 def _spent(used: Used, config: BudgetConfig) -> dict[str, Any]:
-    hours = used.core_s / 3600
+    price, known = config.core_hour / 3600, used.photos > 0
     return {
         "photos": used.photos,
         "core_s": round(used.core_s, 3),
-        "cost": round(hours * config.core_hour, 6) if config.core_hour else None,
+        "cost": round(used.core_s * price, 9) if price else None,
+        "core_s_a_1000_photos": round(1000 * used.a_photo_s, 3) if known else None,
+        "cost_a_1000_photos": round(1000 * used.a_photo_s * price, 9) if price and known else None,
     }
 
 

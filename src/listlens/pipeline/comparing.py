@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from listlens.core.amounts import counted
 from listlens.core.errors import InputError, NotFoundError, TrainingError
 from listlens.evaluate.compare_page import sentence, write_comparison
 from listlens.evaluate.comparison import Comparison, Side, compare
-from listlens.evaluate.wording import counted
 from listlens.learn.model import Model
 from listlens.learn.policies import answers
 from listlens.pipeline.dataset import Examples, build_examples

@@ -10,11 +10,11 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from listlens.pipeline.event_mapping import MappingFailure, explained, mapped
-from listlens.pipeline.events import PRIORITIES, Wrong, read_event, wrong
+from listlens.pipeline.events import PRIORITIES, Came, Nothing, Wrong, nothing, read_event, wrong
 from listlens.store.event_rows import EventRecord, Put
 
 if TYPE_CHECKING:
-    from listlens.core.config import EventsConfig
+    from listlens.core.stream_config import EventsConfig
     from listlens.store.open import Store
 
 BATCH = 500
@@ -22,6 +22,9 @@ MAX_LINE_BYTES = 2**20
 """Of one event. Of a longer one the beginning is kept, among the dead letters."""
 
 _KEPT_CHARS = 2000
+
+EMPTY = "empty"
+"""How an event ends that names no photo."""
 
 MOST_DEPTH = 100
 """Of one event: objects and lists within each other. Python reads some thousand, and fails to write
@@ -36,23 +39,26 @@ class Let:
         new: events that wait now.
         duplicates: that had come in before.
         dead: that cannot be used; see the dead letters.
+        empty: that name no photo, so that there is nothing to do.
     """
 
     new: int = 0
     duplicates: int = 0
     dead: int = 0
+    empty: int = 0
 
     def __add__(self, other: Let) -> Let:
         return Let(
             self.new + other.new,
             self.duplicates + other.duplicates,
             self.dead + other.dead,
+            self.empty + other.empty,
         )
 
 
 def understood(
     said: Any, config: EventsConfig, now: datetime, *, priority: str | None = None
-) -> Iterator[EventRecord | Wrong]:
+) -> Iterator[Came]:
     """Yield the events that a JSON value of a shop is, each checked.
 
     Args:
@@ -69,7 +75,7 @@ def understood(
         kept = {name: one for name, one in said.items() if not isinstance(one, dict | list)}
         yield wrong(kept, f"more than {MOST_DEPTH} objects and lists within each other", now)
         return
-    refused = False
+    refused, item = False, -1
     try:
         for item, one in enumerate(mapped(said, config)):
             if priority is not None:
@@ -80,6 +86,8 @@ def understood(
             elif not refused:  # one a message: what came is kept, for a corrected mapping to read
                 refused = True
                 yield wrong(said, found.detail, now)
+        if item < 0:  # else it would leave no trace
+            yield nothing(said, f"each: the list at {config.each!r} is empty", now)
     except MappingFailure as failure:
         yield wrong(said, str(failure), now)
 
@@ -97,7 +105,7 @@ def _is_deep(said: Any) -> bool:
 
 def read_lines(
     lines: IO[bytes], config: EventsConfig, now: datetime, *, priority: str | None = None
-) -> Iterator[EventRecord | Wrong]:
+) -> Iterator[Came]:
     """Yield the events of JSON lines, a line at a time; empty lines are passed over."""
     while line := lines.readline(MAX_LINE_BYTES + 1):
         n_bytes = len(line)
@@ -116,7 +124,7 @@ def read_lines(
 
 def read_body(
     body: bytes, config: EventsConfig, now: datetime, *, priority: str | None = None
-) -> Iterator[EventRecord | Wrong]:
+) -> Iterator[Came]:
     """Yield the events of one message of a broker, a JSON object; see `understood`."""
     if len(body) > MAX_LINE_BYTES:
         detail = f"a message of {len(body):,} bytes; at most {MAX_LINE_BYTES:,} are read"
@@ -127,7 +135,7 @@ def read_body(
 
 def _read_line(
     text: str, config: EventsConfig, now: datetime, priority: str | None
-) -> Iterator[EventRecord | Wrong]:
+) -> Iterator[Came]:
     try:
         said = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -136,9 +144,9 @@ def _read_line(
     yield from understood(said, config, now, priority=priority)
 
 
-def let_in(store: Store, found: Iterable[EventRecord | Wrong]) -> Let:
+def let_in(store: Store, found: Iterable[Came]) -> Let:
     """Put events into the inbox, in batches; wrong ones go to the dead letters."""
-    total, batch = Let(), list[EventRecord | Wrong]()
+    total, batch = Let(), list[Came]()
     for one in found:
         batch.append(one)
         if len(batch) == BATCH:
@@ -147,12 +155,19 @@ def let_in(store: Store, found: Iterable[EventRecord | Wrong]) -> Let:
     return total + _put(store, batch)
 
 
-def _put(store: Store, batch: list[EventRecord | Wrong]) -> Let:
+def _put(store: Store, batch: list[Came]) -> Let:
     good = [one for one in batch if isinstance(one, EventRecord)]
     bad = [one for one in batch if isinstance(one, Wrong)]
     put: Put = store.events.put(good)
     dead = store.events.put([], [(one.record, one.reason, one.detail) for one in bad])
-    return Let(put.new, put.duplicates + dead.duplicates, put.clashes + dead.new + dead.clashes)
+    idle = [(one.record, EMPTY, one.detail) for one in batch if isinstance(one, Nothing)]
+    done: Put = store.events.put([], done=idle) if idle else Put()
+    return Let(
+        put.new,
+        put.duplicates + dead.duplicates + done.duplicates,
+        put.clashes + dead.new + dead.clashes + done.clashes,
+        done.new,
+    )
 
 
 def as_said(record: EventRecord) -> dict[str, Any]:

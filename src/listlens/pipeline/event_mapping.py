@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from listlens.core.config import EVENT_KINDS
 from listlens.core.errors import suggest
+from listlens.core.stream_config import EVENT_KINDS
 from listlens.pipeline.events import Refused
 
 if TYPE_CHECKING:
-    from listlens.core.config import EventsConfig
+    from listlens.core.stream_config import EventsConfig
 
 MOST_EACH = 1000
 """Photos that one event of a shop may name."""
@@ -34,7 +34,7 @@ def mapped(said: Mapping[str, Any], config: EventsConfig) -> Iterator[dict[str, 
         MappingFailure: `each` leads to no list, or to too long a one.
 
     Example:
-        >>> from listlens.core.config import EventsConfig
+        >>> from listlens.core.stream_config import EventsConfig
         >>> paths = {"kind": "=photo.added", "listing_id": "ad.id", "photo_id": "@.id",
         ...          "url": "@.links[0]"}
         >>> said = {"ad": {"id": 7, "photos": [{"id": "a", "links": ["https://x/a"]}]}}
@@ -89,7 +89,7 @@ def explained(config: EventsConfig, item: int, why: Refused) -> str:
         why: in ours.
 
     Example:
-        >>> from listlens.core.config import EventsConfig
+        >>> from listlens.core.stream_config import EventsConfig
         >>> config = EventsConfig(mapping={"photo_id": "data.image.id"})
         >>> explained(config, 0, Refused(("photo_id",), "a text is needed", missing=True))
         "photo_id: nothing at 'data.image.id'"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from listlens.core.config import EVENT_FIELDS, EVENT_KINDS
 from listlens.core.errors import suggest
+from listlens.core.stream_config import EVENT_FIELDS, EVENT_KINDS
 from listlens.core.types import Reason
 from listlens.sources.paths import printable
 from listlens.store.database import to_json
@@ -40,6 +40,18 @@ class Wrong:
     record: EventRecord
     detail: str
     reason: str = Reason.BAD_EVENT.value
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """An event that is understood and names no photo: there is nothing to do."""
+
+    record: EventRecord
+    detail: str
+
+
+Came = EventRecord | Wrong | Nothing
+"""What one event turns out to be at the door."""
 
 
 class Refused(ValueError):
@@ -93,7 +105,16 @@ def wrong(said: Any, detail: str, now: datetime) -> Wrong:
 
     Whoever sends the event again, corrected, uses that id.
     """
-    return Wrong(EventRecord(content_key(said), "", "", "", now, {"raw": said}), detail)
+    return Wrong(_unread(said, now), detail)
+
+
+def nothing(said: Any, detail: str, now: datetime) -> Nothing:
+    """Return what came as an event that is done, named by its content."""
+    return Nothing(_unread(said, now), detail)
+
+
+def _unread(said: Any, now: datetime) -> EventRecord:
+    return EventRecord(content_key(said), "", "", "", now, {"raw": said})
 
 
 def content_key(said: Any) -> str:

@@ -28,6 +28,9 @@ CHECK_S = 0.5
 """Seconds between two looks at the stamp. A look took 0.13 ms on SQLite and from 1.2 ms on
 PostgreSQL, on one busy machine, so it costs nothing; and no person sees a change faster."""
 
+RETRY_S = 5.0
+"""How often a shadow or canary that could not be loaded is tried again."""
+
 LOADS = 10
 """Loads in a row that may meet a change in their midst before that is called an error."""
 
@@ -122,7 +125,8 @@ class LiveModels:
 
     Attributes:
         problem: why the newest change could not be loaded (a folder that is not on this host,
-            say); empty where all is well. What was loaded before goes on answering meanwhile.
+            say); empty where all is well. What was loaded before goes on answering meanwhile. A
+            shadow or canary that cannot be loaded is left out, and keeps no other from answering.
         on_change: called with what answers now, after each change.
     """
 
@@ -139,6 +143,8 @@ class LiveModels:
         self._check_s, self._clock = check_s, clock
         self.on_change = on_change
         self.problem = ""
+        self._left_out = ""
+        self._loaded_at = float("-inf")
         self._now: Answering | None = None
         self._checked = float("-inf")
         self._loading = threading.Lock()
@@ -169,11 +175,16 @@ class LiveModels:
         """Load again where the stamp is another; under the lock."""
         self._checked = self._clock()
         before = self._now
-        if before is not None and self._store.stages.stamp() == before.stamp:
-            self.problem = ""
+        retry = bool(self._left_out) and self._checked - self._loaded_at >= RETRY_S
+        same = before is not None and self._store.stages.stamp() == before.stamp
+        if before is not None and same and not retry:
+            self.problem = self._left_out
             return before
         loaded = self._whole()
-        self._now, self.problem = loaded, ""
+        self._loaded_at, self.problem = self._checked, self._left_out
+        if before is not None and same and len(loaded.beside) == len(before.beside):
+            return before  # still left out
+        self._now = loaded
         self.on_change(loaded)
         return loaded
 
@@ -189,12 +200,17 @@ class LiveModels:
     def _load(self, stamp: int) -> Answering:
         tasks = {task.task_id: task for task in self._store.labels.tasks()}
         rows = [row for row in self._store.models.list() if row.task_id in tasks]
-        wanted = [row for row in rows if row.stage == "live" or stands_beside(row)]
-        loaded = [self._model(tasks[row.task_id], row) for row in wanted]
-        kept = {model.model_id: model.model for model in loaded if model.model is not None}
-        self._folders = kept
-        live = {model.task: model for model in loaded if model.stage == "live"}
-        return Answering(stamp, live, tuple(m for m in loaded if m.stage != "live"))
+        loaded = [self._model(tasks[row.task_id], row) for row in rows if row.stage == "live"]
+        beside, wrong = [], []
+        for row in filter(stands_beside, rows):
+            try:
+                beside.append(self._model(tasks[row.task_id], row))
+            except ListlensError as error:
+                wrong.append(f"{tasks[row.task_id].name}/{row.version} is left out: {error}")
+        self._left_out = " ".join(wrong)
+        every = [*loaded, *beside]
+        self._folders = {one.model_id: one.model for one in every if one.model is not None}
+        return Answering(stamp, {model.task: model for model in loaded}, tuple(beside))
 
     def _model(self, task: Task, row: ModelView) -> LiveModel:
         """A folder never changes, so one that was read is not read again."""

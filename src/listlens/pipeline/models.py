@@ -193,6 +193,13 @@ def named_tasks(store: Store, names: list[str] | None) -> list[Task]:
     return [known[name] for name in names]
 
 
+def require_live(store: Store, name: str) -> None:
+    """Raise NotFoundError where there is no such task, or no model of it answers."""
+    task = named_tasks(store, [name])[0]
+    if store.models.live(task.task_id) is None:
+        raise NotFoundError(_nothing_live(store, task))
+
+
 def _nothing_live(store: Store, task: Task) -> str:
     """Say what to do where no model answers a task."""
     if store.models.latest(task.task_id) is None:

@@ -14,18 +14,19 @@ from listlens.pipeline.comparing import compare_records
 from listlens.pipeline.models import load_model_row, named_tasks
 from listlens.pipeline.moved import Moved
 from listlens.pipeline.tagging import TagReport, tag_all
+from listlens.pipeline.versions import differing, wanted
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone
     from listlens.core.types import Task
     from listlens.images.files import Limits
     from listlens.learn.model import Model
+    from listlens.pipeline.mlflow_registry import InMlflow
     from listlens.pipeline.models import LiveModel
     from listlens.pipeline.upgrading import UpgradeResult
     from listlens.store.models import ModelView
     from listlens.store.open import Store
     from listlens.store.stages import StageChange
-    from listlens.store.sweeping import Swept
 
 StepProgress = Callable[[str, int, int | None], None]
 
@@ -101,7 +102,7 @@ class ModelRegistry:
             ModelError: its folder is damaged, or of another backbone than there is.
         """
         found = self._task(task)
-        row = self._wanted(found, version)
+        row = wanted(self.store, found, version)
         live = self.store.models.live(found.task_id)
         before = live.version if live else None
         if dry_run or (live is not None and live.model_id == row.model_id):
@@ -146,7 +147,7 @@ class ModelRegistry:
             ModelError: its folder is damaged.
         """
         found = self._task(task)
-        row = self._wanted(found, version)
+        row = wanted(self.store, found, version)
         self._loaded(found, row)
         live = self.store.models.live(found.task_id)
         version_live = live.version if live else None
@@ -178,6 +179,7 @@ class ModelRegistry:
 
         Raises:
             NotFoundError: no such task, or no model answered before.
+            InputError: somebody rolled back or promoted at the same moment.
             ModelError: the folder of that model is damaged: promote another one.
         """
         found = self._task(task)
@@ -193,7 +195,9 @@ class ModelRegistry:
                 found.name, "restored", target.version, "live", live.version if live else None,
                 target.version, dry_run=True, to_answer=self._to_answer(target),
             )  # fmt: skip
-        before, after = self.store.stages.rollback(found.task_id, who=who, why=why)
+        before, after = self.store.stages.rollback(
+            found.task_id, to=target.model_id, who=who, why=why
+        )
         done = self._answer(found, after, progress)
         return Moved(
             found.name, "restored", after.version, "live", before.version if before else None,
@@ -241,11 +245,11 @@ class ModelRegistry:
         if dry_run:
             swept = self.store.sweeping.plan(row, keep)
         else:
-            self.store.stages.retire(row.model_id, who=who, why=why)
+            self.store.stages.retire(row.model_id, live_too=force, who=who, why=why)
             swept = self.store.sweeping.sweep(row, keep)
         return Moved(
             found.name, "retired", version, "retired", before, after, dry_run=dry_run,
-            swept=_counts(swept),
+            swept={"n_predictions": swept.n_predictions, "n_vectors": swept.n_vectors},
         )  # fmt: skip
 
     def worse(self, task: str, version: int) -> str:
@@ -284,15 +288,27 @@ class ModelRegistry:
         from listlens.pipeline.upgrading import diff_models
 
         found = self._task(task)
-        row, live = self._wanted(found, version), self.store.models.live(found.task_id)
-        if live is None:
-            raise NotFoundError(f"no model of {task!r} is live: listlens models promote {task}")
-        if live.model_id == row.model_id:
-            raise InputError(f"model {row.version} of {task!r} is the live one: train another.")
+        pair = differing(self.store, found, version)
         return diff_models(
-            self.store, self.root, found, [live, row], self._backbone(), self._backbone_for(),
+            self.store, self.root, found, pair, self._backbone(), self._backbone_for(),
             self.limits, **how,
         )  # fmt: skip
+
+    def to_mlflow(
+        self, task: str, version: int | None = None, *, uri: str, name: str = "", **how: bool
+    ) -> InMlflow:
+        """Register a model in MLflow; see `listlens.pipeline.mlflow_registry`.
+
+        Args:
+            task: its name.
+            version: of the model; by default the one trained last.
+            uri: of the tracking server.
+            name: of the registered model; by default after the project's folder and the task.
+            how: dry_run; report=False leaves out the report, which shows photos.
+        """
+        from listlens.pipeline.mlflow_registry import hand_over
+
+        return hand_over(self.store, self.root, self._task(task), version, uri, name, **how)
 
     def tag(
         self,
@@ -321,21 +337,6 @@ class ModelRegistry:
 
     def _task(self, name: str) -> Task:
         return named_tasks(self.store, [name])[0]
-
-    def _wanted(self, task: Task, version: int | None) -> ModelView:
-        """The version that is named, or the newest one."""
-        if version is not None:
-            return self.store.models.get(task.task_id, version)
-        newest = self.store.models.latest(task.task_id)
-        if newest is None:
-            raise NotFoundError(f"task {task.name!r} has no model yet: listlens train {task.name}")
-        if newest.stage == "retired":
-            raise InputError(
-                f"the newest model of {task.name!r}, {newest.version}, is retired. Train another, "
-                f"or name the version that you mean: listlens models promote {task.name} "
-                f"{newest.version}"
-            )
-        return newest
 
     def _loaded(self, task: Task, row: ModelView) -> LiveModel:
         """Read and check the folder, before anything is changed."""
@@ -376,7 +377,3 @@ class ModelRegistry:
 
 def _iso(moment: Any) -> str:
     return str(moment.isoformat(timespec="seconds"))
-
-
-def _counts(swept: Swept) -> dict[str, int]:
-    return {"n_predictions": swept.n_predictions, "n_vectors": swept.n_vectors}

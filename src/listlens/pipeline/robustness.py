@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from listlens.core.ports import Backbone
-    from listlens.core.types import Policy
+    from listlens.core.types import Kind, Policy
     from listlens.images.files import Limits
     from listlens.learn.model import Model
     from listlens.pipeline.dataset import Examples
@@ -50,6 +50,8 @@ SEEN = "which the model was trained on, so the drops are too small"
 
 MILD, STRONG = 2, 4
 """Levels of the distortions, of 5."""
+
+STRENGTHS = {MILD: "mild", STRONG: "strong"}
 
 
 @dataclass(frozen=True)
@@ -129,37 +131,49 @@ def measure_robustness(
     if protocol != TEST:
         again = _fitted_again(examples, model, classes, rows)
         judges, protocol = (again, LEFT_OUT) if again else (judges, SEEN)
+    judge = _Judge(judges, backbone, classes, policy, data.kind)
+    given, listings = examples.given[rows], data.listings[rows]
     names = [data.names[i] for i in rows.tolist()]
+    clean = judge.side(0, len(pixels), pixels.__getitem__)
+    steps = [(condition, level) for condition in CONDITIONS for level in (MILD, STRONG)]
+    compared = []
+    for done, (condition, level) in enumerate(steps):
+        progress(done, len(steps))
+        change = partial(_changed, pixels, condition, level, seed)
+        sides = (clean, judge.side(1, len(pixels), change))
+        compared.append(compare(data.kind, data.classes, given, names, listings, sides, seed=seed))
+    progress(len(steps), len(steps))
+    changes = tuple(
+        Changed.of(condition.name, STRENGTHS[level], _how(condition, level), found)
+        for (condition, level), found in zip(steps, compared, strict=True)
+    )
+    return Robustness(compared[0].metric, len(rows), protocol, compared[0].first, changes)
 
-    def side(version: int, change: Callable[[int], NDArray[np.uint8]]) -> Side:
+
+@dataclass(frozen=True)
+class _Judge:
+    """Answers for photos by a model, each by a head that has not learnt it where there is one."""
+
+    parts: list[tuple[NDArray[np.int64], Model]]
+    backbone: Backbone
+    classes: tuple[str, ...]
+    policy: Policy
+    kind: Kind
+
+    def side(self, version: int, n: int, pixels: Callable[[int], NDArray[np.uint8]]) -> Side:
+        """Answer n photos; `pixels` makes the i-th, in a thread of the pool."""
+
         def prepared(i: int) -> NDArray[np.uint8]:
-            return input_of(change(i), backbone.preprocessing)
+            return input_of(pixels(i), self.backbone.preprocessing)
 
         with worker_pool() as pool:
-            inputs = list(pool.map(prepared, range(len(pixels))))
-        embeddings = embed_all(backbone, inputs)
-        probs = np.empty((len(rows), len(classes)), np.float32)
-        for some, unseen in judges:
-            probs[some] = unseen.probs(embeddings[some])
-        return Side(version, classes, probs, answers(probs, policy, data.kind, model.classes).given)
-
-    clean = side(0, lambda i: pixels[i])
-    changes, done = [], 0
-    first = None
-    for condition in CONDITIONS:
-        for strength, level in (("mild", MILD), ("strong", STRONG)):
-            progress(done, 2 * len(CONDITIONS))
-            changed = side(1, partial(_changed, pixels, condition, level, seed))
-            found = compare(
-                data.kind, data.classes, examples.given[rows], names, data.listings[rows],
-                (clean, changed), seed=seed,
-            )  # fmt: skip
-            first = first or found
-            changes.append(Changed.of(condition.name, strength, _how(condition, level), found))
-            done += 1
-    progress(done, done)
-    assert first is not None
-    return Robustness(first.metric, len(rows), protocol, first.first, tuple(changes))
+            inputs = list(pool.map(prepared, range(n)))
+        embeddings = embed_all(self.backbone, inputs)
+        probs = np.empty((n, len(self.classes)), np.float32)
+        for some, model in self.parts:
+            probs[some] = model.probs(embeddings[some])
+        given = answers(probs, self.policy, self.kind, self.parts[0][1].classes).given
+        return Side(version, self.classes, probs, given)
 
 
 def _sample(examples: Examples, heldout: Heldout, seed: int) -> tuple[NDArray[np.int64], str]:

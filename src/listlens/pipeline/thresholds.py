@@ -143,9 +143,9 @@ def set_policy(
     if target is not None:
         parse_target(target)
     model = load_model_row(store, root, task, row)
-    _check_kind(model, thresholds or {})
-    held = _Held.of(store, root / row.folder, task, model, space)
-    choose = _chooser(model, target, thresholds or {})
+    check_kind(model, thresholds or {})
+    held = Held.of(store, root / row.folder, task, model, space)
+    choose = chooser(model, target, thresholds or {})
     policy = choose(held.probs[held.choosing], held.given[held.choosing])
     before = held.effect(lambda probs, given: model.policy, model)
     result = PolicyResult(
@@ -164,7 +164,8 @@ def set_policy(
     return result
 
 
-def _check_kind(model: LiveModel, thresholds: Mapping[str, float]) -> None:
+def check_kind(model: LiveModel, thresholds: Mapping[str, float]) -> None:
+    """Raise InputError or NotFoundError where a model cannot have these thresholds."""
     if model.kind == "score":
         raise InputError(f"{model.task!r} is a score: its mean is the answer, and has no threshold")
     if model.kind == "tree" and thresholds:
@@ -176,19 +177,19 @@ def _check_kind(model: LiveModel, thresholds: Mapping[str, float]) -> None:
             raise InputError(f"threshold {value:g} of {name!r}; allowed: 0 to 1")
 
 
-def _chooser(model: LiveModel, target: str | None, thresholds: Mapping[str, float]) -> Choose:
+def chooser(model: LiveModel, target: str | None, thresholds: Mapping[str, float]) -> Choose:
     """Return what makes a policy of held-out probabilities and what they should have been."""
 
     def choose(probs: NDArray[np.floating], given: NDArray[Any]) -> Policy:
         policy = model.policy
         if target is not None:
             policy = choose_policy(probs, given, model.kind, target, model.classes)
-        return _by_hand(policy, model, thresholds)
+        return by_hand(policy, model, thresholds)
 
     return choose
 
 
-def _by_hand(policy: Policy, model: LiveModel, thresholds: Mapping[str, float]) -> Policy:
+def by_hand(policy: Policy, model: LiveModel, thresholds: Mapping[str, float]) -> Policy:
     """Put some thresholds in the place of others; a band around one stays as it can."""
     if not thresholds:
         return policy
@@ -203,7 +204,7 @@ def _by_hand(policy: Policy, model: LiveModel, thresholds: Mapping[str, float]) 
 
 
 @dataclass(frozen=True)
-class _Held:
+class Held:
     """Labelled photos with the answers of copies of the model that had not seen them.
 
     Args:
@@ -222,7 +223,8 @@ class _Held:
     @classmethod
     def of(
         cls, store: Store, folder: Path, task: Task, model: LiveModel, space: EmbeddingSpace
-    ) -> _Held:
+    ) -> Held:
+        """Read what training held out, with the labels of today; raises TrainingError."""
         heldout, examples = Heldout.of(folder), build_examples(store, task, space)
         at = heldout.rows_of([p.photo.photo_pk for p in examples.photos])
         given = in_classes(task.kind, examples.data.classes, model.classes, examples.given)

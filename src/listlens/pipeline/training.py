@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from listlens._version import __version__
-from listlens.core.errors import InputError, ListlensError, TrainingError
-from listlens.evaluate.pdf import require_typst
+from listlens.core.errors import ListlensError, TrainingError
 from listlens.images.decode import Limits
 from listlens.learn.candidates import TrainOptions
 from listlens.learn.few import is_few
@@ -32,7 +31,7 @@ from listlens.pipeline.evaluating import (
     stored_checks,
     summary_of,
 )
-from listlens.pipeline.finetuning import checked_seconds, fine_tune_task
+from listlens.pipeline.finetuning import fine_tune_task
 from listlens.pipeline.heldout import Heldout
 from listlens.pipeline.judging import judge
 from listlens.pipeline.label_growth import measure_learning_curve
@@ -40,6 +39,7 @@ from listlens.pipeline.model_saving import model_of, save_model
 from listlens.pipeline.models import load_model_row
 from listlens.pipeline.searching import learn, unlabelled_embeddings, with_centre
 from listlens.pipeline.task_report import write_task_report
+from listlens.pipeline.trainable import Times, checked_times
 
 if TYPE_CHECKING:
     from listlens.core.ports import Backbone
@@ -99,7 +99,7 @@ def train_task(
             on; the findings are written first.
         MissingExtraError: typst for a PDF, or PyTorch for fine-tuning, is not installed.
     """
-    times, limits, here = _checked(finetune, budget_s, pdf, few), limits or Limits(), backbone
+    times, limits, here = checked_times(finetune, budget_s, pdf, few), limits or Limits(), backbone
     options, started = TrainOptions(seed=seed, target=target, few=few), time.monotonic()
     progress("checking labels", 0, 100)
     reports.mkdir(parents=True, exist_ok=True)
@@ -160,34 +160,7 @@ def _taken_over(
     return standing(store, root, task, result)
 
 
-@dataclass(frozen=True)
-class _Times:
-    """Seconds for what is tried beside the default, None: not tried; and whether `few`."""
-
-    finetune_s: float | None
-    budget_s: float | None
-    few: bool | None
-
-
-def _checked(finetune: bool | float, budget_s: float | None, pdf: bool, few: bool) -> _Times:
-    """Return what is to be tried; raise where what is asked for cannot be done."""
-    tuned = finetune is not False
-    if few and (tuned or budget_s is not None):
-        raise InputError(
-            "--few learns classes that nothing can be held out of, and a budget or fine-tuning is "
-            "judged by what is held out. Give one of them."
-        )
-    if tuned and budget_s is not None:
-        raise InputError(
-            "a budget and fine-tuning are searches of their own: give one of them, and then the "
-            "other to see which model is better."
-        )
-    if pdf:
-        require_typst()
-    return _Times(checked_seconds(finetune), budget_s, few or None)
-
-
-def _config(target: str, seed: int, times: _Times) -> dict[str, Any]:
+def _config(target: str, seed: int, times: Times) -> dict[str, Any]:
     """What must be equal for a training to give the same again."""
     config = {"target": target, "seed": seed, "listlens": __version__, "recipe": RECIPE}
     return config | {name: value for name, value in asdict(times).items() if value is not None}
@@ -238,7 +211,7 @@ def _learn(
     examples: Examples,
     backbone: Backbone,
     options: TrainOptions,
-    times: _Times,
+    times: Times,
     folder: Path,
     limits: Limits,
     progress: StepProgress,

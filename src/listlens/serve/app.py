@@ -25,6 +25,7 @@ from listlens.serve.live import LiveModels
 from listlens.serve.log import make_log
 from listlens.serve.model_pages import ModelPages
 from listlens.serve.pages import Pages, problem_page, wants_page
+from listlens.serve.policy_pages import PolicyPages
 from listlens.serve.predicting import MOST_FETCHES, Predicting
 from listlens.serve.problems import Problem
 from listlens.serve.protocols import Protocols
@@ -117,6 +118,7 @@ def app(
     Protocols(serving).add_routes(made)
     pages.add_routes(made)
     ModelPages(serving).add_routes(made)
+    PolicyPages(serving).add_routes(made)
     JobPages(serving).add_routes(made)
     made.add_middleware(
         Gate,

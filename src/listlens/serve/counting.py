@@ -141,10 +141,10 @@ class Counting:
             "core_seconds_a_1000_photos": round(1000 * cost_s / counters.decoded, 1)
             if counters.decoded
             else None,
-            "cost": None if cost is None else round(cost, 6),
+            "cost": None if cost is None else round(cost, 9),
             "cost_a_1000_photos": None
             if cost is None or not counters.decoded
-            else round(1000 * cost / counters.decoded, 6),
+            else round(1000 * cost / counters.decoded, 9),
             "currency": self._currency if cost is not None else None,
         }
 

@@ -12,9 +12,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from listlens.pipeline.dead_letters import as_dict, chosen, replay
+from listlens.pipeline.dead_letters import as_dict, check_reason, chosen, replay
 from listlens.pipeline.event_door import let_in, read_lines, understood
-from listlens.pipeline.events import Wrong
+from listlens.pipeline.events import Came, Wrong
 from listlens.serve.bodies import read_body, read_query, read_shape
 from listlens.serve.documents import BEARER, WITH_BODY
 from listlens.serve.documents import said as documented
@@ -33,7 +33,7 @@ from listlens.serve.problems import Problem
 
 if TYPE_CHECKING:
     from listlens.serve.app import Serving
-    from listlens.store.event_rows import EventRecord, EventView
+    from listlens.store.event_rows import EventView
 
 NDJSON = ("application/x-ndjson", "application/jsonl", "application/json-lines")
 TAG = "events"
@@ -90,21 +90,22 @@ def _take(serving: Serving, body: bytes, lines: bool) -> dict[str, Any]:
     store, config = serving.project.store, serving.project.config.events
     now = store.clock()
     if lines:
-        found: Iterable[EventRecord | Wrong] = read_lines(io.BytesIO(body), config, now)
+        found: Iterable[Came] = read_lines(io.BytesIO(body), config, now)
     else:
         said = _json(body)
         each = said if isinstance(said, list) else [said]
         found = chain.from_iterable(understood(one, config, now) for one in each)
     wrong: list[str] = []
 
-    def noted() -> Iterator[EventRecord | Wrong]:
+    def noted() -> Iterator[Came]:
         for one in found:
             if isinstance(one, Wrong) and len(wrong) < 20:
                 wrong.append(one.detail)
             yield one
 
     let = let_in(store, noted())
-    return {"new": let.new, "duplicates": let.duplicates, "dead": let.dead, "wrong": wrong}
+    counts = {"new": let.new, "duplicates": let.duplicates, "dead": let.dead, "empty": let.empty}
+    return {**counts, "wrong": wrong}
 
 
 def _json(body: bytes) -> Any:
@@ -122,11 +123,15 @@ def _add_out(router: APIRouter, serving: Serving) -> None:
         """Return announcements after a cursor, for those who can neither listen nor subscribe.
 
         Keep the cursor of the answer, and ask again with it: nothing is left out and nothing comes
-        twice. Needs scope `read`.
+        twice. A kind or task that there is not is refused. Needs scope `read`.
         """
         asked = read_query(request, FeedQuery)
 
         def read() -> dict[str, Any]:
+            from listlens.stream.webhooks import check_kinds, check_tasks
+
+            check_kinds(asked.kind)
+            check_tasks(store, asked.task)
             found, at = store.outbox.read(
                 asked.cursor, limit=asked.limit, kinds=set(asked.kind), tasks=set(asked.task)
             )
@@ -143,7 +148,7 @@ def _add_out(router: APIRouter, serving: Serving) -> None:
 
 
 def _add_dead(router: APIRouter, serving: Serving) -> None:
-    events = serving.project.store.events
+    store, config = serving.project.store, serving.project.config.events
 
     @router.get("/v1/dead", **documented("Dead letters", TAG, DeadOut, query=DeadQuery))
     async def dead(request: Request) -> Response:
@@ -151,11 +156,13 @@ def _add_dead(router: APIRouter, serving: Serving) -> None:
         asked = read_query(request, DeadQuery)
 
         def read() -> list[EventView]:
-            return list(events.dead(reason=asked.reason, after=asked.after, limit=asked.limit))
+            if asked.reason is not None:
+                check_reason(store, asked.reason)
+            return list(store.dead.list(reason=asked.reason, after=asked.after, limit=asked.limit))
 
         found = await to_thread.run_sync(read)
         after = found[-1].event_id if len(found) == asked.limit else None
-        return JSONResponse({"dead": [as_dict(one) for one in found], "next": after})
+        return JSONResponse({"dead": [as_dict(one, config) for one in found], "next": after})
 
     @router.post(
         "/v1/dead/replay",
@@ -176,7 +183,7 @@ def _add_dead(router: APIRouter, serving: Serving) -> None:
     )
     async def one(event_id: str) -> Response:
         """Return one event with all that is known of it. Needs scope `admin`."""
-        return JSONResponse(as_dict(await to_thread.run_sync(events.get, event_id)))
+        return JSONResponse(as_dict(await to_thread.run_sync(store.events.get, event_id), config))
 
 
 def _replay(serving: Serving, asked: DeadReplayIn) -> Any:

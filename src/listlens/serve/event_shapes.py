@@ -13,6 +13,7 @@ class TakenOut(BaseModel):
     new: int
     duplicates: int = Field(description="Had come in before, and are not taken again.")
     dead: int = Field(description="Cannot be used; kept with the reason, see /v1/dead.")
+    empty: int = Field(0, description="Name no photo, so that there is nothing to do.")
     wrong: list[str] = Field(description="Why, of the first 20.")
 
 
@@ -51,12 +52,14 @@ class LedgerOut(BaseModel):
     dead: int
     pruned: int
     forgotten: int
+    removed: int = Field(0, description="Dead letters that were removed, by age or by command.")
     adds_up: bool
     duplicates: int
     replayed: int
     outcomes: dict[str, int]
     reasons: dict[str, int]
     put_off: dict[str, int]
+    removed_reasons: dict[str, int] = Field(default_factory=dict)
     announced: int
 
 
@@ -81,6 +84,10 @@ class LetterOut(BaseModel):
     state: str
     reason: str | None
     detail: str
+    sent_id: str | None = Field(
+        None, description="The id its sender seems to have given it, where it was not understood."
+    )
+    excerpt: str | None = Field(None, description="The beginning of what came, likewise.")
     outcome: str | None
     attempts: int
     at: str | None

@@ -8,9 +8,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from listlens.evaluate.upgrade_page import in_words
+from listlens.pipeline.models import require_live
+from listlens.pipeline.trainable import require_trainable
+from listlens.pipeline.versions import differing, wanted
+from listlens.serve.job_shapes import DiffJob, PromoteJob, TrainJob
 
 if TYPE_CHECKING:
     from listlens.project import Project
+    from listlens.serve.job_shapes import JobIn
     from listlens.store.jobs import Job
 
 Say = Callable[[str, int, int | None], None]
@@ -41,6 +46,33 @@ def run_job(project: Project, job: Job, say: Say) -> dict[str, Any]:
     if len(json.dumps(result)) > MOST_CHARS:
         result = {key: result[key] for key in ("text", "files") if key in result}
     return result
+
+
+def require_possible(project: Project, asked: JobIn) -> None:
+    """Raise where a job is sure to fail, as far as a few rows of the store tell.
+
+    Args:
+        project: opened.
+        asked: what is to be done.
+
+    Raises:
+        NotFoundError: no such task or model, or none that is live.
+        InputError: it cannot be done as asked, or there is nothing to learn from.
+        MissingExtraError: what it needs is not installed.
+    """
+    job, store = asked.root, project.store
+    if job.task is None:
+        return
+    task = store.labels.task(job.task)
+    if isinstance(job, TrainJob):
+        how = job.model_dump(include={"target", "finetune", "budget_s", "few"})
+        require_trainable(store, task, **how)
+    elif isinstance(job, DiffJob):
+        differing(store, task, job.version)
+    elif isinstance(job, PromoteJob):
+        wanted(store, task, job.version)
+    else:
+        require_live(store, task.name)
 
 
 def _train(project: Project, job: Job, say: Say) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from listlens.serve.bodies import invalid, read_query, read_shape
 from listlens.serve.documents import said
+from listlens.serve.job_kinds import require_possible
 from listlens.serve.job_shapes import JobIn, JobsOut, JobsQuery, JobWholeOut
 from listlens.serve.problems import Problem
 
@@ -28,7 +29,9 @@ def add_jobs(router: APIRouter, serving: Serving) -> None:
     async def add(request: Request) -> Response:
         """Ask for a job, which runs apart from the server, and answer at once with its number.
 
-        The same job that waits or runs already is returned instead of a second one.
+        What cannot be done is refused at once where that is known: no such task, target or model,
+        or nothing to learn from. The same job that waits or runs already is returned instead of a
+        second one.
         """
         asked = await read_shape(request, serving.predicting.budget, JobIn)
         made = await to_thread.run_sync(start_job, serving, asked, by(request))
@@ -54,16 +57,18 @@ def add_jobs(router: APIRouter, serving: Serving) -> None:
 
 
 def start_job(serving: Serving, asked: JobIn, who: str) -> Job:
-    """Ask for a job, once it is known that there is such a task.
+    """Ask for a job, unless it is known already that it cannot be done.
 
     Raises:
-        NotFoundError: there is none. BusyError: too many jobs wait.
+        NotFoundError: no such task or model, or none that is live.
+        InputError: it cannot be done as asked, or there is nothing to learn from.
+        MissingExtraError: what it needs is not installed.
+        BusyError: too many jobs wait.
     """
-    store, values = serving.project.store, asked.model_dump()
+    require_possible(serving.project, asked)
+    values = asked.model_dump()
     kind, task = values.pop("kind"), values.pop("task") or ""
-    if task:
-        store.labels.task(task)
-    return store.jobs.add(kind, task, who=who, **values)
+    return serving.project.store.jobs.add(kind, task, who=who, **values)
 
 
 def job_of(asked: dict[str, Any]) -> JobIn:

@@ -18,7 +18,8 @@ from listlens.pipeline.live import in_share
 from listlens.pipeline.models import (
     can_give_starter_tags,
     live_model,
-    models_beside,
+    load_model_row,
+    stands_beside,
     starter_model,
 )
 from listlens.pipeline.places import shop_means
@@ -158,12 +159,17 @@ class LiveModels:
             try:
                 live = live_model(project.store, project.root, task)
                 if live is not None:
-                    canary = self._canary(task)
-                    found[task.name] = replace(self._served(live), canary=canary)
+                    found[task.name] = self._served(live)
             except ListlensError as error:
                 wrong.append(f"{task.name}: {error}")
                 if task.name in self.current:
                     found[task.name] = self.current[task.name]
+                continue
+            try:  # what stands beside never keeps the live one from answering
+                if live is not None and (canary := self._canary(task)) is not None:
+                    found[task.name] = replace(found[task.name], canary=canary)
+            except ListlensError as error:
+                wrong.append(f"{task.name}, its canary: {error}")
         if can_give_starter_tags(project.backbone.space):
             found[STARTER] = self._served(starter_model(project.store, project.backbone.space))
         known = {part.backbone.space.id for one in self.current.values() for part in one.both}
@@ -177,8 +183,11 @@ class LiveModels:
     def _canary(self, task: Task) -> Served | None:
         """The candidate that answers a share of a task's contents, if there is one."""
         project = self._project
-        beside = models_beside(project.store, project.root, [task.name])
-        return next((self._served(model) for model in beside if model.share), None)
+        rows = (row for row in project.store.models.list(task.task_id) if stands_beside(row))
+        row = next((row for row in rows if row.share), None)
+        if row is None:
+            return None
+        return self._served(load_model_row(project.store, project.root, task, row))
 
     def _served(self, live: LiveModel) -> Served:
         backbone = self._project.backbone_for(live.model)

@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from listlens._version import __version__
+from listlens.core.amounts import counted, money, unit_of
 from listlens.core.errors import PhotoError
 from listlens.images.prepare import prepare
 from listlens.serve.access import COOKIE
@@ -49,6 +50,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["our_version"] = __version__
+    made.globals["many"] = unit_of
+    made.filters.update(counted=counted, money=money)
     return made
 
 

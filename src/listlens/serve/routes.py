@@ -15,6 +15,7 @@ from listlens.serve.job_routes import add_jobs
 from listlens.serve.listing_routes import add_listings
 from listlens.serve.registry_routes import add_registry
 from listlens.serve.shapes import HealthOut, ModelsOut, PredictRequest, PredictResponse
+from listlens.serve.watch_routes import add_watching
 from listlens.serve.webhook_routes import add_webhooks
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def add_routes(app: FastAPI, serving: Serving) -> None:
     add_webhooks(router, serving)
     add_registry(router, serving)
     add_jobs(router, serving)
+    add_watching(router, serving)
     app.include_router(router)
     original = app.openapi
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from listlens.core import tracing
 from listlens.core.errors import ConfigError, MissingExtraError
@@ -124,9 +125,13 @@ def serve(
 def _server(made: FastAPI) -> uvicorn.Server:
     import uvicorn
 
-    protocol: Any = "h11"  # bounds headers by itself; httptools is not there for every Python
-    with suppress(ImportError):
-        from listlens.serve.wire import BoundedProtocol as protocol
+    from listlens.serve.slow import TimedH11
+
+    protocol: type[asyncio.Protocol] = TimedH11
+    with suppress(ImportError):  # httptools is not there for every Python
+        from listlens.serve.wire import BoundedProtocol
+
+        protocol = BoundedProtocol
     return uvicorn.Server(
         uvicorn.Config(
             made,

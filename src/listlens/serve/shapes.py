@@ -313,6 +313,12 @@ class WebhookOut(BaseModel):
     created_at: str
 
 
+class WebhookEnabledOut(WebhookOut):
+    """An endpoint that was to be enabled."""
+
+    changed: bool = Field(description="Whether it was disabled; nothing was done where not.")
+
+
 class WebhookSecretOut(WebhookOut):
     """An endpoint with its secret, which is shown when it is made and rotated."""
 

@@ -97,7 +97,7 @@ class Standing(Collector):
             "lag_s": round(max(0.0, lag_s), 1),
             "announced": announced,
             "announced_a_minute": round(self._curves["events"][-1]),
-            "dead": store.events.reasons(),
+            "dead": store.dead.reasons(),
             "webhooks": [_webhook(hook, announced) for hook in store.webhooks.list()],
             "sources": self._sources(),
             "held": store.usage.held(),

@@ -16,6 +16,7 @@ COUNTED = {
     "duplicates": ("in", "duplicates", "Events of a topic that had come before."),
     "dead": ("in", "dead", "Messages of a topic that cannot be used."),
     "sent": ("out", "n", "Announcements that a topic's broker has confirmed."),
+    "lost": ("out", "lost", "Announcements that grew too old before a topic was told of them."),
 }
 
 

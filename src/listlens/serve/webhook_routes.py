@@ -21,6 +21,7 @@ from listlens.serve.shapes import (
     ReplayOut,
     RotateIn,
     TestOut,
+    WebhookEnabledOut,
     WebhookIn,
     WebhookOut,
     WebhookSecretOut,
@@ -54,7 +55,12 @@ def _add_endpoints(router: APIRouter, serving: Serving) -> None:
         asked = await read_shape(request, serving.predicting.budget, WebhookIn)
 
         def make() -> Webhook:
-            from listlens.stream.webhooks import check_endpoint, check_kinds, webhook_rules
+            from listlens.stream.webhooks import (
+                check_endpoint,
+                check_kinds,
+                check_tasks,
+                webhook_rules,
+            )
 
             url = check_endpoint(asked.url, webhook_rules(serving.project.config.fetch))
             after = 0 if asked.from_start else None
@@ -62,7 +68,7 @@ def _add_endpoints(router: APIRouter, serving: Serving) -> None:
                 url,
                 name=asked.name,
                 kinds=check_kinds(asked.kinds),
-                tasks=asked.tasks,
+                tasks=check_tasks(serving.project.store, asked.tasks),
                 after=after,
             )
 
@@ -82,10 +88,11 @@ def _add_one(router: APIRouter, serving: Serving) -> None:
         """Remove an endpoint with its log and what waits for it; returns what it was."""
         return await _answer(hooks.remove, webhook_id)
 
-    @router.post("/v1/webhooks/{webhook_id}/enable", **_said("Enable a webhook", WebhookOut))
+    @router.post("/v1/webhooks/{webhook_id}/enable", **_said("Enable a webhook", WebhookEnabledOut))
     async def enable(webhook_id: str) -> Response:
-        """Tell a disabled endpoint again, from where it stopped."""
-        return await _answer(hooks.enable, webhook_id)
+        """Tell a disabled endpoint again, from where it stopped; an active one stays as it is."""
+        hook, changed = await to_thread.run_sync(hooks.enable, _id(webhook_id))
+        return JSONResponse({**hook.as_dict(), "changed": changed})
 
     @router.post(
         "/v1/webhooks/{webhook_id}/rotate",

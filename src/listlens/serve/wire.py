@@ -8,13 +8,16 @@ from __future__ import annotations
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from listlens.serve.problems import Problem
+from listlens.serve.slow import TimedHeaders, last_answer
 
 MOST_BYTES = 64 * 1024
 """Of headers, of trailers, and between two parts of a body; what arrived at once is read whole."""
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 with a bound on all that is no body; bodies are bounded by who reads them."""
+class BoundedProtocol(TimedHeaders, HttpToolsProtocol):
+    """HTTP/1.1 with a bound on all that is no body, in size and in time; bodies are bounded by who
+    reads them.
+    """
 
     _n_unread = 0
 
@@ -47,8 +50,5 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self.cycle is None or self.cycle.response_complete:
             problem = Problem("too-large", f"At most {MOST_BYTES:,} bytes of headers are read.")
-            answer = problem.response()
-            head = b"".join(b"%b: %b\r\n" % header for header in answer.raw_headers)
-            start = b"HTTP/1.1 %d Refused\r\nConnection: close\r\n" % problem.status
-            self.transport.write(start + head + b"\r\n" + bytes(answer.body))
+            self.transport.write(last_answer(problem))
         self.transport.close()

@@ -199,6 +199,12 @@ def dead_values(record: EventRecord, reason: str, detail: str, now: datetime) ->
     return {**to_values(record, now), **dead, "detail": clean_text(detail)}
 
 
+def done_values(record: EventRecord, outcome: str, detail: str, now: datetime) -> dict[str, Any]:
+    """Return the columns of an event that is done when it comes in."""
+    done = {"state": EventState.DONE.value, "outcome": outcome, "finished_at": now}
+    return {**to_values(record, now), **done, "detail": clean_text(detail)}
+
+
 def to_view(row: Any) -> EventView:
     """Return a row of the inbox."""
     return EventView(

@@ -6,7 +6,7 @@ event has its effect once, however often it is delivered or its worker dies.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,11 +24,12 @@ from listlens.store.event_rows import (
     Put,
     PutOff,
     dead_values,
+    done_values,
     to_values,
     to_view,
 )
-from listlens.store.ledger import Ledger, count_dead, count_events
-from listlens.store.stream_tables import IS_DEAD, event
+from listlens.store.ledger import Ledger, count_events
+from listlens.store.stream_tables import event
 from listlens.store.tallies import add_to
 
 PRIORITIES = (0, 1, 2)
@@ -42,6 +43,9 @@ ID_REUSED = Reason.ID_REUSED.value
 Dead = tuple[EventRecord, str, str]
 """An event that is dead when it comes in, with its reason and detail."""
 
+Done = tuple[EventRecord, str, str]
+"""An event that is done when it comes in, with its outcome and detail."""
+
 _WAITING, _LEASED = EventState.WAITING.value, EventState.LEASED.value
 _DONE, _DEAD = EventState.DONE.value, EventState.DEAD.value
 
@@ -54,7 +58,12 @@ class Events:
 
     # -- in ---------------------------------------------------------------------------------
 
-    def put(self, records: Sequence[EventRecord], dead: Sequence[Dead] = ()) -> Put:
+    def put(
+        self,
+        records: Sequence[EventRecord],
+        dead: Sequence[Dead] = (),
+        done: Sequence[Done] = (),
+    ) -> Put:
         """Take events in, each key once.
 
         A key that comes again with other words is a mistake of the sender: it is kept, among the
@@ -63,6 +72,7 @@ class Events:
         Args:
             records: well-formed ones.
             dead: others, which go to the dead letters with their reasons.
+            done: others, of which nothing is left to do.
 
         Returns:
             How many were new, and how many not.
@@ -70,6 +80,7 @@ class Events:
         now = self._db.clock()
         rows = [to_values(record, now) for record in records]
         rows += [dead_values(*one, now) for one in dead]
+        rows += [done_values(*one, now) for one in done]
         with self._db.write() as connection:
             # Whoever puts takes the count first: of two that bring one key the second sees it.
             add_to(self._db, connection, {"received": 0})
@@ -251,33 +262,7 @@ class Events:
         with self._db.write() as connection:
             return connection.execute(back.values(**values)).rowcount
 
-    # -- dead letters -----------------------------------------------------------------------
-
-    def dead(
-        self, *, reason: str | None = None, after: int = 0, limit: int | None = None
-    ) -> Iterator[EventView]:
-        """Yield dead letters in the order they came in; memory stays flat.
-
-        Args:
-            reason: only those with it.
-            after: only those whose event_id is greater: a cursor.
-            limit: how many at most.
-        """
-        query = sa.select(event).where(IS_DEAD)
-        if reason is not None:
-            query = query.where(event.c.reason == reason)
-        n = 0
-        while limit is None or n < limit:
-            size = 1000 if limit is None else min(1000, limit - n)
-            with self._db.read() as connection:
-                page = connection.execute(
-                    query.where(event.c.id > after).order_by(event.c.id).limit(size)
-                ).all()
-            yield from map(to_view, page)
-            n += len(page)
-            if len(page) < size:
-                return
-            after = page[-1].id
+    # -- one by one -------------------------------------------------------------------------
 
     def get(self, event_key: str) -> EventView:
         """Return one event. Raises NotFoundError where no such key is in the inbox."""
@@ -292,32 +277,11 @@ class Events:
         """
         return find_event(self._db, given)
 
-    def replay(self, records: Sequence[tuple[int, EventRecord]]) -> int:
-        """Let dead letters wait again, as new; return how many.
-
-        Args:
-            records: event_id and what it says now (a mapping may have been corrected).
-        """
-        now = self._db.clock()
-        fixed = {"event_key", "received_at"}
-        with self._db.write() as connection:
-            n = 0
-            for pk, record in records:
-                values = {k: v for k, v in to_values(record, now).items() if k not in fixed}
-                update = sa.update(event).where(event.c.id == pk, event.c.state == _DEAD)
-                n += connection.execute(update.values(**values)).rowcount
-            add_to(self._db, connection, {"replayed": n})
-        return n
-
     # -- counting and pruning ---------------------------------------------------------------
 
     def ledger(self) -> Ledger:
         """Count every event that ever came in by where it stands, in one consistent look."""
         return count_events(self._db)
-
-    def reasons(self) -> dict[str, int]:
-        """Count dead letters by reason, the most frequent first; quicker than the whole ledger."""
-        return count_dead(self._db)
 
     def waiting(self) -> tuple[int, datetime | None]:
         """Return how many events are due now, and when the oldest of them became so."""

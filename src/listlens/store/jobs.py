@@ -275,13 +275,19 @@ class Jobs:
         result: Mapping[str, Any] | None = None,
         problem: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Keep what came of a job; False where its lease was lost meanwhile."""
-        values = {
+        """Keep what came of a job; False where its lease was lost meanwhile.
+
+        The progress of one that is done is its end, however far it was said to be.
+        """
+        values: dict[str, Any] = {
             "state": state.value, "result": None if result is None else dict(result),
             "problem": None if problem is None else dict(problem), "owner": None,
             "leased_until": None, "log": clean_text(log[-LOG_CHARS:]),
             "finished_at": self._db.clock(),
         }  # fmt: skip
+        if state is JobState.DONE:  # whatever was told last: nothing is left
+            far = sa.func.coalesce(job.c.total, job.c.done)
+            values |= {"step": "done", "done": far, "total": far}
         with self._db.write() as connection:
             mine = sa.update(job).where(*_held(job_id, owner)).values(values)
             return connection.execute(mine).rowcount == 1

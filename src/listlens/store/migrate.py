@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from listlens.core.errors import StoreError
 from listlens.store.database import Database
 
-HEAD = "0012"
+HEAD = "0013"
 """Newest revision under `migrations/versions`; a test holds it equal to what Alembic finds."""
 
 _LOCK = 0x6C697374  # "list": two processes that open a new PostgreSQL store take turns

@@ -7,6 +7,7 @@ from pathlib import Path
 from listlens.core.errors import StoreError
 from listlens.store.contents import Contents
 from listlens.store.database import Clock, connect, utc_now
+from listlens.store.dead_letters import DeadLetters
 from listlens.store.drift import Drift
 from listlens.store.events import Events
 from listlens.store.forgetting import Forgetting
@@ -50,6 +51,7 @@ class Store:
         tokens: who may call the API.
         forgetting: deletion on request.
         events: the inbox of the stream.
+        dead: those of its events that cannot be used.
         order: the newest event of each photo.
         outbox: what was announced.
         webhooks: who is told of it.
@@ -82,6 +84,7 @@ class Store:
         self.tokens = Tokens(self._db)
         self.forgetting = Forgetting(self._db, self.vectors, self.thumbnails)
         self.events = Events(self._db)
+        self.dead = DeadLetters(self._db)
         self.order = Order(self._db)
         self.outbox = Outbox(self._db)
         self.webhooks = Webhooks(self._db)

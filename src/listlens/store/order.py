@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from listlens.store.by_keys import among
 from listlens.store.database import Database, chunks
 from listlens.store.event_rows import EventRecord, EventState, EventView, to_view
+from listlens.store.old_marks import AT_ONCE, prune_marks
 from listlens.store.stream_tables import event, latest
 
 Subject = tuple[str, str, str]
@@ -80,11 +81,12 @@ class Order:
             for record, gone in zip(records, deletes, strict=True)
         ]
 
-    def prune(self, before: datetime) -> int:
-        """Forget the order of photos that were deleted before a moment; return how many."""
-        old = sa.and_(latest.c.deleted == 1, latest.c.applied_at < before)
-        with self._db.write() as connection:
-            return connection.execute(sa.delete(latest).where(old)).rowcount
+    def prune(self, before: datetime, limit: int = AT_ONCE) -> int:
+        """Remove marks of photos deleted before a moment, and listings that are empty since then.
+
+        See `listlens.store.old_marks.prune_marks`; returns how many marks went, up to `limit`.
+        """
+        return prune_marks(self._db, before, limit)
 
     def known_photos(self, listing_id: str, source: str) -> set[str]:
         """Return the photos of a listing that a source has told of and not deleted.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from listlens.store.database import Database, chunks
 from listlens.store.event_rows import Announcement
 from listlens.store.stream_tables import outbox
+from listlens.store.topic_tables import topic
 
 _LOCK = 0x6F757462  # "outb": on PostgreSQL writers take turns from the first number to the commit
 
@@ -110,16 +113,21 @@ class Outbox:
 
     def count(self, after: int = 0) -> int:
         """Return how many there are after a position."""
-        query = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.id > after)
+        query = sa.select(sa.func.count()).select_from(outbox)
+        if after > 0:  # else the smallest index is counted, and no row is passed
+            query = query.where(outbox.c.id > after)
         with self._db.read() as connection:
             return int(connection.execute(query).scalar_one())
 
     def prune(self, before: datetime, upto: int, limit: int = 10_000) -> int:
         """Remove up to `limit` announcements that are older than a moment; return how many.
 
+        Those that a topic in use was not told of are counted as lost to it, one by one. A batch
+        that is on its way to its broker at that moment is counted too.
+
         Args:
-            before: the moment.
-            upto: position that every reader has passed; later ones stay.
+            before: the moment; a topic is in use if it was heard of since.
+            upto: position that every reader has passed, or has to; later ones stay.
             limit: how many at most.
         """
         is_old = outbox.c.created_at < before
@@ -131,7 +139,20 @@ class Outbox:
             ids = list(connection.execute(old.order_by(outbox.c.id).limit(limit)).scalars())
             for block in chunks(ids):
                 connection.execute(sa.delete(outbox).where(outbox.c.id.in_(block)))
+            if ids:
+                _count_lost(connection, ids, before)
         return len(ids)
+
+
+def _count_lost(connection: Connection, ids: Sequence[int], before: datetime) -> None:
+    """Count what was removed, by topic in use that was not told of it; ids in order."""
+    behind = sa.select(topic.c.name, topic.c.cursor).where(
+        topic.c.way == "out", topic.c.told_at >= before, topic.c.cursor < ids[-1]
+    )
+    for row in connection.execute(behind.order_by(topic.c.name).with_for_update()).all():
+        n = len(ids) - bisect_right(ids, row.cursor)
+        this = sa.update(topic).where(topic.c.way == "out", topic.c.name == row.name)
+        connection.execute(this.values(lost=topic.c.lost + n))
 
 
 def _values(one: Announcement, now: datetime) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -39,10 +40,16 @@ class Snapshot:
         """The file of the database, on SQLite."""
         return Path(str(self._db.url.database))
 
-    def copy(self, to: Path) -> None:
+    def copy(self, to: Path, keep: Callable[[list[str]], None]) -> None:
         """Write the database as it is at one moment (SQLite's online backup, in one step).
 
-        Readers and the writer go on meanwhile; what they write is not in it.
+        Readers and the writer go on meanwhile; what they write is not in it. The writer waits only
+        while `keep` runs: a file that rows name is there as long as nobody writes.
+
+        Args:
+            to: the file to write.
+            keep: called once, with the vector files and model folders that rows of this moment
+                name, relative to the project's folder.
 
         Raises:
             StoreError: it cannot be read whole.
@@ -53,6 +60,9 @@ class Snapshot:
                 closing(sqlite3.connect(self.path, timeout=30)) as source,
                 closing(sqlite3.connect(to)) as target,
             ):
+                with self._db.write():
+                    source.execute("BEGIN")  # the moment: begun by its first reading
+                    keep(_named_files(source))
                 source.backup(target, pages=-1)
                 target.execute("PRAGMA journal_mode = DELETE")  # one file, without a log
         except sqlite3.Error as error:
@@ -141,8 +151,12 @@ def named_files(copied: Path) -> list[str]:
         Paths relative to the project's folder.
     """
     with closing(sqlite3.connect(copied)) as connection:
-        shards = connection.execute("SELECT file FROM shard ORDER BY id").fetchall()
-        models = connection.execute("SELECT folder FROM model ORDER BY id").fetchall()
+        return _named_files(connection)
+
+
+def _named_files(connection: sqlite3.Connection) -> list[str]:
+    shards = connection.execute("SELECT file FROM shard ORDER BY id").fetchall()
+    models = connection.execute("SELECT folder FROM model ORDER BY id").fetchall()
     return [f"{VECTORS}/{row[0]}" for row in shards] + [row[0] for row in models if row[0]]
 
 

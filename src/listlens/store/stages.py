@@ -114,13 +114,21 @@ class Stages:
             action = "canary" if share else "recalled"
             self._move(connection, this, action, "candidate", who, why, share)
 
-    def retire(self, model_id: int, *, who: str = "", why: str = "") -> None:
+    def retire(self, model_id: int, *, live_too: bool = True, who: str = "", why: str = "") -> None:
         """Take a model out for good: `rollback` passes over it.
 
+        Args:
+            model_id: the model.
+            live_too: also where it is live by now; no model answers then.
+            who: makes the change.
+            why: in their words.
+
         Raises:
-            NotFoundError: no such model.
+            NotFoundError: no such model. InputError: it is live, and that is not meant.
         """
         with self._changing(model_id) as (connection, this):
+            if not live_too:
+                _refuse_live(this)
             self._move(connection, this, "retired", "retired", who, why)
 
     def previous(self, task_id: int) -> ModelView | None:
@@ -129,24 +137,36 @@ class Stages:
             return _previous(connection, task_id)
 
     def rollback(
-        self, task_id: int, *, who: str = "", why: str = ""
+        self, task_id: int, *, to: int | None = None, who: str = "", why: str = ""
     ) -> tuple[ModelView | None, ModelView]:
         """Let the model answer that did before the live one, which is retired.
 
         Rolling back again goes further back, never forth. Where the live model was retired, the
         one before it answers again.
 
+        Args:
+            task_id: whose model.
+            to: the model that is meant to answer again; None: whichever it is by now.
+            who: makes the change.
+            why: in their words.
+
         Returns:
             The model that answered until now, and the one that does from now on.
 
         Raises:
             NotFoundError: no model answered before.
+            InputError: another one than `to` would answer: somebody was quicker.
         """
         with self._db.write() as connection:
             lock_task(connection, task_id)
             target = _previous(connection, task_id)
             if target is None:
                 raise NotFoundError("no model of this task answered before the live one.")
+            if to is not None and target.model_id != to:
+                raise InputError(
+                    f"the models of this task were changed meanwhile, and model {target.version} "
+                    "would answer: look again (listlens models list)"
+                )
             before = _live(connection, task_id)
             if before is not None:
                 self._move(connection, before, "rolled_back", "retired", who, why)

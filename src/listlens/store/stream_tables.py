@@ -17,8 +17,10 @@ from sqlalchemy import (
 
 from listlens.store.columns import BY_KEY, JSON_TEXT, NEVER_REUSED, id_column, metadata, moment
 
+# Said with literals, as the indexes of these events do: else SQLite does not use those.
 IS_DEAD = text("state = 'dead'")
-"""Says it with a literal, as the index of dead letters does: else SQLite does not use that."""
+IS_DONE = text("state = 'done'")
+IS_PUT_OFF = text("state = 'waiting' AND reason IS NOT NULL")
 
 # The durable inbox. `next_at` is when something may happen to a row by itself: one that waits is
 # taken, a lease runs out, a done one is old enough to be pruned. So one index serves all three.
@@ -52,6 +54,12 @@ event = Table(
     # Dead letters are kept until somebody replays them, perhaps for years: listed by id, and
     # counted by reason.
     Index("ix_event_dead", "state", "id", "reason", sqlite_where=IS_DEAD, postgresql_where=IS_DEAD),
+    # The ledger counts without reading a row: done ones by outcome, those that were put off by
+    # reason. An event enters the first once, when it ends.
+    Index("ix_event_done", "state", "outcome", sqlite_where=IS_DONE, postgresql_where=IS_DONE),
+    Index(
+        "ix_event_put_off", "state", "reason", sqlite_where=IS_PUT_OFF, postgresql_where=IS_PUT_OFF
+    ),
     **NEVER_REUSED,
 )
 

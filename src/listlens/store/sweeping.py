@@ -55,9 +55,15 @@ class Sweeping:
             )
 
     def sweep(self, of: ModelView, keep: EmbeddingSpace) -> Swept:
-        """Remove it; a kill in between is finished by the same call."""
+        """Remove it; a kill in between is finished by the same call.
+
+        A model that was taken back into service meanwhile keeps all.
+        """
         which = prediction.c.model_id == of.model_id
+        stage = sa.select(model.c.stage).where(model.c.id == of.model_id).with_for_update()
         with self._db.write() as connection:
+            if connection.execute(stage).scalar() != "retired":
+                return Swept(0, 0)
             removed = int(connection.execute(sa.delete(prediction).where(which)).rowcount)
             alone = _alone(connection, of, keep)
         return Swept(removed, self._vectors.drop(of.space) if alone else 0)

@@ -22,6 +22,8 @@ topic = Table(
     Column("lag", BigInteger),  # messages that wait, where that is known
     Column("trouble", Text, nullable=False),  # what is wrong; empty where nothing is
     moment("told_at"),
+    # Announcements that were removed because of their age before this topic was told of them.
+    Column("lost", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("way IN ('in', 'out')", name="way"),
     PrimaryKeyConstraint("name", "way"),
     **BY_KEY,

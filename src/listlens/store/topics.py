@@ -33,6 +33,7 @@ class Topic:
         trouble: what is wrong; empty where nothing is.
         told_at: when all this was last said.
         cursor: position in the outbox up to which everything was sent.
+        lost: announcements that were removed because of their age before they were sent.
     """
 
     name: str
@@ -44,10 +45,13 @@ class Topic:
     trouble: str
     told_at: datetime
     cursor: int
+    lost: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able form."""
-        counts = {"duplicates": self.duplicates, "dead": self.dead} if self.way == "in" else {}
+        counts = {"duplicates": self.duplicates, "dead": self.dead}
+        if self.way == "out":
+            counts = {"lost": self.lost}
         return {
             "name": self.name,
             "way": self.way,
@@ -74,11 +78,7 @@ class Topics:
     def troubles(self) -> tuple[str, ...]:
         """Return what is wrong with topics now, a sentence each."""
         since = self._db.clock() - FRESH
-        return tuple(
-            f"{one.name}: {one.trouble}" if one.name not in one.trouble else one.trouble
-            for one in self.list()
-            if one.trouble and one.told_at > since
-        )
+        return tuple(_said(one) for one in self.list() if one.trouble and one.told_at > since)
 
     def count(self, name: str, way: Way, n: int, *, duplicates: int = 0, dead: int = 0) -> None:
         """Add to the counts; to be called in the transaction of what is counted."""
@@ -159,5 +159,15 @@ class Topics:
 def _view(row: Any) -> Topic:
     return Topic(
         row.name, row.way, row.n, row.duplicates, row.dead, row.lag, row.trouble, row.told_at,
-        row.cursor,
+        row.cursor, row.lost,
     )  # fmt: skip
+
+
+def _said(one: Topic) -> str:
+    """What is wrong with a topic, and what it has missed because of that so far."""
+    said = one.trouble if one.name in one.trouble else f"{one.name}: {one.trouble}"
+    if not one.lost:
+        return said
+    return (
+        f"{said.rstrip('.')}. {one.lost:,} announcements grew too old before it was told of them."
+    )

@@ -37,6 +37,11 @@ class Used:
     core_s: float = 0.0
     reached_at: datetime | None = None
 
+    @property
+    def a_photo_s(self) -> float:
+        """Thread seconds a photo; 0 where none was looked at."""
+        return self.core_s / self.photos if self.photos else 0.0
+
 
 class Usage:
     """Use by source and period: a day such as ``2026-11-26``, or a month such as ``2026-11``."""

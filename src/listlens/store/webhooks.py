@@ -138,15 +138,20 @@ class Webhooks:
         self._update(webhook_id, values)
         return self.get(webhook_id)
 
-    def enable(self, webhook_id: int) -> Webhook:
-        """Let a disabled endpoint be told again, from where it stopped."""
+    def enable(self, webhook_id: int) -> tuple[Webhook, bool]:
+        """Let a disabled endpoint be told again, from where it stopped; an active one stays.
+
+        Returns:
+            The endpoint, and whether it was disabled.
+        """
         self.get(webhook_id)
         with self._db.write() as connection:
-            self._all_due(connection, webhook_id)
-            here = webhook.c.id == webhook_id
+            disabled = (webhook.c.id == webhook_id, webhook.c.state == "disabled")
             back = {"state": "active", "failures": 0, "detail": "", "probe_at": None}
-            connection.execute(sa.update(webhook).where(here).values(back))
-        return self.get(webhook_id)
+            changed = connection.execute(sa.update(webhook).where(*disabled).values(back)).rowcount
+            if changed:
+                self._all_due(connection, webhook_id)
+        return self.get(webhook_id), changed == 1
 
     def disable(self, webhook_id: int, detail: str) -> None:
         """Tell an endpoint nothing more until it is enabled."""

@@ -120,18 +120,28 @@ class Capping:
 
     # -- after ----------------------------------------------------------------------------
 
-    def spend(self, works: Iterable[Work]) -> list[Announcement]:
-        """Count what was looked at, in the transaction of its results.
+    def spend(self, works: Sequence[Work]) -> list[Announcement]:
+        """Count what was looked at, first in the transaction of its results.
+
+        Bytes that another event brought while they were in hand were looked at twice, and are in
+        the store by now: they count once.
 
         Returns:
             What to announce with them: caps that are reached now.
         """
-        looked = {work.sha256: work.event.source for work in works if work.record is not None}
-        if not looked:
+        looked = [work for work in works if work.record is not None]
+        new = {work.sha256 for work in looked if not work.again}
+        there = self._store.contents.lookup(sorted(new)).keys() if new else set()
+        counted = {
+            work.sha256: work.event.source
+            for work in looked
+            if work.again or work.sha256 not in there
+        }
+        if not counted:
             return []
         now_at = self._store.clock()
         now, photo_s = periods(now_at, self._config.timezone), self._photo_s()
-        counts = Counter(looked.values())
+        counts = Counter(counted.values())
         spent = {source: Used(n, n * photo_s) for source, n in counts.items()}
         self._store.usage.add(spent, (now.day, now.month))
         if not self._capped:

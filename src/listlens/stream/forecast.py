@@ -13,6 +13,7 @@ from listlens.pipeline.contents import THUMBNAIL_PX
 from listlens.pipeline.waiting import Priority
 from listlens.store.database import chunks
 from listlens.stream.bringing import Bringing, Fetches
+from listlens.stream.looking import failed_for_good
 from listlens.stream.work import Work
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class Forecast:
         waiting: events that bring a photo.
         sampled: of them, brought and looked at for this; nothing of it was stored.
         usable: of those, photos.
-        known: of those, whose content the store knows: they cost no looking.
+        known: of those, whose content the store knows, or is that of another one that was sampled:
+            they cost no looking.
         bytes_a_photo: mean of what was brought.
         core_s_a_photo: processor seconds a waiting event, bringing it included; storing and
             announcing come on top.
@@ -84,18 +86,21 @@ def forecast(
     bringing = Bringing(fetcher, folder, project.limits)
     inference.warm_up()
     works = [Work(event) for event in events]
-    thumbnails, seen, usable, n_known = config.store.keep == "thumbnails", set[str](), 0, 0
+    thumbnails, good = config.store.keep == "thumbnails", dict[str, bool]()
+    usable = n_known = 0
     began = cpu_clock()
     for block in chunks(works, BLOCK):
         for work in block:
             bringing.place(work)
             bringing.bring(work)
             work.lease = None  # one by one: few are held, and none waits for another
-        known = project.store.contents.lookup(sorted({w.sha256 for w in block if w.sha256}))
-        n_known += sum(work.sha256 in known for work in block)
-        new = {w.sha256: w.data for w in block if w.sha256 and w.sha256 not in known.keys() | seen}
-        seen |= new.keys()
-        usable += _looked(inference, list(new.values()), thumbnails)
+        here = [work for work in block if work.sha256]
+        known = project.store.contents.lookup(sorted({work.sha256 for work in here}))
+        good |= {sha: not failed_for_good(content) for sha, content in known.items()}
+        new = {work.sha256: work.data for work in here if work.sha256 not in good}
+        good |= dict(zip(new, _looked(inference, list(new.values()), thumbnails), strict=True))
+        usable += sum(good[work.sha256] for work in here)
+        n_known += sum(good[work.sha256] for work in here) - sum(good[sha] for sha in new)
         for work in block:
             work.let_go()
     core_s = (cpu_clock() - began) / max(len(works), 1)
@@ -104,7 +109,7 @@ def forecast(
     return Forecast(
         waiting=waiting,
         sampled=len(works),
-        usable=usable + n_known,
+        usable=usable,
         known=n_known,
         bytes_a_photo=sum(work.n_bytes for work in works) / max(len(works), 1),
         core_s_a_photo=core_s,
@@ -116,8 +121,8 @@ def forecast(
     )
 
 
-def _looked(inference: Inference, photos: Sequence[bytes], thumbnails: bool) -> int:
-    """Look at photos as the worker does, so many at once that they fill blocks; count the good."""
+def _looked(inference: Inference, photos: Sequence[bytes], thumbnails: bool) -> list[bool]:
+    """Look at photos as the worker does, so many at once that they fill blocks; which are good?"""
     futures = [
         inference.submit(
             data,
@@ -127,4 +132,4 @@ def _looked(inference: Inference, photos: Sequence[bytes], thumbnails: bool) -> 
         )
         for data in photos
     ]
-    return sum(future.exception() is None for future in futures)
+    return [future.exception() is None for future in futures]

@@ -56,8 +56,9 @@ class Looking:
         ready = self._embedded(known, backbones)
         for work in brought:
             content = known.get(work.sha256)
+            work.again = content is not None
             work.forgotten = work.sha256 in forgotten
-            if content is not None and _failed_for_good(content):
+            if content is not None and failed_for_good(content):
                 work.error = PhotoError(content.reason or Reason.DAMAGED, content.detail)
                 work.content_id = content.content_id
             elif content is not None and content.content_id in ready:
@@ -117,5 +118,6 @@ class Looking:
         return works
 
 
-def _failed_for_good(content: KnownContent) -> bool:
+def failed_for_good(content: KnownContent) -> bool:
+    """Whether bytes that the store knows are known to be no photo."""
     return content.status is Status.FAILED and content.reason not in RETRIED

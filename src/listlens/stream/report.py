@@ -20,7 +20,8 @@ class WorkReport:
     """What a worker did.
 
     Args:
-        outcomes: outcome to events, those put off included.
+        outcomes: outcome to events, each counted once; ``put_off`` has those that had to wait for
+            another try, and ``put_off_again`` counts each further time that one had to.
         brought: photos fetched or read.
         looked: photos that were decoded and embedded.
         recognised: photos whose content was known, or being looked at already.

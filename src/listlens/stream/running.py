@@ -40,8 +40,8 @@ KEEP_DAYS = timedelta(days=400)
 """Sums of a day are half a kilobyte a source and model; what a source used of its caps is less."""
 
 MOST_HELD_BACK = timedelta(days=90)
-"""Old announcements wait so long for a webhook that is slow or fails; an endpoint that takes
-nothing is disabled after three days, and then holds back nothing."""
+"""Old announcements wait so long for a webhook or a topic that is slow or fails; an endpoint that
+takes nothing is disabled after three days, and then holds back nothing."""
 
 MANY_SHARDS = 512
 """Every commit writes a file of embeddings. So many are merged at once, some 20,000 photos: looking
@@ -90,9 +90,10 @@ class Tidying:
 
     Args:
         store: of the project.
-        keep: how long done events and announcements are kept.
+        keep: how long done events, announcements and marks of deleted photos are kept.
         clock: seconds that only grow.
         tell: announces what has to be; called each time.
+        keep_dead: how long dead letters are kept; zero: until they are replayed or removed.
     """
 
     def __init__(
@@ -101,8 +102,10 @@ class Tidying:
         keep: timedelta,
         clock: Callable[[], float] = time.monotonic,
         tell: Callable[[], object] = lambda: None,
+        keep_dead: timedelta = timedelta(0),
     ) -> None:
         self._store, self._keep, self._clock, self._tell = store, keep, clock, tell
+        self._keep_dead = keep_dead
         self._done_s = clock()
         self._thread: threading.Thread | None = None
 
@@ -120,6 +123,7 @@ class Tidying:
         for step in (
             self._tell,
             lambda: self._store.events.prune(before),
+            self._prune_dead,
             lambda: self._prune_outbox(before),
             lambda: self._store.order.prune(before),
             self._prune_sums,
@@ -131,6 +135,14 @@ class Tidying:
             except Exception as error:
                 log.warning("tidying: %s", error)
 
+    def _prune_dead(self) -> None:
+        if self._keep_dead:
+            gone = self._store.dead.remove(before=self._store.clock() - self._keep_dead)
+            if gone:
+                said = ", ".join(f"{n} {reason}" for reason, n in gone.items())
+                days = self._keep_dead / timedelta(days=1)
+                log.warning("dead letters older than dead_days = %g were removed: %s", days, said)
+
     def _prune_sums(self) -> None:
         before = (self._store.clock() - KEEP_DAYS).date().isoformat()
         self._store.drift.prune(before)
@@ -141,15 +153,23 @@ class Tidying:
             self._store.compact()
 
     def _prune_outbox(self, before: datetime) -> None:
-        """Remove old announcements that topics and active webhooks were told; of the latter those
-        too for which one has waited for longer than `MOST_HELD_BACK`.
+        """Remove old announcements that topics and active webhooks were told, and those for which
+        one of them has been waited for longer than `MOST_HELD_BACK`, whoever it is.
         """
         store = self._store
-        told = [store.outbox.last(), store.topics.told(before)]
-        upto = min(at for at in told if at is not None)
-        taken = store.webhooks.told()
-        store.outbox.prune(before, upto if taken is None else min(upto, taken))
-        store.outbox.prune(min(before, store.clock() - MOST_HELD_BACK), upto)
+        last = store.outbox.last()
+        told = (last, store.topics.told(before), store.webhooks.told())
+        store.outbox.prune(before, min(at for at in told if at is not None))
+        lost = {one.name: one.lost for one in store.topics.list()}
+        store.outbox.prune(min(before, store.clock() - MOST_HELD_BACK), last)
+        for one in store.topics.list():
+            if one.lost > lost.get(one.name, one.lost):
+                log.error(
+                    "%s was not told of %d announcements, which are older than %d days and were "
+                    "removed now; %s",
+                    one.name, one.lost - lost[one.name], MOST_HELD_BACK.days,
+                    one.trouble or "it is behind",
+                )  # fmt: skip
 
     def close(self) -> None:
         """Wait for the thread, so that the store may be closed, and tell what is new.
@@ -194,7 +214,12 @@ def make_worker(
         random=random.random,
         capping=Capping(project.store, config.budget, lambda: inference.counters().photo_s),
         drifting=drifting,
-        tidy=Tidying(project.store, timedelta(days=config.worker.keep_days), tell=drifting.tell),
+        tidy=Tidying(
+            project.store,
+            timedelta(days=config.worker.keep_days),
+            tell=drifting.tell,
+            keep_dead=timedelta(days=config.worker.dead_days),
+        ),
     )
 
 

@@ -33,6 +33,8 @@ _LOST = Trouble(Reason.MISSING, "its content was deleted meanwhile", counts=Fals
 PREDICTED, FAILED, DELETED, ABSENT = "predicted", "failed", "deleted", "absent"
 LISTING, SUPERSEDED, FORGOTTEN, PUT_OFF = "listing", "superseded", "forgotten", "put_off"
 EMBEDDED = "embedded"
+PUT_OFF_AGAIN = "put_off_again"
+"""An event counts as put off once; each further time it waits counts as this."""
 
 
 @dataclass
@@ -102,9 +104,9 @@ class Settling:
             held = self._store.events.held(self._owner, [work.event.event_id for work in works])
             self._send_back_lost(works)
             batch = _Batch([work for work in works if work.event.event_id in held], answers)
+            reached = [] if self._capping is None else self._capping.spend(batch.works)
             self._apply(batch)
-            if self._capping is not None:
-                batch.announced += self._capping.spend(batch.works)
+            batch.announced += reached
             if self._drifting is not None and rows:
                 self._drifting.write(rows, batch.works)
             laps.lap("settle")
@@ -149,7 +151,7 @@ class Settling:
         for work in batch.works:
             if work.trouble is not None and not self._is_last(work, work.trouble):
                 batch.later.append(self._put_off(work, work.trouble))
-                batch.counts[PUT_OFF] += 1
+                batch.counts[PUT_OFF if work.event.reason is None else PUT_OFF_AGAIN] += 1
             elif work.forgotten:
                 batch.ended.append(Finished(work.event.event_id, FORGOTTEN, erase=True))
                 batch.counts[FORGOTTEN] += 1

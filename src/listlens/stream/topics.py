@@ -25,8 +25,8 @@ from listlens.store.topics import Way
 from listlens.stream.retrying import Backoff
 
 if TYPE_CHECKING:
-    from listlens.core.config import EventsConfig
     from listlens.core.ports import Inlet, Outlet
+    from listlens.core.stream_config import EventsConfig
     from listlens.store.open import Store
 
 log = logging.getLogger("listlens.brokers")
@@ -52,6 +52,9 @@ TELL_S = 10.0
 
 LEASE_S = 30.0
 """A topic that a dead process announced to is taken over after this; longer than a batch takes."""
+
+MOST_COUNTED = 20_000
+"""Announcements that are counted one by one; of more the distance in the outbox is taken."""
 
 LOG_S = 60.0
 """What is wrong is logged so often."""
@@ -300,8 +303,11 @@ class Announcer(TopicLoop):
         return outlet
 
     def lag(self) -> int | None:
-        """How many announcements the topic was not told of."""
-        return None if self._cursor is None else self._store.outbox.count(self._cursor)
+        """How many announcements the topic was not told of; of very many about so many."""
+        if self._cursor is None:
+            return None
+        behind = self._store.outbox.last() - self._cursor
+        return behind if behind > MOST_COUNTED else self._store.outbox.count(self._cursor)
 
     def close(self) -> None:
         """Close the connection and give the topic back: another process may reach the broker."""

@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from listlens.core.errors import FetchError, InputError, PhotoError, suggest
+from listlens.core.types import STARTER
 from listlens.sources.fetching import Fetcher, FetchRules
 from listlens.store.database import to_json
 from listlens.store.event_rows import Announcement
@@ -100,6 +101,15 @@ def check_kinds(kinds: Sequence[str]) -> Sequence[str]:
         if kind not in ANNOUNCED:
             raise InputError(f"no event is of kind {kind!r}. {suggest(kind, ANNOUNCED)}")
     return kinds
+
+
+def check_tasks(store: Store, tasks: Sequence[str]) -> Sequence[str]:
+    """Return names of tasks as they are; raises InputError for one that the project lacks."""
+    known = {*(task.name for task in store.labels.tasks()), STARTER} if tasks else set[str]()
+    for task in tasks:
+        if task not in known:
+            raise InputError(f"there is no task {task!r} to be told of. {suggest(task, known)}")
+    return tasks
 
 
 class Poster:

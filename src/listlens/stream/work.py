@@ -60,6 +60,7 @@ class Work:
         n_bytes: of the photo.
         sha256: of the bytes, once they are here.
         content_id: of bytes that the store knows.
+        again: whether the store knew them and they are looked at for another network, or anew.
         record: what decoding found out about bytes that it does not know.
         thumbnail: of those, where it is kept.
         vectors: `EmbeddingSpace.id` to embedding, where the network looked just now.
@@ -80,6 +81,7 @@ class Work:
     n_bytes: int = 0
     sha256: str = ""
     content_id: int | None = None
+    again: bool = False
     record: ContentRecord | None = None
     thumbnail: bytes | None = None
     vectors: dict[str, NDArray[np.float16]] = field(default_factory=dict)

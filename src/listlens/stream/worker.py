@@ -30,7 +30,7 @@ from listlens.stream.traces import begun, ended
 from listlens.stream.work import AGAIN_S, DIED, Trouble, Work, again_s, given_up
 
 if TYPE_CHECKING:
-    from listlens.core.config import WorkerConfig
+    from listlens.core.stream_config import WorkerConfig
     from listlens.pipeline.inference import Inference, Looked
     from listlens.store.open import Store
     from listlens.stream.answering import Answerer

@@ -13,9 +13,9 @@ from listlens.brokers import sqs
 from listlens.brokers.envelopes import unwrapped
 from listlens.brokers.registry import look, open_inlet, open_outlet, parse
 from listlens.brokers.rules import queue_region
-from listlens.core.config import EventsConfig
 from listlens.core.errors import BrokerError, ConfigError
 from listlens.core.messages import Outgoing
+from listlens.core.stream_config import EventsConfig
 from listlens.pipeline.event_mapping import mapped
 
 

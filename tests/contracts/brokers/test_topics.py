@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from listlens.brokers.registry import open_inlet
-from listlens.core.config import EventsConfig
 from listlens.core.errors import BrokerError
+from listlens.core.stream_config import EventsConfig
 from listlens.pipeline.event_door import MAX_LINE_BYTES
 from listlens.store.event_rows import Announcement
 from listlens.store.open import Store, open_store
@@ -72,7 +72,7 @@ def test_what_cannot_be_used_is_a_dead_letter_with_its_reason_and_is_acknowledge
     drain(reader(rig.url(topic)))
     n = len(wrong)
     assert inbox.events.ledger().states == {"waiting": 2, "leased": 0, "done": 0, "dead": n}
-    details = [letter.detail for letter in inbox.events.dead()]
+    details = [letter.detail for letter in inbox.dead.list()]
     assert sum("no JSON" in detail for detail in details) == n - 2
     assert any("an event is a JSON object" in detail for detail in details)
     again = rig.open(rig.url(topic), inbox)
@@ -85,7 +85,7 @@ def test_an_oversized_message_is_cut_into_the_dead_letters(inbox, reader):
     from listlens.core.messages import Message
 
     one._let_in([Message(b"x" * (MAX_LINE_BYTES + 1), None), Message(said("a"), None)])
-    (letter,) = inbox.events.dead()
+    (letter,) = inbox.dead.list()
     assert f"{MAX_LINE_BYTES + 1:,} bytes" in letter.detail
     assert len(letter.body["raw"]) == 2000
     assert inbox.events.ledger().states["waiting"] == 1
@@ -133,7 +133,7 @@ def test_an_event_that_cannot_be_kept_does_not_hold_up_the_others(rig, inbox, re
     rig.send(topic, said("a"), said("poison"), said("b"))
     drain(reader(rig.url(topic)))
     assert inbox.events.ledger().states == {"waiting": 2, "leased": 0, "done": 0, "dead": 1}
-    assert "took offence" in next(iter(inbox.events.dead())).detail
+    assert "took offence" in next(iter(inbox.dead.list())).detail
 
 
 @pytest.mark.slow

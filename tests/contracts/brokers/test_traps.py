@@ -87,7 +87,7 @@ def test_two_subjects_of_one_nats_stream_do_not_share_a_consumer(rig):
     with pytest.raises(ConfigError, match=r"reads .*\.photos .*\?durable=listlens-2"):
         open_inlet(rig.url(second))
     inlet = open_inlet(rig.url(second, durable="listlens-2"))
-    assert rig.take(inlet, 1) == [b"{}"]
+    assert [one.body for one in rig.take(inlet, 1)] == [b"{}"]
     inlet.close()
 
 
@@ -219,7 +219,7 @@ def test_kafka_names_a_group_for_each_topic_and_asks_for_a_way_to_show_a_passwor
 
 @NATS
 def test_a_reader_that_may_not_read_for_long_leaves_its_broker(rig, tmp_path, monkeypatch):
-    from listlens.core.config import EventsConfig
+    from listlens.core.stream_config import EventsConfig
     from listlens.store.open import open_store
     from listlens.stream import topics
 
