@@ -16,7 +16,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from standardwebhooks import Webhook, WebhookVerificationError
 
 MAX_BYTES = 2**20
-WEBHOOK = Webhook(os.environ["WEBHOOK_SECRET"])
+SECRET = os.environ.get("WEBHOOK_SECRET", "")
+if not SECRET.startswith("whsec_"):
+    sys.exit(
+        "Set WEBHOOK_SECRET to the secret of the endpoint, whsec_..., which is the last line of\n"
+        "    listlens webhooks add http://127.0.0.1:8100/\n"
+        "for this receiver: private = [\"127.0.0.1\"] in [fetch] of listlens.toml lets it be told."
+    )
+WEBHOOK = Webhook(SECRET)
 SEEN = sqlite3.connect("received.db", isolation_level=None, check_same_thread=False)
 SEEN.execute("CREATE TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY)")
 SEEN.execute("CREATE TABLE IF NOT EXISTS tag (photo TEXT, task TEXT, tag TEXT)")

@@ -118,6 +118,20 @@ def test_the_example_receiver_takes_what_comes_on_several_connections_at_once(
     assert {(one["outcome"], one["attempt"]) for one in log} == {("delivered", 1)}
 
 
+@pytest.mark.parametrize("secret", [{}, {"WEBHOOK_SECRET": ""}, {"WEBHOOK_SECRET": "mine"}])
+def test_the_example_receiver_says_which_secret_it_needs(
+    tmp_path: Path, secret: dict[str, str]
+) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "WEBHOOK_SECRET"} | secret
+    ran = subprocess.run(
+        [sys.executable, str(EXAMPLE)], cwd=tmp_path, env=env, capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+    assert ran.returncode == 1 and "Traceback" not in ran.stderr
+    assert ran.stderr.startswith("Set WEBHOOK_SECRET") and "listlens webhooks add" in ran.stderr
+    assert list(tmp_path.iterdir()) == [], "nothing is begun without it"
+
+
 def test_an_endpoint_is_added_listed_rotated_and_removed(
     cli: Callable[..., Any], shop_folder: Path
 ) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from listlens.store.event_rows import EventRecord, Finished
-from listlens.store.open import Store, open_store
+from listlens.store.open import Store
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -83,15 +81,12 @@ def test_letters_go_in_portions_and_by_id_and_nothing_else_goes(store: Store) ->
     assert store.events.get("e-alive").state == "waiting" and adds_up(store)
 
 
-def test_a_letter_that_is_replayed_first_is_no_letter_to_remove(
-    store_url: str, tmp_path: Path, clock: Callable[[], datetime]
-) -> None:
-    with open_store(store_url, tmp_path) as one, open_store(store_url, tmp_path) as two:
-        bury(one, "missing", "a", "b")
-        first, second = one.dead.list()
-        two.dead.replay([(first.event_id, first)])
-        assert one.dead.remove(event_ids=[first.event_id, second.event_id]) == {"missing": 1}
-        assert one.events.get("e-a").state == "waiting" and adds_up(two)
+def test_a_letter_that_is_replayed_first_is_no_letter_to_remove(store: Store) -> None:
+    bury(store, "missing", "a", "b")
+    first, second = store.dead.list()
+    store.dead.replay([(first.event_id, first)])
+    assert store.dead.remove(event_ids=[first.event_id, second.event_id]) == {"missing": 1}
+    assert store.events.get("e-a").state == "waiting" and adds_up(store)
 
 
 def test_the_ledger_of_the_version_before_adds_up_too(store: Store) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from listlens.core.types import Answer, ListingRow, PhotoRow, Status
 from listlens.store.event_rows import EventRecord, Finished
 from listlens.store.labels import NewAnnotation
-from listlens.store.open import Store, open_store
+from listlens.store.open import Store
 from listlens.store.photos import PhotoRecord
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -92,23 +91,24 @@ def test_a_listing_goes_with_the_mark_of_its_last_photo(store: Store, clock: Day
     assert known(store, "L1"), "it may come back"
 
 
-@pytest.mark.parametrize("why", ["photo", "elsewhere", "event", "told", "saved"])
-def test_a_listing_that_something_needs_stays(store: Store, clock: Days, why: str) -> None:
-    lived(store, "L1")
+def test_a_listing_that_something_needs_stays(store: Store, clock: Days) -> None:
+    needed = ("photo", "elsewhere", "coming", "told", "saved")
+    for listing in needed:
+        lived(store, listing)
     before = clock.on(30)
-    if why == "photo":  # of a source that sends no events
-        photo(store, "L1", "b")
-    if why == "elsewhere":
-        tell(store, event("c", source="t"))
-    if why == "event":
-        store.events.put([event("c")])
-    if why == "told":
-        tell(store, event("", minutes=12))
-    if why == "saved":
-        store.photos.save_listings([ListingRow("L1", None, {"price": 8}, "x")])
-    store.order.prune(before)
-    assert known(store, "L1") and ordered(store, event("", minutes=9)), why
+    photo(store, "photo", "b")  # of a source that sends no events
+    tell(store, event("c", "elsewhere", source="t"))
+    store.events.put([event("c", "coming")])
+    tell(store, event("", "told", minutes=12))
+    store.photos.save_listings([ListingRow("saved", None, {"price": 8}, "x")])
+    assert store.order.prune(before) == 2, "the marks where photos are known"
+    assert [known(store, listing) for listing in needed] == [True] * 5
+    assert [ordered(store, event("", listing, minutes=9)) for listing in needed] == [True] * 5
     assert store.order.prune(before) == 0, "what waits is not looked at again at once"
+    (coming,) = store.events.claim("w", 9, 60)
+    store.events.finish([Finished(coming.event_id, "superseded")])
+    assert store.order.prune(clock.on(61)) == 3
+    assert [known(store, listing) for listing in needed] == [True, True, False, False, False]
 
 
 def test_a_listing_that_was_spoken_of_goes_once_nobody_speaks_of_it(
@@ -119,17 +119,6 @@ def test_a_listing_that_was_spoken_of_goes_once_nobody_speaks_of_it(
     tell(store, event("", minutes=12))
     assert store.order.prune(before) == 0
     assert ordered(store, event("a", minutes=9)), "its mark waits with it"
-    assert store.order.prune(clock.on(61)) == 1
-    assert not known(store, "L1")
-
-
-def test_an_event_on_its_way_is_waited_for(store: Store, clock: Days) -> None:
-    lived(store, "L1")
-    store.events.put([event("c")])
-    clock.on(30)
-    assert store.order.prune(clock.now) == 0
-    (coming,) = store.events.claim("w", 9, 60)
-    store.events.finish([Finished(coming.event_id, "superseded")])
     assert store.order.prune(clock.on(61)) == 1
     assert not known(store, "L1")
 
@@ -148,19 +137,3 @@ def test_many_go_in_portions_and_what_people_said_of_a_listing_keeps_it(
     assert [store.order.prune(clock.on(30), limit=2) for _ in range(4)] == [2, 2, 2, 0]
     assert not any(known(store, f"L{n}") for n in range(5))
     assert known(store, "judged")
-
-
-def test_a_photo_that_is_saved_meanwhile_keeps_its_listing(
-    store_url: str, tmp_path: Path, clock: Days
-) -> None:
-    """Two connections: whoever saves a photo of the listing comes first, or after it is gone."""
-    with open_store(store_url, tmp_path, clock=clock) as one:
-        lived(one, "L1")
-    clock.on(30)
-    with (
-        open_store(store_url, tmp_path, clock=clock) as one,
-        open_store(store_url, tmp_path, clock=clock) as two,
-    ):
-        photo(two, "L1", "b")
-        assert one.order.prune(clock.now) == 1
-        assert known(two, "L1")

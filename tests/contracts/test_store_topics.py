@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from listlens.store.event_rows import Announcement
 from listlens.store.open import open_store
 from listlens.stream.running import Tidying
@@ -110,9 +112,12 @@ def test_one_topic_can_be_given_back_alone(store):
     assert store.topics.lease("nats://h/more", "you", 60) is None
 
 
-def test_a_topic_that_fails_for_ever_holds_back_nothing_for_ever(store_url, tmp_path, caplog):
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_a_topic_that_fails_for_ever_holds_back_nothing_for_ever(
+    new_database, kind, tmp_path, caplog
+):
     now, fine = [AT], "nats://h/fine"
-    with open_store(store_url, tmp_path, clock=lambda: now[0]) as store:
+    with open_store(new_database(kind), tmp_path, clock=lambda: now[0]) as store:
         for name in (OUT, fine, "nats://h/unused"):
             store.topics.lease(name, "me", 60)
         announce(store, *"abcdef")

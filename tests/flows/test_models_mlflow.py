@@ -275,7 +275,9 @@ def test_a_server_that_refuses_or_does_not_answer_is_told_apart_without_a_passwo
     assert code == 6 and "MLFLOW_TRACKING_USERNAME" in refused
     code, silent = mlflow.ask(project, 1, uri="http://ann:s3cret@127.0.0.1:1")
     assert code == 5 and "does not answer" in silent
-    assert "s3cret" not in refused + silent
+    code, driver = mlflow.ask(project, 1, uri="mysql://ann:s3cret@127.0.0.1:1/x")
+    assert code == 2 and "MySQLdb" in driver and "http://" in driver
+    assert "s3cret" not in refused + silent + driver
 
 
 def test_starter_tags_and_unknown_versions_are_no_models_to_register(

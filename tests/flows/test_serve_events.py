@@ -65,10 +65,18 @@ def test_what_is_put_in_comes_out_by_cursor_once(api: httpx.Client, server: Any)
     assert api.get("/v1/feed", params={"cursor": cursor}).json() == {
         "events": [], "cursor": cursor, "more": False,
     }  # fmt: skip
+    end = api.get("/v1/feed", params={"cursor": "end"}).json()
+    assert end == {"events": [], "cursor": cursor, "more": False}
+    wrong = api.get("/v1/feed", params={"cursor": "last"})
+    assert wrong.status_code == 422 and "'end'" in wrong.text
     page = api.get("/v1/feed", params={"limit": 1, "task": "starter"}).json()
     assert (len(page["events"]), page["more"]) == (1, True)
     room = api.get("/v1/feed", params={"task": "room"})
     assert room.status_code == 422 and "there is no task 'room'" in room.json()["detail"]
+    # Where the files are on this machine is told to nobody.
+    assert sorted(one["location"] for one in found) == ["0.jpg", "1.jpg"]
+    listing = api.get("/v1/listings/L1").json()
+    assert sorted(one["location"] for one in listing["photos"]) == ["0.jpg", "1.jpg"]
     ledger = api.get("/v1/ledger").json()
     assert ledger["adds_up"] and ledger["duplicates"] == 1
 

@@ -242,6 +242,18 @@ def test_unknown_addresses_and_methods_have_the_same_shape(home_server: Any) -> 
         response = client.get("/v1/predict")
     is_problem(response, 405, "method-not-allowed")
     assert response.headers["allow"] == "POST"
+    for method, path, allowed in (
+        ("PATCH", "/v1/webhooks", "GET, POST"),
+        ("POST", "/v1/listings/a/b", "GET, PUT"),
+        ("PUT", "/v1/webhooks/7", "DELETE, GET"),
+        ("DELETE", "/try", "GET, POST"),
+        ("POST", "/static/listlens.css", "GET, HEAD"),
+    ):
+        with home_server.client() as client:
+            answer = client.request(method, path)
+        said = is_problem(answer, 405, "method-not-allowed")
+        assert answer.headers["allow"] == allowed, path
+        assert said["detail"] == f"{method} is not taken here; allowed: {allowed}."
 
 
 @pytest.mark.parametrize(
@@ -316,6 +328,9 @@ def test_a_broken_model_is_told_and_the_others_answer(
     with serve(project) as server, server.client() as client:
         health = client.get("/health").json()
         assert health["status"] == "degraded" and "label" in health["detail"]
+        assert "models/label/1" in health["detail"] and str(project.parent) not in health["detail"]
+        why = client.post("/v1/registry/label/promote", json={"version": 1, "shadow": True})
+        assert "models/label/1" in why.json()["detail"] and str(project.parent) not in why.text
         assert list(server.predict([photo])["records"][0]["results"]) == ["starter"]
         card.write_text(whole)
         deadline = time.monotonic() + 30

@@ -62,7 +62,7 @@ def test_a_forecast_measures_and_stores_nothing(waiting: Path, cli: Callable[...
         ledger = project.store.events.ledger()
         assert ledger.states["waiting"] == 12 and not list(project.store.contents.scan())
     text = cli("forecast", "--sample", 3, "-p", waiting)
-    assert text.code == 0 and "11 photos wait. Of 3 tried" in text.out
+    assert text.code == 0 and "11 photos to come. Of 3 tried" in text.out
     assert " EUR" in text.out
 
 
@@ -114,6 +114,7 @@ def test_what_was_spent_is_counted_and_shown(project: Path, serving: Callable[..
     assert 'listlens_budget_used{limit="daily_photos",source="feed"} 7.0' in metrics
     assert 'listlens_budget_cap{limit="daily_photos",source="feed"} 500.0' in metrics
     assert 'listlens_source_photos_today{source="feed"} 7.0' in metrics
+    assert ">photo of callers answered<" in page and ">photo decoded, " in page, "of one photo"
     assert float(line.split()[1]) > 0 and "for 1,000 photos" in page and "EUR" in page
 
 

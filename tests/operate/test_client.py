@@ -129,6 +129,7 @@ def test_events_are_worked_on_and_come_out_of_the_feed(
 
 
 def test_following_the_feed_goes_on_with_what_is_still_to_come(client: Client) -> None:
+    assert not list(client.feed("end"))
     following = client.feed(last_cursor(client), follow=True, poll_s=0.05)
     event = {"kind": "listing.changed", "listing_id": "W", "attributes": {"a": 1}}
     timer = threading.Timer(0.3, lambda: client.put([event]))

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_calls_of_curl_are_answered(served: Any, shop: Any, photo_host: str) -> None:
     name, shape = sorted(shop.classes.items())[0]
+    other, other_shape = sorted(shop.classes.items())[1]
     command = ["sh", str(EXAMPLES / "curl.sh"), str(shop.photos / name), f"{photo_host}/{name}"]
     environment = {**os.environ, "LISTLENS_URL": served.url, "LISTLENS_TOKEN": served.token}
     done = subprocess.run(
@@ -39,6 +40,23 @@ def test_the_calls_of_curl_are_answered(served: Any, shop: Any, photo_host: str)
     assert predicted["records"][0]["results"]["label"]["prediction"] == shape
     assert told["new"] == 1 and feed["events"][0]["listing_id"] == "curl-1"
     assert listing["photos"][0]["results"]["label"]["prediction"] == shape
+    # Again, with much announced before that is none of its business.
+    with served.client() as client:
+        client.put(
+            {"kind": "listing.changed", "listing_id": f"other-{n}", "attributes": {"n": n}}
+            for n in range(150)
+        )
+        served.settled()
+    command[-1] = f"{photo_host}/{other}"
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=240
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    _, told, feed, listing = (
+        json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")
+    )
+    assert told["new"] == 1 and [one["listing_id"] for one in feed["events"]] == ["curl-1"]
+    assert listing["photos"][0]["results"]["label"]["prediction"] == other_shape
     wrong = {**environment, "LISTLENS_TOKEN": "listlens_wrong"}
     done = subprocess.run(
         command, env=wrong, capture_output=True, text=True, check=False, timeout=60

@@ -43,7 +43,8 @@ def test_a_diff_is_a_job_with_progress_and_a_result(twice: Any) -> None:
         assert done.problem is None and done.result is not None, done.problem
         assert (done.result["models"], done.result["n"]) == ([1, 2], 36)
         assert any("A person looks at" in line for line in done.result["text"])
-        assert Path(done.result["files"]["page"]).is_file()
+        assert (twice.root / done.result["files"]["page"]).is_file()
+        assert str(twice.root) not in done.model_dump_json()
         assert done.progress.done == done.progress.total == 36
         assert "answering" in done.log and done.starts == 1 and done.who.startswith("token 1")
         assert [one.id for one in client.jobs(kind="diff")] == [done.id]

@@ -92,6 +92,16 @@ def test_photos_are_found_by_tag(served: Any, shop: Any) -> None:
             client.search("disc", limit=0)
 
 
+def test_where_files_are_on_the_server_is_not_told(served: Any, shop: Any) -> None:
+    """The photos that the project began with lie in a folder of the machine."""
+    with served.client() as client:
+        hits = client.search("disc", limit=50)
+        assert hits and all(hit.location == hit.image for hit in hits if "://" not in hit.location)
+        inside = next(hit for hit in hits if "://" not in hit.location)
+        (photo, *_) = client.listing(inside.listing_id).photos
+        assert photo.location == photo.id and (shop.photos / photo.location).is_file()
+
+
 def test_reading_and_writing_need_their_scopes(served: Any) -> None:
     with listlens.open(served.root) as project:
         reads, _ = project.store.tokens.create(["read"])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import listlens
-from listlens.core.errors import ListlensError, NotFoundError
+from listlens.core.errors import InputError, ListlensError, NotFoundError
 from listlens.pipeline.live import RETRY_S, Answering, LiveModels, in_share
 from listlens.project import Project
 
@@ -130,6 +130,10 @@ def test_shadows_and_canaries_stand_beside_and_a_share_is_answered_by_the_canary
     assert all(b == 2 for a, b in zip(chosen, wider, strict=True) if a == 2)
     two.registry.beside(TASK, share=0)
     assert models.current().beside == ()
+    two.registry.retire(TASK, 2)
+    with pytest.raises(InputError, match="nothing to end"):  # a candidate else
+        two.registry.beside(TASK, 2, share=0)
+    assert two.store.models.get(1, 2).stage == "retired"
 
 
 def test_a_share_is_of_its_size_and_differs_from_task_to_task() -> None:

@@ -71,7 +71,7 @@ def test_a_dry_run_says_of_which_events_nothing_comes(cli: Any, tmp_path: Path) 
     line = cli("events", "put", file, "--dry-run", "--json", *at).json
     assert line["nothing"].startswith("each:") and line["came"] == {"ad": 1, "pics": []}
     done = cli("events", "put", file, *at)
-    assert done.code == 0 and "1 name no photo" in done.out
+    assert done.code == 0 and "1 names no photo" in done.out
     assert "done: 1 empty" in cli("ledger", *at).out
 
 

@@ -9,6 +9,7 @@ import typer
 
 from listlens.cli.learning import labels_app
 from listlens.cli.output import JsonOption, ProjectOption, show, table
+from listlens.core.amounts import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +45,7 @@ def suspects(
         text = "No label is doubted."
     if out is not None:
         text += (
-            f"\nWrote {len(rows)} rows to {out}. Correct the column label there, then: "
+            f"\nWrote {counted(len(rows), 'rows')} to {out}. Correct the column label there, then: "
             f"listlens labels import {task} {out}"
         )
     show({"task": task, "suspects": rows}, text, as_json=as_json)

@@ -114,8 +114,8 @@ def _expected(said: Forecast) -> str:
         return "No event that brings a photo waits."
     cost = "" if said.cost is None else f", {money(said.cost, said.currency)}"
     lines = [
-        f"{said.waiting:,} photos wait. Of {said.sampled} tried {said.usable} are usable, "
-        f"{said.known} known already; {said.bytes_a_photo / 1024:,.0f} KiB a photo.",
+        f"{counted(said.waiting, 'photos')} to come. Of {said.sampled} tried {said.usable} are "
+        f"usable, {said.known} known already; {said.bytes_a_photo / 1024:,.0f} KiB a photo.",
         f"{1000 * said.core_s_a_photo:.1f} ms of a core a photo: {said.core_hours:,.2f} hours of a "
         f"core, {said.hours:,.2f} on this machine{cost}. Storing and announcing come on top.",
     ]

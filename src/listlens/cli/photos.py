@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from listlens.cli.output import ExitCode, JsonOption, ProjectOption, note, progress, show, table
+from listlens.core.amounts import counted, unit_of
 
 
 def register(app: typer.Typer) -> None:
@@ -92,7 +93,7 @@ def ingest(
         f"{report.stale} of the unchanged could not be asked for again; they stay as they were."
         if report.stale
         else "",
-        f"{report.failed} cannot be used, {report.rejected} rows rejected: "
+        f"{report.failed} cannot be used, {counted(report.rejected, 'rows')} rejected: "
         + ", ".join(f"{n} {reason}" for reason, n in report.reasons.items())
         + ". See them: listlens check"
         if report.reasons
@@ -120,7 +121,7 @@ def check(
     rows, n = list(report["flags"].items()), report["not_compared"]
     text = "\n".join(
         [
-            f"{report['photos']} photos, {report['failed']} cannot be used.",
+            f"{counted(report['photos'], 'photos')}, {report['failed']} cannot be used.",
             table(rows, ("flag", "photos")) if rows else "No flags.",
             *[f"Look-alikes were not searched among {n} files: too many."] * bool(n),
             f"Page with thumbnails: {report['page']}",
@@ -137,12 +138,17 @@ def status(project: ProjectOption = Path(), as_json: JsonOption = False) -> None
     with listlens.project.open(project) as opened:
         result = opened.status()
     lines = [f"Project {result['project']} on {result['store']}"]
-    lines += [f"{n:>9} photos {words}" for n, words in in_words(result["photos"])]
+    lines += [f"{n:>9} {unit_of(n, 'photos')} {words}" for n, words in in_words(result["photos"])]
     if result["rejected"]:
-        lines.append(f"{result['rejected']:>9} rows of the sources were no photo")
-    lines.append(f"{result['listings']:>9} listings, {result['contents']} different contents")
+        lines.append(
+            f"{(n := result['rejected']):>9} {unit_of(n, 'rows')} of the sources were no photo"
+        )
+    lines.append(
+        f"{result['listings']:>9} {unit_of(result['listings'], 'listings')}, "
+        f"{counted(result['contents'], 'different contents')}"
+    )
     lines += [
-        f"task {task['name']} ({task['kind']}): {len(task['classes'])} classes, "
+        f"task {task['name']} ({task['kind']}): {counted(len(task['classes']), 'classes')}, "
         f"{task['labels']} labelled photos, " + _models(task)
         for task in result["tasks"]
     ]

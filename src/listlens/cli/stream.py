@@ -19,6 +19,7 @@ from listlens.cli.output import (
     show,
     table,
 )
+from listlens.core.amounts import counted
 from listlens.core.errors import InputError, NotFoundError
 from listlens.core.tracing import traced
 
@@ -77,8 +78,8 @@ def work(
     text = "\n".join(
         [
             table(rows, ("outcome", "events")) if rows else "No event was due.",
-            f"{report['looked']} photos looked at, {report['recognised']} recognised, in "
-            f"{report['seconds']:.1f} s.",
+            f"{counted(report['looked'], 'photos')} looked at, {report['recognised']} recognised, "
+            f"in {report['seconds']:.1f} s.",
         ]
     )
     show(report, text, as_json=as_json)
@@ -148,8 +149,8 @@ def put(
             return
         let = let_in(opened.store, found)
     result = {"new": let.new, "duplicates": let.duplicates, "dead": let.dead, "empty": let.empty}
-    text = f"{let.new} events taken in, {let.duplicates} had come in before"
-    text += f", {let.empty} name no photo" if let.empty else ""
+    text = f"{counted(let.new, 'events')} taken in, {let.duplicates} had come in before"
+    text += f", {let.empty} {'names' if let.empty == 1 else 'name'} no photo" if let.empty else ""
     text += f", {let.dead} cannot be used: listlens dead list" if let.dead else ""
     show(result, f"{text}.", as_json=as_json)
     if let.dead:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from listlens.cli.output import ExitCode, JsonOption, ProjectOption, progress, show
+from listlens.core.amounts import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -36,8 +37,8 @@ def text(
         made = opened.text.page(opened.root / "text.html") if page and report.any_read else {}
     result = {**vars(report), **made}
     lines = [
-        f"{report.read} pictures read now in {report.seconds:.1f} s, {report.already} before; "
-        f"{report.with_text} hold text.",
+        f"{counted(report.read, 'pictures')} read now in {report.seconds:.1f} s, {report.already} "
+        f"before; {report.with_text} hold text.",
         f"{report.failed} could not be read: their file is gone or was changed. Bring it in "
         "again: listlens ingest PHOTOS"
         if report.failed

@@ -18,6 +18,7 @@ from listlens.cli.output import (
     show,
     table,
 )
+from listlens.core.amounts import counted
 from listlens.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def tag(
         )
         notices = opened.notices()
     lines = [
-        f"{name}: {r.predicted} pictures answered now, {r.already} before"
+        f"{name}: {counted(r.predicted, 'pictures')} answered now, {r.already} before"
         + (
             f", {r.without_embedding} have no embedding (listlens ingest)"
             if r.without_embedding
@@ -165,7 +166,7 @@ def export(
 
     with listlens.project.open(project) as opened:
         n = opened.export_embeddings(path) if embeddings else opened.export(path, probs=probs)
-    show({"path": str(path), "rows": n}, f"Wrote {n} rows to {path}.", as_json=as_json)
+    show({"path": str(path), "rows": n}, f"Wrote {counted(n, 'rows')} to {path}.", as_json=as_json)
 
 
 def search(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from listlens.cli.output import ExitCode, JsonOption, ProjectOption, note, show, table
-from listlens.core.amounts import money
+from listlens.core.amounts import money, of_cap
 from listlens.core.errors import suggest
 
 
@@ -70,9 +70,9 @@ def _a_1000(spent: dict[str, Any]) -> str:
 
 def _cap(limit: dict[str, Any]) -> str:
     """How much of a cap is used."""
-    photos = limit["limit"].endswith("_photos")
-    used, cap = (f"{limit[k]:,.0f}" if photos else money(limit[k]) for k in ("used", "cap"))
-    return f"{used} of {cap} {limit['limit']}"
+    if limit["limit"].endswith("_photos"):
+        return f"{limit['used']:,.0f} of {limit['cap']:,.0f} {limit['limit']}"
+    return f"{of_cap(limit['used'], limit['cap'])} {limit['limit']}"
 
 
 def capped(one: dict[str, Any]) -> str:

@@ -150,7 +150,8 @@ class AsyncClient:
         from there nothing is missed, and nothing is done twice.
 
         Args:
-            cursor: of the last page that was handled; 0 for the beginning.
+            cursor: of the last page that was handled; 0 for the beginning, "end" for only what is
+                still to come.
             kinds: only these.
             tasks: only what answers one of these.
             follow: wait for what is still to come, without end.
@@ -158,7 +159,7 @@ class AsyncClient:
             limit: events a page.
         """
         while True:
-            page = await self._send(calls.feed(int(cursor), limit, kinds, tasks))
+            page = await self._send(calls.feed(cursor, limit, kinds, tasks))
             cursor = page.cursor
             if page.events:
                 yield page

@@ -148,7 +148,8 @@ class Client:
         from there nothing is missed, and nothing is done twice.
 
         Args:
-            cursor: of the last page that was handled; 0 for the beginning.
+            cursor: of the last page that was handled; 0 for the beginning, "end" for only what is
+                still to come.
             kinds: only these.
             tasks: only what answers one of these.
             follow: wait for what is still to come, without end.
@@ -156,7 +157,7 @@ class Client:
             limit: events a page.
         """
         while True:
-            page = self._send(calls.feed(int(cursor), limit, kinds, tasks))
+            page = self._send(calls.feed(cursor, limit, kinds, tasks))
             cursor = page.cursor
             if page.events:
                 yield page

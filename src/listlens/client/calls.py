@@ -99,7 +99,9 @@ def put_events(events: Iterable[Mapping[str, Any]]) -> Call[TakenOut]:
     return Call("POST", "/v1/events", TakenOut, body=[dict(one) for one in events])
 
 
-def feed(cursor: int, limit: int, kinds: Sequence[str], tasks: Sequence[str]) -> Call[FeedOut]:
+def feed(
+    cursor: int | str, limit: int, kinds: Sequence[str], tasks: Sequence[str]
+) -> Call[FeedOut]:
     """What was announced after a cursor."""
     query = {"cursor": cursor, "limit": limit, "kind": list(kinds), "task": list(tasks)}
     return Call("GET", "/v1/feed", FeedOut, query)

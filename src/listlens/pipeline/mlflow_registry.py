@@ -16,6 +16,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from listlens.core.errors import (
     AccessError,
     InputError,
@@ -227,6 +229,11 @@ def _mlflow(uri: str, *, look: bool) -> Iterator[Any]:
         yield MlflowClient(tracking_uri=uri, registry_uri=uri)
     except MlflowException as error:
         raise _ours(error, uri) from error
+    except ImportError as error:  # of a store's driver, or of what fits no package here
+        said = f"mlflow cannot open {without_password(uri)} here: {_short(error, uri)}"
+        raise InputError(f"{said}. Install what is missing, or name a server, http://.") from error
+    except SQLAlchemyError as error:
+        raise ServerError(f"MLflow at {without_password(uri)}: {_short(error, uri)}") from error
     except OSError as error:  # also what `requests` raises
         if isinstance(error, ListlensError):
             raise

@@ -143,7 +143,8 @@ class ModelRegistry:
 
         Raises:
             NotFoundError: no such task or version.
-            InputError: the model is live, or the share is out of range.
+            InputError: the model is live, or retired and a share of 0 is asked for, or the share
+                is out of range.
             ModelError: its folder is damaged.
         """
         found = self._task(task)
@@ -153,6 +154,8 @@ class ModelRegistry:
         version_live = live.version if live else None
         if row.stage == "live":
             raise InputError(f"model {row.version} of {task!r} answers already.")
+        if share == 0 and row.stage == "retired":
+            raise InputError(f"model {row.version} of {task!r} is retired: nothing to end.")
         if share is not None and not 0 <= share < 1:
             raise InputError(f"a canary's share is 0 or more and below 1, not {share:g}.")
         if not dry_run and share is None:

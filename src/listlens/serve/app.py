@@ -12,6 +12,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from listlens._version import __version__
 from listlens.core.errors import ListlensError, Retryable
@@ -25,6 +26,7 @@ from listlens.serve.live import LiveModels
 from listlens.serve.log import make_log
 from listlens.serve.model_pages import ModelPages
 from listlens.serve.pages import Pages, problem_page, wants_page
+from listlens.serve.places import Places
 from listlens.serve.policy_pages import PolicyPages
 from listlens.serve.predicting import MOST_FETCHES, Predicting
 from listlens.serve.problems import Problem
@@ -63,6 +65,7 @@ class Serving:
     access: Access
     topics: TopicWatch
     standing: Standing
+    places: Places
     worker: Callable[[], str]
     log: Any
 
@@ -127,6 +130,7 @@ def app(
         log=serving.log,
         login=pages.login_page,
         shown=problem_page,
+        hide=serving.places.hidden,
         direct={("POST", "/v1/predict"): serving.predicting},
     )
     return made
@@ -165,9 +169,12 @@ def _serving(
         CapacityLimiter(MOST_FETCHES),
     )
     access = Access(project.store.tokens, open_inference=open_inference)
+    photos = project.config.events.photos
+    places = Places(project.root, project.root / photos if photos else None)
     return Serving(
-        project, inference, models, counting, predicting, access, topics, standing, worker, log
-    )
+        project, inference, models, counting, predicting, access, topics, standing, places, worker,
+        log,
+    )  # fmt: skip
 
 
 def _lifespan(serving: Serving, close_inference: bool) -> Any:
@@ -244,13 +251,23 @@ async def _http_problem(request: Request, error: Exception) -> Response:
     """Starlette's own refusals, in our shape."""
     assert isinstance(error, HTTPException)
     kinds = {404: "not-found", 405: "method-not-allowed", 400: "bad-request"}
-    details = {
-        404: f"Nothing is at {request.url.path[:200]!r}. /openapi.json lists what there is.",
-        405: f"{request.method} is not taken here.",
-    }
+    detail, headers = str(error.detail), dict(error.headers or {})
+    if error.status_code == 404:
+        detail = f"Nothing is at {request.url.path[:200]!r}. /openapi.json lists what there is."
+    elif error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
+        detail = f"{request.method} is not taken here; allowed: {headers['Allow']}."
     kind = kinds.get(error.status_code, "bad-request")
-    detail = details.get(error.status_code, str(error.detail))
-    return _answered(request, Problem(kind, detail, headers=error.headers))
+    return _answered(request, Problem(kind, detail, headers=headers))
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that an address takes; each of them is a route of its own."""
+    found = set[str]()
+    for route in (*request.app.routes, *request.app.state.api.routes):
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= set(getattr(route, "methods", None) or ())
+    return sorted(found) or ["GET", "HEAD"]  # of a file, below which no route is
 
 
 def _answered(request: Request, problem: Problem) -> Response:

@@ -132,6 +132,8 @@ def _add_out(router: APIRouter, serving: Serving) -> None:
 
             check_kinds(asked.kind)
             check_tasks(store, asked.task)
+            if asked.cursor == "end":
+                return {"events": [], "cursor": str(store.outbox.last()), "more": False}
             found, at = store.outbox.read(
                 asked.cursor, limit=asked.limit, kinds=set(asked.kind), tasks=set(asked.task)
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
@@ -22,7 +22,9 @@ class FeedQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    cursor: int = Field(0, ge=0, le=2**62, description="As the last answer gave it; 0 to begin.")
+    cursor: Annotated[int, Field(ge=0, le=2**62)] | Literal["end"] = Field(
+        0, description="As the last answer gave it; 0 to begin, `end` for what is still to come."
+    )
     limit: int = Field(100, ge=1, le=1000, description="How many at most.")
     kind: list[str] = Field(
         default_factory=list, max_length=20, description="Only these, such as photo.predicted."

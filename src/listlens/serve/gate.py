@@ -59,6 +59,7 @@ class Gate:
         shown: makes the page of a problem, with the request's id.
         direct: (method, path) to what answers it without the routing behind, which takes as long as
             all else that is done here; the routes there describe it.
+        hide: what an error says, to what the caller is told of it.
     """
 
     def __init__(
@@ -70,9 +71,10 @@ class Gate:
         login: Callable[[HTTPConnection, Problem], Response],
         shown: Callable[[Problem, str], Response],
         direct: Mapping[tuple[str, str], Handler],
+        hide: Callable[[str], str] = str,
     ) -> None:
         self.app, self.access, self.counting, self.log = app, access, counting, log
-        self.login, self.shown, self.direct = login, shown, direct
+        self.login, self.shown, self.direct, self.hide = login, shown, direct, hide
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -107,7 +109,9 @@ class _Passage:
         except Problem as refused:
             await self._refuse(refused)
         except ListlensError as error:
-            await self._refuse(problem_of(error))
+            problem = problem_of(error)
+            problem.detail = self.gate.hide(problem.detail)
+            await self._refuse(problem)
         except ClientDisconnect:
             self.status = 499  # nobody is there to be answered; logged and counted as nginx does
         except Exception:

@@ -57,12 +57,15 @@ def main(arguments: list[str]) -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # What follows takes seconds to import, and the server may end meanwhile.
     from listlens.core.errors import ListlensError
+    from listlens.serve.places import Places
     from listlens.serve.problems import Problem, problem_of
 
     try:
         result = _done(Path(arguments[0]), int(arguments[1]), saying)
     except ListlensError as error:
-        saying.send(problem=problem_of(error).document())
+        problem = problem_of(error)
+        problem.detail = Places(Path(arguments[0])).hidden(problem.detail)
+        saying.send(problem=problem.document())
         return 1
     except Exception:
         problem = Problem("internal", "It failed by a fault of listlens; the server's log has it.")

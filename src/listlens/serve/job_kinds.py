@@ -12,6 +12,7 @@ from listlens.pipeline.models import require_live
 from listlens.pipeline.trainable import require_trainable
 from listlens.pipeline.versions import differing, wanted
 from listlens.serve.job_shapes import DiffJob, PromoteJob, TrainJob
+from listlens.serve.places import Places
 
 if TYPE_CHECKING:
     from listlens.project import Project
@@ -43,6 +44,9 @@ def run_job(project: Project, job: Job, say: Say) -> dict[str, Any]:
         ListlensError: it cannot be done; says why.
     """
     result = _KINDS[job.kind](project, job, say)
+    if "files" in result:
+        places = Places(project.root)
+        result["files"] = {name: places.shown(path) for name, path in result["files"].items()}
     if len(json.dumps(result)) > MOST_CHARS:
         result = {key: result[key] for key in ("text", "files") if key in result}
     return result

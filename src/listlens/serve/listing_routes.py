@@ -67,6 +67,8 @@ def add_listings(router: APIRouter, serving: Serving) -> None:
             found = listing_view(store, _live(serving), listing_id, asked.top)
             if found is None:
                 raise NotFoundError(f"no listing {listing_id[:200]!r} is known, or on its way.")
+            for photo in found["photos"]:
+                photo["location"] = serving.places.shown(photo["location"], photo["id"])
             return found
 
         return JSONResponse(await to_thread.run_sync(look))
@@ -88,8 +90,12 @@ def _add_search(router: APIRouter, serving: Serving) -> None:
         def look() -> list[dict[str, Any]]:
             project = serving.project
             if asked.tag is not None:
-                return search(project.store, _live(serving), asked.tag, asked.limit)
-            return list(project.text.search(asked.words or "", asked.limit))
+                hits = search(project.store, _live(serving), asked.tag, asked.limit)
+            else:
+                hits = list(project.text.search(asked.words or "", asked.limit))
+            for hit in hits:
+                hit["location"] = serving.places.shown(hit["location"], hit["image"])
+            return hits
 
         return JSONResponse({"hits": await to_thread.run_sync(look)})
 

@@ -76,7 +76,9 @@ class PhotoOut(BaseModel):
 
     id: str
     position: int | None
-    location: str
+    location: str = Field(
+        description="Its address, or its path below the folder that it came from."
+    )
     status: str = Field(description="ok, failed, gone, ...")
     reason: str | None
     detail: str
@@ -111,7 +113,7 @@ class HitOut(BaseModel):
 
     listing_id: str
     image: str
-    location: str
+    location: str = Field(description="As of a listing's photos.")
     task: str | None = None
     class_: str | None = Field(None, alias="class")
     probability: float | None = None

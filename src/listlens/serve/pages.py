@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from listlens._version import __version__
-from listlens.core.amounts import counted, money, unit_of
+from listlens.core.amounts import counted, money, of_cap, unit_of
 from listlens.core.errors import PhotoError
 from listlens.images.prepare import prepare
 from listlens.serve.access import COOKIE
@@ -50,8 +50,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["our_version"] = __version__
-    made.globals["many"] = unit_of
-    made.filters.update(counted=counted, money=money)
+    made.globals.update(many=unit_of, of_cap=of_cap)
+    made.filters.update(counted=counted, money=money, rate=_rate)
     return made
 
 
@@ -203,6 +203,11 @@ def points(values: Sequence[float]) -> dict[str, Any]:
     places = [(240 * i / n, 60 - 58 * value / top) for i, value in enumerate(values)]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     return {"line": line, "top": max(values, default=0), "last": values[-1] if values else 0}
+
+
+def _rate(value: float) -> str:
+    """A number that is read at a glance: a digit behind the point only where it is small."""
+    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
 
 
 async def read_form(request: Request, serving: Serving) -> dict[str, str]:

@@ -48,6 +48,7 @@ def add_routes(app: FastAPI, serving: Serving) -> None:
     add_jobs(router, serving)
     add_watching(router, serving)
     app.include_router(router)
+    app.state.api = router
     original = app.openapi
 
     def with_tokens() -> dict[str, Any]:
@@ -113,7 +114,7 @@ def _add_looking(router: APIRouter, serving: Serving) -> None:
     async def health() -> Response:
         """Return 200 as soon as calls are answered, with no model yet too. Needs no token."""
         troubles = (serving.models.trouble, serving.topics.trouble, serving.worker())
-        trouble = " ".join(filter(None, troubles))
+        trouble = serving.places.hidden(" ".join(filter(None, troubles)))
         names = sorted(one.name for one in serving.models.current.values())
         status = "degraded" if trouble else "ready"
         return JSONResponse({"status": status, "detail": trouble, "models": names})

@@ -7,6 +7,7 @@ from typing import Any
 
 from listlens.core.types import Reason
 from listlens.pipeline.events import LISTING_CHANGED, PHOTO_DELETED
+from listlens.sources.paths import printable
 from listlens.store.event_rows import Announcement
 from listlens.stream.work import Work
 
@@ -47,7 +48,8 @@ def announcement(work: Work, results: dict[str, Any], now: datetime) -> Announce
             body |= {"sha256": work.sha256, **told}
         else:
             body |= {"sha256": work.sha256, "results": results}
-        body["location"] = work.location
+        # Of a file the event's own words: where the folder is on this machine is nobody's business.
+        body["location"] = printable(event.body.get("path") or work.location)
         if "position" in event.body:
             body["position"] = event.body["position"]
     elif kind == LISTING_CHANGED:
