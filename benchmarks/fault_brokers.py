@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import socket
-import subprocess
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
+
+from broker_servers import SERVERS
 
 from listlens.brokers.registry import open_inlet, open_outlet
 from listlens.core.errors import BrokerError
 from listlens.core.messages import Outgoing
 
-KINDS = ("nats", "redis")
+T = TypeVar("T")
+
+KINDS = tuple(SERVERS)
+
+QUIET_S = 5.0
+"""A topic that brought nothing for so long has nothing left."""
 
 
 class Broker(Protocol):
@@ -27,8 +32,11 @@ class Broker(Protocol):
     results: tuple[str, ...]
     ours: bool
     killed: int
+    life_s: float
 
     def send(self, said: list[dict[str, Any]], first: int) -> None: ...
+
+    def worker_died(self) -> None: ...
 
     def left(self) -> int: ...
 
@@ -43,7 +51,7 @@ class GivenSource:
     """A topic of a broker that others run: nothing is announced to it, and nobody kills it."""
 
     results: tuple[str, ...] = ()
-    ours, killed = False, 0
+    ours, killed, life_s = False, 0, 3.0
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -55,6 +63,9 @@ class GivenSource:
         outlet = open_outlet(self._topic)
         outlet.send([Outgoing(json.dumps(s).encode(), s["listing_id"], uuid4().hex) for s in said])
         outlet.close()
+
+    def worker_died(self) -> None:
+        pass
 
     def left(self) -> int:
         return 0
@@ -69,6 +80,30 @@ class GivenSource:
         pass
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How a kind of broker is addressed.
+
+    Args:
+        at: address of a topic, with places for port and topic.
+        again: option with which what a dead worker held comes again after a few seconds.
+        life_s: how long a life lasts at most: long enough to be let in and read something.
+    """
+
+    at: str
+    again: str = ""
+    life_s: float = 3.0
+
+
+MANNERS = {
+    "nats": Manner("nats://127.0.0.1:{port}/{topic}", "ack_wait=5"),
+    "redis": Manner("redis://127.0.0.1:{port}/0/{topic}", "claim_after=5"),
+    "rabbitmq": Manner("amqp://127.0.0.1:{port}/{topic}"),
+    # A group waits for its dead until their session ends.
+    "kafka": Manner("kafka://127.0.0.1:{port}/{topic}", "session_timeout=6", 12.0),
+}
+
+
 class OwnBroker:
     """A server on a free port with its files below a folder.
 
@@ -78,46 +113,32 @@ class OwnBroker:
     """
 
     def __init__(self, kind: str, folder: Path) -> None:
-        self._kind, self._folder = kind, folder
-        folder.mkdir(parents=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        at = f"{kind}://127.0.0.1:{self._port}{'/0' if kind == 'redis' else ''}"
-        again = "claim_after=5" if kind == "redis" else "ack_wait=5"
-        self.source, self.results = f"{at}/photos?{again}", (f"{at}/results",)
-        self._topic = f"{at}/photos"
-        self.ours, self.killed = True, 0
-        self.start()
+        self._server = SERVERS[kind](folder)
+        manner = MANNERS[kind]
+        self._topic, results = (
+            manner.at.format(port=self._server.port, topic=topic) for topic in ("photos", "results")
+        )
+        self.results = (results,)
+        self._read = f"{results}?{manner.again}".rstrip("?")
+        self.source = f"{self._topic}?{manner.again}".rstrip("?")
+        self.ours, self.killed, self.life_s = True, 0, manner.life_s
+        self._wait()
 
-    def start(self) -> None:
-        """Start it, and wait until it takes calls."""
-        host, port, folder = "127.0.0.1", str(self._port), str(self._folder)
-        if self._kind == "nats":
-            command = ["nats-server", "-a", host, "-p", port, "-js", "-sd", folder]
-        else:
-            command = ["redis-server", "--bind", host, "--port", port, "--dir", folder]
-            command += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        quiet = subprocess.DEVNULL
-        self._process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
+    def _wait(self) -> None:
+        """Wait until it takes calls."""
         self._patiently(lambda: open_outlet(self._topic).close())
-
-    def kill(self) -> None:
-        """Kill it; what it wrote is with the operating system, whether or not it is on the disk."""
-        os.kill(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self.killed += 1
 
     def stop(self) -> None:
         """End it for good."""
-        self._process.terminate()
-        self._process.wait()
+        self._server.stop()
 
     def kill_and_start(self, dice: random.Random) -> None:
         """Kill it, leave it away for a moment, start it again."""
-        self.kill()
+        self._server.kill()
+        self.killed += 1
         time.sleep(dice.uniform(0.1, 1.5))
-        self.start()
+        self._server.start()
+        self._wait()
 
     def send(self, said: list[dict[str, Any]], first: int) -> None:
         """Send events, each until it is confirmed; `first` is the number of the first one."""
@@ -135,20 +156,28 @@ class OwnBroker:
 
         self._patiently(go)
 
+    def worker_died(self) -> None:
+        """Tell it that a worker was killed; see `Server.forget_dead`."""
+        self._server.forget_dead()
+
     def left(self) -> int:
         """How many messages are not acknowledged."""
-        inlet = open_inlet(self.source)
-        try:
-            return inlet.lag() or 0
-        finally:
-            inlet.close()
+
+        def ask() -> int:
+            inlet = open_inlet(self.source)
+            try:
+                return inlet.lag() or 0
+            finally:
+                inlet.close()
+
+        return self._patiently(ask)
 
     def told(self) -> list[str]:
         """The ids of all that was announced to the topic of results, in order."""
-        inlet = open_inlet(self.results[0])
+        inlet = self._patiently(lambda: open_inlet(self._read))
         found: list[str] = []
         try:
-            while messages := inlet.receive(500, 2.0):
+            while messages := inlet.receive(500, QUIET_S):
                 found += [json.loads(one.body)["id"] for one in messages]
                 inlet.acknowledge(messages)
         finally:
@@ -156,12 +185,11 @@ class OwnBroker:
         return found
 
     @staticmethod
-    def _patiently(call: Any) -> None:
-        until = time.monotonic() + 30
+    def _patiently(call: Callable[[], T]) -> T:
+        until = time.monotonic() + 90
         while True:
             try:
-                call()
-                return
+                return call()
             except BrokerError:
                 if time.monotonic() > until:
                     raise

@@ -2,7 +2,7 @@
 
     python benchmarks/faults.py                              # 20,000 events, 100 kills, on SQLite
     python benchmarks/faults.py --store postgresql+psycopg://postgres@127.0.0.1/test
-    python benchmarks/faults.py --broker nats                # events come by NATS, or redis
+    python benchmarks/faults.py --broker nats                # or redis, rabbitmq, kafka
     python benchmarks/faults.py --events 600 --kills 10      # a first look
     python benchmarks/faults.py --source nats://127.0.0.1:4222/new
 
@@ -257,7 +257,7 @@ def lives(
         child = fork(live)
         os.close(writer)
         select.select([reader], [], [], 120)
-        time.sleep(dice.uniform(0.0, 3.0))
+        time.sleep(dice.uniform(0.0, broker.life_s if broker else 3.0))
         every = max(1, options.kills // max(1, options.broker_kills))
         if broker is not None and broker.ours and number % every == every // 2:
             broker.kill_and_start(dice)
@@ -270,6 +270,8 @@ def lives(
         if alive:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
+        if broker is not None:
+            broker.worker_died()
         os.close(reader)
         if number % 10 == 9:
             print(f"{number + 1} lives", file=sys.stderr, flush=True)

@@ -18,6 +18,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo
 from nats.js.errors import NotFoundError
 
+from listlens.brokers import trust
 from listlens.brokers.address import Address, absent
 from listlens.brokers.loop import wait_for
 from listlens.core.errors import BrokerError, ConfigError
@@ -31,6 +32,11 @@ CONNECT_S = 5.0
 ANSWER_S = 10.0
 """How long NATS may take to connect, and to answer anything else."""
 
+logging.getLogger("asyncio").addFilter(
+    # The client begins in the clear and goes on by TLS, and asyncio says so at each end.
+    lambda record: "eof_received() has no effect when using ssl" not in record.getMessage()
+)
+
 LOOK_EVERY_S = 0.1
 """How often who only looks asks whether a message came."""
 
@@ -43,13 +49,13 @@ class _Connection:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._client: Client = self._run(self._connect(), 2 * CONNECT_S)
+        self._client: Client = self._run(self._connect(), 2 * CONNECT_S, connecting=True)
         self._js: JetStreamContext = self._client.jetstream(timeout=ANSWER_S)
 
     async def _connect(self) -> Client:
         address = self._address
-        scheme = "tls" if address.text("tls") == "yes" else "nats"
-        options: dict[str, Any] = {}
+        secure = trust.encrypts(address)
+        options: dict[str, Any] = {"tls": trust.context(address)} if secure else {}
         if address.password:
             options |= {"user": address.user, "password": address.password}
         elif address.user:
@@ -63,7 +69,7 @@ class _Connection:
 
         try:
             return await nats.connect(
-                [f"{scheme}://{place}" for place in address.place.split(",")],
+                [f"{'tls' if secure else 'nats'}://{one}" for one in address.place.split(",")],
                 name="listlens",
                 connect_timeout=int(CONNECT_S),
                 allow_reconnect=False,  # whoever uses this connects anew, and says so meanwhile
@@ -108,12 +114,13 @@ class _Connection:
         if (config.max_deliver or -1) > 0:
             log.warning("%s gives messages up after %d deliveries", where, config.max_deliver)
 
-    def _run(self, work: Coroutine[Any, Any, T], most_s: float = ANSWER_S) -> T:
+    def _run(
+        self, work: Coroutine[Any, Any, T], most_s: float = ANSWER_S, *, connecting: bool = False
+    ) -> T:
         try:
             return wait_for(work, most_s)
         except (NatsError, OSError, TimeoutError, EOFError) as error:
-            why = str(error) or type(error).__name__
-            raise BrokerError(f"{self._address.shown}: {why}") from error
+            raise trust.refused(self._address, error, connecting=connecting) from error
 
     def close(self) -> None:
         """See the port."""

@@ -20,6 +20,7 @@ from confluent_kafka import (
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import TopicMetadata
 
+from listlens.brokers import trust
 from listlens.brokers.address import Address, absent
 from listlens.core.errors import BrokerError
 from listlens.core.messages import Message, Outgoing
@@ -34,8 +35,12 @@ ANSWER_S = 10.0
 LIST_S = 2.0
 """How long one question for topics waits, before it is looked whether anybody is there at all."""
 
-JOIN_S = 20.0
-"""How long a group may take to let a consumer in: the others have to notice it."""
+BEAT_MS = 3000
+"""How often a consumer says that it lives, and hears that others come and go: Kafka's default."""
+
+JOIN_S = 10.0
+"""How long a group may take to let a consumer in, beside the session of one that was killed: until
+that ends the group waits for it, and lets nobody in."""
 
 SEND_S = 25.0
 """How long a batch may take to be confirmed."""
@@ -45,6 +50,13 @@ GATHER_S = 0.01
 
 MADE_S = 5.0
 """How long a topic may take to come into being."""
+
+FILES = {
+    "ca": "ssl.ca.location",
+    "cert": "ssl.certificate.location",
+    "key": "ssl.key.location",
+}
+"""Options of TLS to the client's own."""
 
 UNREADY = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE}
 
@@ -84,8 +96,11 @@ class _Connection:
                 "sasl.username": address.user,
                 "sasl.password": address.password,
             }
-        if address.text("ca"):
-            found["ssl.ca.location"] = address.text("ca")
+        if security.endswith("ssl"):
+            trust.context(address)  # says what is wrong with the files
+            named = trust.files(address)
+            named.setdefault("key", named.get("cert", ""))
+            found |= {FILES[name]: path for name, path in named.items() if path}
         return found
 
     def _reading(self) -> dict[str, Any]:
@@ -126,9 +141,10 @@ class _Connection:
             raise self._broken(error)
         return error is None
 
-    def _broken(self, why: Any) -> BrokerError:
+    def _broken(self, why: Any, *, connecting: bool = False) -> BrokerError:
         text = why.str() if isinstance(why, KafkaError) else str(why)
-        return BrokerError(f"{self._address.shown}: {text or self._down}")
+        said = (text or self._down).partition(" (after ")[0]
+        return trust.refused(self._address, said, connecting=connecting)
 
     def _topics(self, client: Any, *name: str) -> dict[str, TopicMetadata]:
         """Ask what topics there are, before anything is read; ends early where all hosts refuse."""
@@ -139,7 +155,7 @@ class _Connection:
             except KafkaException as error:
                 client.poll(0)  # lets it tell what it met
                 if self._down or time.monotonic() >= until:
-                    raise self._broken(self._met or error.args[0]) from error
+                    raise self._broken(self._met or error.args[0], connecting=True) from error
 
     def _require_topic(self, client: Any) -> None:
         """Wait until the topic is there; a cluster that makes topics by itself takes a moment."""
@@ -168,7 +184,7 @@ class KafkaInlet(_Connection):
                 **self._reading(),
                 "allow.auto.create.topics": True,
                 "session.timeout.ms": session_ms,
-                "heartbeat.interval.ms": max(100, session_ms // 10),
+                "heartbeat.interval.ms": max(100, min(BEAT_MS, session_ms // 10)),
                 "max.poll.interval.ms": max(300_000, session_ms),
             }
         )
@@ -206,10 +222,11 @@ class KafkaInlet(_Connection):
             on_revoke=self._revoked,
             on_lost=self._revoked,
         )
-        until = time.monotonic() + JOIN_S
+        most_s = self._address.number("session_timeout") + JOIN_S
+        until = time.monotonic() + most_s
         while not self._joined:
             if time.monotonic() > until or self._down:
-                why = self._down or f"the group let nobody in for {JOIN_S:g} s"
+                why = self._down or f"the group let nobody in for {most_s:g} s"
                 raise self._broken(why)
             early = self._ask(self._consumer.poll, 0.1)
             if early is not None:  # at most one: it came with the assignment
@@ -315,7 +332,11 @@ class KafkaOutlet(_Connection):
                 "delivery.timeout.ms": int((SEND_S - 5) * 1000),
             }
         )
-        self._require_topic(self._producer)
+        try:
+            self._require_topic(self._producer)
+        except BaseException:
+            self.close()
+            raise
 
     def send(self, messages: Sequence[Outgoing]) -> None:
         """See the port."""
@@ -347,8 +368,12 @@ class KafkaOutlet(_Connection):
 
     def close(self) -> None:
         """See the port."""
-        self._producer.purge()
-        self._producer.flush(1.0)
+        # It ends, with its threads, once nobody holds it. It holds `_note`, and so this: both would
+        # stay, and try to connect, until the garbage collector comes.
+        producer = self.__dict__.pop("_producer", None)
+        if producer is not None:
+            producer.purge()
+            producer.flush(1.0)
 
 
 def inlet(address: Address) -> KafkaInlet:

@@ -20,6 +20,7 @@ from aio_pika.abc import (
 )
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
 
+from listlens.brokers import trust
 from listlens.brokers.address import Address, absent
 from listlens.brokers.loop import wait_for
 from listlens.core.errors import BrokerError
@@ -41,6 +42,12 @@ LOOK_EVERY_S = 0.1
 
 IN_FLIGHT = 500
 """Messages published at once that are not confirmed yet."""
+
+logging.getLogger("aiormq.connection").addFilter(
+    # It logs each try to connect, and a connection that is lost with a stack: what it raises says
+    # the same, and is told once a minute.
+    lambda record: record.levelno < logging.ERROR and not record.exc_info
+)
 
 QUORUM: dict[str, Any] = {"x-queue-type": "quorum"}
 """A queue that is made is kept on disk, and on several nodes where there are."""
@@ -70,7 +77,7 @@ class _Connection:
         self._address = address
         vhost, _, self._name = address.path.rpartition("/")
         self._vhost = vhost or "/"
-        self._connection: AbstractConnection = self._run(self._connect())
+        self._connection: AbstractConnection = self._run(self._connect(), connecting=True)
         try:
             self._run(self._open_channel())
         except BaseException:
@@ -88,6 +95,7 @@ class _Connection:
             password=address.password or "guest",
             virtualhost=self._vhost,
             ssl=tls,
+            ssl_context=trust.context(address) if tls else None,
             timeout=CONNECT_S,
             client_properties={"connection_name": "listlens"},
             connection_class=_Closing,
@@ -114,12 +122,13 @@ class _Connection:
         version = tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())
         return version >= UNLIMITED_SINCE
 
-    def _run(self, work: Coroutine[Any, Any, T], most_s: float = ANSWER_S) -> T:
+    def _run(
+        self, work: Coroutine[Any, Any, T], most_s: float = ANSWER_S, *, connecting: bool = False
+    ) -> T:
         try:
             return wait_for(work, most_s)
         except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
-            why = str(error) or type(error).__name__
-            raise BrokerError(f"{self._address.shown}: {why}") from error
+            raise trust.refused(self._address, error, connecting=connecting) from error
 
     def close(self) -> None:
         """See the port."""

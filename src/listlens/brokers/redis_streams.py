@@ -14,8 +14,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
+from listlens.brokers import trust
 from listlens.brokers.address import Address, absent
-from listlens.core.errors import BrokerError
 from listlens.core.messages import Message, Outgoing
 from listlens.core.owner import new_owner
 
@@ -79,20 +79,22 @@ class _Connection:
             db=int(database) if numbered else 0,
             username=address.user or None,
             password=address.password or None,
-            ssl=address.scheme == "rediss",
+            **_secure(address),
             socket_connect_timeout=CONNECT_S,
             socket_timeout=2 * ANSWER_S,
             retry=Retry(NoBackoff(), 0),  # whoever uses this connects anew, and says so meanwhile
             client_name="listlens",
             single_connection_client=False,
         )
+        self._met = False
         self._ask(self._redis.ping)
+        self._met = True
 
     def _ask(self, call: Callable[..., T], *args: Any, **named: Any) -> T:
         try:
             return call(*args, **named)
         except (RedisError, OSError) as error:
-            raise BrokerError(f"{self._address.shown}: {error}") from error
+            raise trust.refused(self._address, error, connecting=not self._met) from error
 
     def close(self) -> None:
         """See the port."""
@@ -235,6 +237,21 @@ class RedisOutlet(_Connection):
             for one in messages[first : first + IN_FLIGHT]:
                 pipeline.xadd(self.stream, {FIELD: one.body}, maxlen=most, approximate=True)
             self._ask(pipeline.execute)
+
+
+def _secure(address: Address) -> dict[str, Any]:
+    """Settings of TLS; the client makes its own context of the files."""
+    if address.scheme != "rediss":
+        return {}
+    trust.context(address)  # says what is wrong with the files
+    named = trust.files(address)
+    return {
+        "ssl": True,
+        "ssl_ca_certs": named.get("ca"),
+        "ssl_certfile": named.get("cert"),
+        "ssl_keyfile": named.get("key", named.get("cert")),
+        "ssl_check_hostname": True,
+    }
 
 
 def _messages(entries: Sequence[Any], field: str, deliveries: int) -> list[Message]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from listlens.brokers import rules
 from listlens.brokers.address import Address, Option, parse_address
+from listlens.brokers.trust import TLS
 from listlens.core.errors import ConfigError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ _REDIS = Kind(
         "maxlen": Option(
             "Entries that the stream keeps at least, older ones go; 0 keeps all.", 0.0, way="out"
         ),
+        **TLS,
     },
 )  # fmt: skip
 
@@ -101,6 +103,7 @@ _RABBITMQ = Kind(
             "Exchange to publish to, with the path as routing key; left out: straight to a queue.",
             way="out",
         ),
+        **TLS,
     },
 )  # fmt: skip
 ENDPOINT = Option("Address of another server that speaks Amazon's API; Amazon's where left out.")
@@ -125,7 +128,11 @@ KINDS: dict[str, Kind] = {
                 "Messages that all workers together may have in hand.", 10_000.0, way="in", least=1
             ),
             "creds": Option("Path of a file of credentials (user JWT and seed)."),
-            "tls": Option("Whether to encrypt: yes or no.", "no", one_of=("yes", "no")),
+            "tls": Option(
+                "Whether to encrypt: yes or no; yes where a file for it is named.", "no",
+                one_of=("yes", "no"),
+            ),
+            **TLS,
         },
     ),
     "kafka": Kind(
@@ -149,7 +156,7 @@ KINDS: dict[str, Kind] = {
                 "How user and password are shown.", "PLAIN",
                 one_of=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
             ),
-            "ca": Option("Path of the certificate authorities, as a PEM file."),
+            **TLS,
         },
     ),
     "amqp": _RABBITMQ,

@@ -7,6 +7,7 @@ import re
 from urllib.parse import urlsplit
 
 from listlens.brokers.address import Address
+from listlens.brokers.trust import wrong_options
 
 REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d{1,2}", re.ASCII)
 QUEUE_HOST = re.compile(r"sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?", re.ASCII)
@@ -43,7 +44,7 @@ def of_nats(address: Address, way: str) -> str:
         text = str(address.options.get(name, ""))
         if text and not NATS_NAME.fullmatch(text):
             return f"{name}: no spaces, '.', '*', '>', '/' and '\\' in a name"
-    return ""
+    return wrong_options(address)
 
 
 def of_kafka(address: Address, way: str) -> str:
@@ -54,12 +55,16 @@ def of_kafka(address: Address, way: str) -> str:
     if address.user and not address.text("security").startswith("sasl"):
         return ("a user needs security=sasl_ssl (or sasl_plaintext), and perhaps "
                 "mechanism=SCRAM-SHA-512")  # fmt: skip
-    return ""
+    if address.text("security").startswith("sasl") and not (address.user and address.password):
+        return ("security=sasl_... shows a user and a password: write them before the host, such "
+                "as kafka://USER:${KAFKA_PASSWORD}@HOST")  # fmt: skip
+    return wrong_options(address, "say security=ssl, or sasl_ssl")
 
 
 def of_redis(address: Address, way: str) -> str:
     """See `of_nats`."""
-    return _one_host(address) or _named(address)
+    wrong = wrong_options(address, "begin with rediss://")
+    return _one_host(address) or _named(address) or wrong
 
 
 def of_rabbitmq(address: Address, way: str) -> str:
@@ -67,7 +72,8 @@ def of_rabbitmq(address: Address, way: str) -> str:
     n_bytes = max(len(part.encode()) for part in address.path.rpartition("/"))
     if n_bytes > MOST_QUEUE_BYTES:
         return f"a name of {n_bytes:,} bytes; RabbitMQ takes {MOST_QUEUE_BYTES}"
-    return _one_host(address) or _named(address)
+    wrong = wrong_options(address, "begin with amqps://")
+    return _one_host(address) or _named(address) or wrong
 
 
 def of_kinesis(address: Address, way: str) -> str:

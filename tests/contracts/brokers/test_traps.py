@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,6 +181,34 @@ def test_kafka_says_soon_and_once_that_nobody_is_there(rig, caplog, capfd):
             way(f"{rig.nowhere}/photos")
         assert time.monotonic() - began < 5
     assert "FAIL" not in caplog.text + "".join(capfd.readouterr())
+
+
+@KAFKA
+def test_a_kafka_client_that_is_closed_or_could_not_connect_leaves_no_thread(rig):
+    """Each holds itself by its callbacks: the collector would find it some time, if at all."""
+
+    def threads() -> int:
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    def tried(url: str) -> None:
+        with suppress(BrokerError):
+            open_outlet(url).close()
+
+    there = rig.url(rig.topic())
+    tried(there)
+    gc.collect()
+    gc.disable()
+    try:
+        before = threads()
+        for _ in range(3):
+            tried(there)
+            tried(f"{rig.nowhere}/photos")
+        deadline = time.monotonic() + 20
+        while threads() > before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert threads() <= before
+    finally:
+        gc.enable()
 
 
 def test_kafka_names_a_group_for_each_topic_and_asks_for_a_way_to_show_a_password():
