@@ -381,7 +381,7 @@ def test_an_event_that_waits_often_is_put_off_once(store: Store, clock: Hands) -
 def test_a_worker_that_counts_what_it_looked_at_blocks_nobody_it_waits_for(
     new_database: Callable[[str], str], tmp_path: Path, clock: Hands
 ) -> None:
-    """Else one waits for a content that the other shows, and the other for the count of a source."""
+    """Else one waits for a content that the other shows, the other for the count of a source."""
     url = new_database("postgres")  # SQLite has one writer at a time
     with open_store(url, tmp_path, clock=clock) as one, open_store(url, tmp_path) as two:
         works = take(one, record("a"))
