@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from listlens.store.event_rows import EventRecord, Finished
-from listlens.store.open import Store
+from listlens.store.open import Store, open_store
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -99,3 +101,19 @@ def test_the_ledger_of_the_version_before_adds_up_too(store: Store) -> None:
         counts = read_all(connection)
     pruned = sum(n for name, n in counts.items() if name.startswith("pruned:"))
     assert counts["received"] == pruned == 1
+
+
+@pytest.mark.postgres
+def test_a_letter_that_somebody_puts_back_now_is_passed_over_without_waiting(
+    new_database: Callable[[str], str], tmp_path: Path
+) -> None:
+    """They lock letters in another order, and each would wait for the other."""
+    url = new_database("postgres")  # SQLite has one writer at a time
+    with open_store(url, tmp_path) as one, open_store(url, tmp_path) as two:
+        bury(one, "missing", "a", "b")
+        first, _ = one.dead.list()
+        with two.together():
+            two.dead.replay([(first.event_id, first)])
+            assert one.dead.remove() == {"missing": 1}
+        assert one.dead.remove() == {}
+        assert one.events.get("e-a").state == "waiting" and adds_up(one)

@@ -304,3 +304,20 @@ def test_two_workers_on_postgres_never_take_the_same(
         assert len(mine) == 4
         assert len(theirs) == 6
         assert not mine & theirs
+
+
+@pytest.mark.postgres
+def test_two_workers_that_prune_at_once_count_each_event_once(
+    new_database: Callable[[str], str], tmp_path: Path
+) -> None:
+    url = new_database("postgres")  # SQLite has one writer at a time
+    with open_store(url, tmp_path) as one, open_store(url, tmp_path) as two:
+        ends = ("predicted", "predicted", "deleted")  # the count of each outcome is a row
+        one.events.put([], done=[(record(str(i)), end, "") for i, end in enumerate(ends)])
+        later = datetime(2100, 1, 1, tzinfo=UTC)
+        with one.together():
+            assert one.events.prune(later, limit=2) == 2
+            assert two.events.prune(later) == 1  # does not wait, and counts no other's
+        ledger = two.events.ledger()
+        assert (ledger.pruned, dict(ledger.outcomes)) == (3, {"predicted": 2, "deleted": 1})
+        assert ledger.adds_up

@@ -146,3 +146,20 @@ def test_a_topic_that_fails_for_ever_holds_back_nothing_for_ever(
         assert [one.event_key for one in store.outbox.read(at)[0]] == ["young"], "it goes on there"
         assert on(92) == (1, [4, 0]) and len(caplog.messages) == 1
         assert next(one for one in store.topics.list() if one.name == OUT).as_dict()["lost"] == 4
+
+
+@pytest.mark.postgres
+def test_what_another_worker_prunes_now_is_not_counted_as_missed_twice(new_database, tmp_path):
+    url = new_database("postgres")  # SQLite has one writer at a time
+    day = timedelta(days=1)
+    with (
+        open_store(url, tmp_path, clock=lambda: AT) as one,
+        open_store(url, tmp_path, clock=lambda: AT + day) as two,
+    ):
+        two.topics.lease(OUT, "me", 60)
+        announce(one, *"abc")
+        with two.together():
+            assert two.outbox.prune(AT + day / 2, 10**6) == 3
+            assert one.outbox.prune(AT + day / 2, 10**6) == 0, "it does not wait for them"
+        (topic,) = one.topics.list()
+        assert (topic.lost, one.outbox.count()) == (3, 0)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
-from listlens.core.errors import PhotoError, StoreError
+from listlens.core.errors import ListlensError, PhotoError, StoreError
 from listlens.core.types import EmbeddingSpace, Reason, Status
 from listlens.core.watch_config import BudgetConfig
 from listlens.store.contents import ContentRecord
 from listlens.store.event_rows import EventRecord, EventState
-from listlens.store.open import Store
+from listlens.store.open import Store, open_store
+from listlens.store.usage import Used
 from listlens.stream.capping import Capping
 from listlens.stream.retrying import Backoff
 from listlens.stream.settling import Settling
@@ -369,3 +375,45 @@ def test_an_event_that_waits_often_is_put_off_once(store: Store, clock: Hands) -
         other = take(store, record("a"))["a"]
         other.trouble = replace(busy, counts=False)
         assert settle(store, [other]) == {"put_off_again": 1}
+
+
+@pytest.mark.postgres
+def test_a_worker_that_counts_what_it_looked_at_blocks_nobody_it_waits_for(
+    new_database: Callable[[str], str], tmp_path: Path, clock: Hands
+) -> None:
+    """Else one waits for a content that the other shows, the other for the count of a source."""
+    url = new_database("postgres")  # SQLite has one writer at a time
+    with open_store(url, tmp_path, clock=clock) as one, open_store(url, tmp_path) as two:
+        works = take(one, record("a"))
+        show(works["a"], "kitchen")
+        settle(one, works.values())
+        (shown,) = one.photos.scan()
+        works = take(one, record("b"), record("gone", "photo.deleted", at_s=1, photo="a"))
+        show(works["b"], "bath")
+        capping = Capping(one, BudgetConfig(), lambda: 0.0)
+        line = Settling(one, "w", Backoff(1.0, 1.0, 3, lambda: 0.0), {SPACE.id: SPACE}, 3, capping)
+        ended: list[Any] = []
+
+        def settle_both() -> None:
+            try:
+                ended.append(dict(line.settle(list(works.values()), [])))
+            except ListlensError as error:
+                ended.append(error)
+
+        worker = threading.Thread(target=settle_both)
+        with two.together() as connection:  # another worker, whose event shows the same bytes
+            assert two.contents.hold([shown.content_id or 0])
+            pid = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
+            worker.start()
+            waits = sa.text("SELECT count(*) FROM pg_stat_activity "
+                            "WHERE :pid = ANY(pg_blocking_pids(pid))")  # fmt: skip
+            until = time.monotonic() + 60
+            while worker.is_alive() and time.monotonic() < until:
+                with one.usage._db.read() as looking:
+                    if looking.execute(waits, {"pid": pid}).scalar_one():
+                        break
+            two.usage.add({"events": Used(1, 1.0)}, [AT.date().isoformat()])
+        worker.join()
+        assert ended == [{"predicted": 1, "deleted": 1}]
+        today = AT.date().isoformat()
+        assert one.usage.of([today])["events"][today].photos == 2

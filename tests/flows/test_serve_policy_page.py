@@ -150,10 +150,30 @@ def test_who_may_only_look_sees_what_is_in_force_and_changes_nothing(
 def test_without_held_out_answers_the_page_says_why_and_restores_still(
     server: Any, enter: Enter
 ) -> None:
-    (server.project.root / "models" / TASK / "2" / "heldout.safetensors").unlink()
-    answer = enter(server).get("/models/policy", params={"task": TASK})
+    browser, folder = enter(server), server.project.root / "models" / TASK / "2"
+    (folder / "heldout.safetensors").unlink()
+    answer = browser.get("/models/policy", params={"task": TASK})
     assert answer.status_code < 500 and 'role="alert"' in answer.text
     assert "Every policy of model 2" in answer.text
+    (folder / "head.safetensors").unlink()
+    broken = browser.get("/models/policy", params={"task": TASK})
+    assert 'role="alert"' in broken.text
+    assert str(server.project.root.parent) not in answer.text + broken.text, "where that is"
+
+
+def test_a_task_without_a_model_of_its_own_has_a_page_that_says_so(
+    server: Any, enter: Enter
+) -> None:
+    server.project.store.labels.add_task("season", "single", ["summer", "winter"])
+    browser = enter(server)
+    for task in ("season", "starter"):
+        for answer in (
+            browser.get("/models/policy", params={"task": task}),
+            browser.post("/models/policy", data={"task": task, "model": "1", "restore": "1"}),
+            browser.post("/models/policy", data={"task": task, "model": "1", "target": "best-f1"}),
+        ):
+            assert answer.status_code in (404, 422), (task, answer.text)
+            assert 'role="alert"' in answer.text
 
 
 @pytest.mark.parametrize("percent", ["", "x", "inf", "1e999"])

@@ -331,6 +331,8 @@ def test_a_broken_model_is_told_and_the_others_answer(
         assert "models/label/1" in health["detail"] and str(project.parent) not in health["detail"]
         why = client.post("/v1/registry/label/promote", json={"version": 1, "shadow": True})
         assert "models/label/1" in why.json()["detail"] and str(project.parent) not in why.text
+        page = client.get("/", headers={"Accept": "text/html"}).text
+        assert "models/label/1" in page and str(project.parent) not in page
         assert list(server.predict([photo])["records"][0]["results"]) == ["starter"]
         card.write_text(whole)
         deadline = time.monotonic() + 30

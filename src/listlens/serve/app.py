@@ -78,7 +78,9 @@ class Serving:
 
     def status(self) -> dict[str, Any]:
         """Return what the server does, and how the stream stands; JSON-able."""
-        return {**self.counting.status(), "stream": self.standing.as_dict()}
+        stream = self.standing.as_dict()
+        stream["trouble"] = self.places.hidden(stream["trouble"])
+        return {**self.counting.status(), "stream": stream}
 
 
 def app(

@@ -84,11 +84,12 @@ class Pages:
         status = await to_thread.run_sync(serving.status)
         history = status["stream"]["history"]
         again = request.query_params.get("again", "")
+        troubles = filter(None, (serving.models.trouble, serving.topics.trouble))
         return page(
             "status.html",
             status=status,
             models=models,
-            trouble=" ".join(filter(None, (serving.models.trouble, serving.topics.trouble))),
+            trouble=serving.places.hidden(" ".join(troubles)),
             project=serving.project.root.name,
             most_held=MOST_HELD,
             curves={name: points(history[name]) for name in ("calls", "events", "lag_s")},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path, PurePath
 
 
@@ -21,13 +22,19 @@ class Places:
         ('L1/a.jpg', 'a.jpg')
         >>> places.hidden("models/room/3 of /srv/shop/models/room is damaged")
         'models/room/3 of models/room is damaged'
+        >>> places.hidden("https://shop.example/srv/shop/a.jpg is no photo")
+        'https://shop.example/srv/shop/a.jpg is no photo'
     """
 
     def __init__(self, root: Path, photos: Path | None = None) -> None:
         folders = [path for path in (photos, root) if path is not None]
         named = [str(path) for path in folders]
         self._folders = [os.path.abspath(path) for path in folders]  # noqa: PTH100
-        self._hidden = sorted({*self._folders, *named} - {".", "/"}, key=len, reverse=True)
+        hidden = sorted({*self._folders, *named} - {".", "/"}, key=len, reverse=True)
+        # Where a path begins: not within an address, save that of a file or a SQLite store.
+        begin = r"(?:(?<![\w.~%\]/-])|(?<=:///)|(?<=file://))"
+        either, sep = "|".join(map(re.escape, hidden)), re.escape(os.sep)
+        self._hidden = re.compile(rf"{begin}(?:{either})({sep}|(?![\w-]))") if hidden else None
 
     def shown(self, location: str, photo_id: str = "") -> str:
         """Return where a photo is: its address, or its path below the folder that it came from.
@@ -47,6 +54,6 @@ class Places:
 
     def hidden(self, text: str) -> str:
         """Return a text in which paths begin below the project's folder."""
-        for folder in self._hidden:
-            text = text.replace(folder + os.sep, "").replace(folder, "the project")
-        return text
+        if self._hidden is None:
+            return text
+        return self._hidden.sub(lambda found: "" if found[1] else "the project", text)

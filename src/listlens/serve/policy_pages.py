@@ -64,7 +64,7 @@ class PolicyPages:
                 if wanted is not None:
                     told["plan"] = project.set_policy(task, dry_run=True, **wanted)
             except (TrainingError, ModelError) as error:  # earlier ones can be restored still
-                told["missing"] = str(error)
+                told["missing"] = self._serving.places.hidden(str(error))
             return told
 
         known = await self._run(read)

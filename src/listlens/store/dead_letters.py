@@ -113,6 +113,8 @@ class DeadLetters:
     ) -> dict[str, int]:
         """Remove up to `limit` dead letters for good; the ledger counts them on.
 
+        Those that somebody puts back or removes at this moment are passed over, not waited for.
+
         Args:
             reason: only those with it.
             before: only those that have been dead since before this moment.
@@ -130,7 +132,8 @@ class DeadLetters:
         counts: dict[str, int] = {}
         with self._db.write() as connection:
             if event_ids is None:
-                ids = list(connection.execute(found.limit(limit).with_for_update()).scalars())
+                free = found.limit(limit).with_for_update(skip_locked=True)
+                ids = list(connection.execute(free).scalars())
             else:
                 ids = sorted(event_ids)
             for block in chunks(ids):

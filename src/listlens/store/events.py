@@ -321,7 +321,9 @@ class Events:
             event.c.state == _DONE, event.c.priority.in_(PRIORITIES), event.c.next_at < before
         )
         with self._db.write() as connection:
-            rows = connection.execute(old.order_by(event.c.id).limit(limit)).all()
+            # Locked, or two workers that tidy at once would each count them.
+            free = old.order_by(event.c.id).limit(limit).with_for_update(skip_locked=True)
+            rows = connection.execute(free).all()
             counts: dict[str, int] = {}
             for row in rows:
                 name = f"pruned:{row.outcome or ''}"

@@ -136,7 +136,9 @@ class Outbox:
         with self._db.write() as connection:
             last = connection.execute(newest).scalar() or 0  # else all is read that is not old
             old = sa.select(outbox.c.id).where(is_old, outbox.c.id <= min(last, upto))
-            ids = list(connection.execute(old.order_by(outbox.c.id).limit(limit)).scalars())
+            # Locked, or two workers that tidy at once would each count what a topic missed.
+            free = old.order_by(outbox.c.id).limit(limit).with_for_update(skip_locked=True)
+            ids = list(connection.execute(free).scalars())
             for block in chunks(ids):
                 connection.execute(sa.delete(outbox).where(outbox.c.id.in_(block)))
             if ids:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -120,23 +120,32 @@ class Capping:
 
     # -- after ----------------------------------------------------------------------------
 
-    def spend(self, works: Sequence[Work]) -> list[Announcement]:
-        """Count what was looked at, first in the transaction of its results.
+    def looked_at(self, works: Sequence[Work]) -> dict[str, str]:
+        """Return sha256 to source of what counts, to be asked before its results are written.
 
         Bytes that another event brought while they were in hand were looked at twice, and are in
         the store by now: they count once.
-
-        Returns:
-            What to announce with them: caps that are reached now.
         """
         looked = [work for work in works if work.record is not None]
         new = {work.sha256 for work in looked if not work.again}
         there = self._store.contents.lookup(sorted(new)).keys() if new else set()
-        counted = {
+        return {
             work.sha256: work.event.source
             for work in looked
             if work.again or work.sha256 not in there
         }
+
+    def spend(self, counted: Mapping[str, str]) -> list[Announcement]:
+        """Count what was looked at, late in the transaction of its results.
+
+        Workers take turns from here on: the row of a source is one for all of them.
+
+        Args:
+            counted: from `looked_at`.
+
+        Returns:
+            What to announce with them: caps that are reached now.
+        """
         if not counted:
             return []
         now_at = self._store.clock()

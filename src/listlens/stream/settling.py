@@ -104,9 +104,10 @@ class Settling:
             held = self._store.events.held(self._owner, [work.event.event_id for work in works])
             self._send_back_lost(works)
             batch = _Batch([work for work in works if work.event.event_id in held], answers)
-            reached = [] if self._capping is None else self._capping.spend(batch.works)
+            looked = self._capping.looked_at(batch.works) if self._capping else {}
             self._apply(batch)
-            batch.announced += reached
+            if self._capping is not None:
+                batch.announced += self._capping.spend(looked)
             if self._drifting is not None and rows:
                 self._drifting.write(rows, batch.works)
             laps.lap("settle")
