@@ -246,6 +246,20 @@ def test_kinds_of_a_shop_that_sends_our_form_are_named_too() -> None:
     assert found.detail.endswith("'NEW_19' (photo.added), ...")
 
 
+@pytest.mark.parametrize(
+    "path", ["a[0", "a]", "[x]", "]0[", "[0]", "a[x]", "a[-1]", "a[]", "a[0]b", "a..b", ".a", ""]
+)
+def test_a_path_that_is_none_is_refused_with_the_settings(path: str) -> None:
+    inside = [{"mapping": {"url": f"@.{path}"}, "each": "pics"}] if path else []
+    whole = [{"mapping": {"url": path}}, *inside, {"each": path or "a["}]
+    for events in whole:
+        with pytest.raises(ConfigError, match="is no path") as caught:
+            parse_config({"events": events})
+        assert "events" in str(caught.value)
+    fine = {"url": "@.", "id": "a.b[0][1].c d", "photo_id": "=[0", "at": ".", "position": "@index"}
+    assert parse_config({"events": {"mapping": fine, "each": "x[2]"}}).events.mapping == fine
+
+
 def test_settings_that_cannot_work_are_refused_and_right_ones_survive_the_file() -> None:
     for values, why in [
         ({"mapping": {"photo": "x"}}, "no such field of an event: 'photo'"),

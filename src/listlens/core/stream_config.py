@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import Field, model_validator
 
 from listlens.core.errors import suggest
@@ -16,6 +18,9 @@ EVENT_FIELDS = frozenset(
 """What an event may say; see `listlens.pipeline.events`."""
 
 EVENT_KINDS = frozenset({"photo.added", "photo.changed", "photo.deleted", "listing.changed"})
+
+_PATH = re.compile(r"\.|[^.\[\]]+(?:\.[^.\[\]]+|\[[0-9]+\])*")
+"""What leads to a value of an event: ``.``, the whole, or names, each with places in lists."""
 
 
 class EventsConfig(Section):
@@ -52,6 +57,13 @@ class EventsConfig(Section):
             raise ValueError(f"no such kind: {wrong[0]!r}. {suggest(wrong[0], EVENT_KINDS)}")
         if any(path.startswith("@.") for path in self.mapping.values()) and not self.each:
             raise ValueError("paths that begin with '@.' need 'each', the path of a list")
+        for name, path in {**self.mapping, **({"each": self.each} if self.each else {})}.items():
+            inside = "." if path == "@." else path.removeprefix("@.")
+            if not path.startswith("=") and not _PATH.fullmatch(inside):
+                raise ValueError(
+                    f"{name} = {path!r} is no path. Write names with dots between them, and a "
+                    "place in a list as [0], counted from 0: 'data.images[0].href'"
+                )
         return self
 
 
