@@ -123,7 +123,8 @@ def test_a_dry_run_prints_json_a_line_and_keeps_nothing(cli: Cli, fresh: Path) -
     first, second, third = map(json.loads, ran.out.splitlines())
     assert ran.code == 4
     assert (first["id"], first["priority"]) == ("e1", "backfill")
-    assert second == {"wrong": "an event is a JSON object", "came": ["no", "object"]}
+    wrong = {"wrong": "an event is a JSON object", "came": ["no", "object"]}
+    assert second == {"line": 3, "sent_id": None, **wrong}
     assert third["wrong"].startswith("no JSON") and third["came"] == "\ufeff{}"
     assert cli("ledger", "-p", fresh, "--json").json["received"] == 0
     file.write_text("")

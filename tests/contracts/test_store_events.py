@@ -13,6 +13,7 @@ from listlens.core.errors import InputError, NotFoundError
 from listlens.core.types import PhotoRow, Status
 from listlens.store.event_rows import EventRecord, EventState, Finished, PutOff
 from listlens.store.events import ALONE_AFTER, ID_REUSED
+from listlens.store.ledger import Left
 from listlens.store.open import Store, open_store
 from listlens.store.photos import PhotoRecord
 
@@ -54,6 +55,22 @@ def test_an_event_comes_back_as_it_was_put(store: Store) -> None:
     assert {n: getattr(found, n) for n in names} == {n: getattr(one, n) for n in names}
     assert (found.state, found.attempts, found.received_at) == (EventState.LEASED, 1, AT)
     assert store.events.get("e-a").state is EventState.LEASED
+
+
+def test_what_is_left_is_counted_by_what_it_waits_for(store: Store, clock: Hands) -> None:
+    assert store.events.left() == Left()
+    store.events.put([record(name) for name in "abcdef"], [(record("g"), "bad_event", "no")])
+    mine = store.events.claim("w1", 2, 60)
+    clock.pass_s(10)
+    store.events.claim("w2", 1, 60)
+    first, second = mine
+    later = clock.now + timedelta(seconds=90)
+    store.events.put_off("w1", [PutOff(first.event_id, later, "timeout", "too slow")])
+    store.events.finish([Finished(second.event_id, "predicted")])
+    until = clock.now + timedelta(seconds=60)
+    assert store.events.left() == Left(3, 1, until, 1, later)
+    clock.pass_s(91)
+    assert store.events.left().due == 4, "what was put off is due by now"
 
 
 def test_a_dead_letter_is_found_by_the_beginning_of_its_id(store: Store) -> None:

@@ -63,12 +63,13 @@ def check(
 
     with listlens.project.open(project) as opened:
         priority, now = parse(source, "in").text("priority"), opened.store.clock()
+        config = opened.config.events
         messages = look(source, limit, wait, opened.store.positions)
         note(f"{len(messages)} messages came; they stay there" if messages
              else f"no message came within {wait:g} s")  # fmt: skip
         found = [
-            one
-            for message in messages
-            for one in read_body(message.body, opened.config.events, now, priority=priority)
+            (number, one)
+            for number, message in enumerate(messages, 1)
+            for one in read_body(message.body, config, now, priority=priority)
         ]
-    show_understood(iter(found), as_json=as_json)
+    show_understood(found, config, unit="message", as_json=as_json)

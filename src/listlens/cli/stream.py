@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,7 +23,14 @@ from listlens.core.amounts import counted
 from listlens.core.errors import InputError, NotFoundError
 from listlens.core.tracing import traced
 
+if TYPE_CHECKING:
+    from listlens.core.stream_config import EventsConfig
+    from listlens.store.ledger import Left
+
 events_app = typer.Typer(no_args_is_help=True, help="Events about photos and listings.")
+
+MOST_WRONG = 10
+"""Wrong events that a dry run lists for a person."""
 
 
 def register(app: typer.Typer) -> None:
@@ -54,8 +61,9 @@ def work(
 
     Runs until it is told to stop (SIGTERM, control-C): it then finishes what it has in hand. It
     may be killed at any moment: what was not committed is done again, by it or by another worker.
-    Several may run at once. docs/brokers.md says how topics at brokers are named. Exit code 5,
-    with --once and --drain: a broker did not answer, and all else was done.
+    Several may run at once. docs/brokers.md says how topics at brokers are named. What is left, in
+    another worker's hands or put off, is said in the end. Exit code 5, with --once and --drain: a
+    broker did not answer, and all else was done.
 
     Example: listlens work --drain
     """  # fmt: skip
@@ -73,13 +81,16 @@ def work(
             note(message)
         if until == "stopped":
             note(f"working on the events of {opened.root}; control-C ends it")
-        report = run(opened, stop, until, sources=source, announce=announce).as_dict()
+        done = run(opened, stop, until, sources=source, announce=announce)
+        left = opened.store.events.left()
+    report = {**done.as_dict(), "left": left.as_dict()}
     rows = sorted(report["outcomes"].items())
     text = "\n".join(
         [
             table(rows, ("outcome", "events")) if rows else "No event was due.",
             f"{counted(report['looked'], 'photos')} looked at, {report['recognised']} recognised, "
             f"in {report['seconds']:.1f} s.",
+            *_unfinished(report["reasons"], left),
         ]
     )
     show(report, text, as_json=as_json)
@@ -87,6 +98,23 @@ def work(
         note(f"{trouble.rstrip('.')}. Run the command again: nothing is lost.")
     if report["troubles"]:
         raise typer.Exit(ExitCode.TRY_AGAIN)
+
+
+def _unfinished(reasons: dict[str, int], left: Left) -> list[str]:
+    """Say why events failed, and how many are not at their end."""
+    lines = []
+    if reasons:
+        named = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
+        lines += [f"Among the dead letters now: {named}. See them: listlens dead list"]
+    if left.leased and left.leased_until:
+        lines += [f"{counted(left.leased, 'events')} left in another worker's hands, leased until "
+                  f"{left.leased_until:%Y-%m-%d %H:%M:%S} UTC."]  # fmt: skip
+    if left.put_off and left.due_at:
+        lines += [f"{counted(left.put_off, 'events')} put off, the first until "
+                  f"{left.due_at:%Y-%m-%d %H:%M:%S} UTC."]  # fmt: skip
+    if left.due:
+        lines += [f"{counted(left.due, 'events')} left that are due."]
+    return lines
 
 
 @contextmanager
@@ -136,18 +164,19 @@ def put(
     import listlens.project
 
     with listlens.project.open(project) as opened, _lines(file) as lines:
-        from listlens.pipeline.event_door import let_in, read_lines
+        from listlens.pipeline.event_door import let_in, numbered
 
-        found = read_lines(
+        config = opened.config.events
+        found = numbered(
             lines,
-            opened.config.events,
+            config,
             opened.store.clock(),
             priority="backfill" if backfill else None,
         )
         if dry_run:
-            show_understood(found, as_json=as_json)
+            show_understood(found, config, as_json=as_json)
             return
-        let = let_in(opened.store, found)
+        let = let_in(opened.store, (one for _, one in found))
     result = {"new": let.new, "duplicates": let.duplicates, "dead": let.dead, "empty": let.empty}
     text = f"{counted(let.new, 'events')} taken in, {let.duplicates} had come in before"
     text += f", {let.empty} {'names' if let.empty == 1 else 'name'} no photo" if let.empty else ""
@@ -169,24 +198,54 @@ def _lines(file: str) -> Iterator[IO[bytes]]:
         raise NotFoundError(f"no file {file!r} to read events from: {error.strerror}") from None
 
 
-def show_understood(found: Iterator[Any], *, as_json: bool) -> None:
-    """Print one line an event: what it is in our form, or why it is none."""
+def show_understood(
+    found: Iterable[tuple[int, Any]], config: EventsConfig, *, unit: str = "line", as_json: bool
+) -> None:
+    """Print one line an event: what it is in our form, or why it is none; and totals, as a note.
+
+    Args:
+        found: what came, each with its number.
+        config: `[events]`.
+        unit: what is numbered.
+        as_json: a JSON object a line, whatever it is; else only the first wrong ones are listed.
+    """
     from listlens.pipeline.event_door import as_said
     from listlens.pipeline.events import Nothing, Wrong
+    from listlens.pipeline.unread import sent_id
 
-    n_wrong = 0
-    for one in found:
-        if isinstance(one, Wrong):
-            n_wrong += 1
-            line = {"wrong": one.detail, "came": one.record.body.get("raw")}
-            print(json_text(line) if as_json else f"wrong: {one.detail}")
-        elif isinstance(one, Nothing):
-            line = {"nothing": one.detail, "came": one.record.body.get("raw")}
-            print(json_text(line) if as_json else f"nothing to do: {one.detail}")
-        else:
+    counts = {"understood": 0, "without a photo": 0, "wrong": 0}
+    no_json = 0
+    for number, one in found:
+        if not isinstance(one, Wrong | Nothing):
+            counts["understood"] += 1
             print(json_text(as_said(one)))
-    if n_wrong:
+            continue
+        is_wrong = isinstance(one, Wrong)
+        counts["wrong" if is_wrong else "without a photo"] += 1
+        no_json += one.detail.startswith("no JSON")
+        raw = one.record.body.get("raw")
+        theirs = sent_id(raw, config)
+        if as_json:
+            what = {"wrong" if is_wrong else "nothing": one.detail, "came": raw}
+            print(json_text({unit: number, "sent_id": theirs, **what}))
+        elif not is_wrong or counts["wrong"] <= MOST_WRONG:
+            named = f"{unit} {number}" + (f", id {theirs!r}" if theirs is not None else "")
+            print(f"{'wrong' if is_wrong else 'nothing to do'}: {named}: {one.detail}")
+    if any(counts.values()):
+        note(_totals(counts, no_json, listed=as_json))
+    if counts["wrong"]:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _totals(counts: dict[str, int], no_json: int, *, listed: bool) -> str:
+    n = sum(counts.values())
+    said = ", ".join(f"{number:,} {name}" for name, number in counts.items() if number)
+    text = f"{counted(n, 'events')}: {said}."
+    if not listed and counts["wrong"] > MOST_WRONG:
+        text += f" The first {MOST_WRONG} wrong ones are listed; --json lists all."
+    if no_json == n > 1:
+        text += " Nothing here is JSON: one JSON object a line is needed, no table."
+    return text
 
 
 def ledger(project: ProjectOption = Path(), as_json: JsonOption = False) -> None:

@@ -107,8 +107,16 @@ def read_lines(
     lines: IO[bytes], config: EventsConfig, now: datetime, *, priority: str | None = None
 ) -> Iterator[Came]:
     """Yield the events of JSON lines, a line at a time; empty lines are passed over."""
+    return (one for _, one in numbered(lines, config, now, priority=priority))
+
+
+def numbered(
+    lines: IO[bytes], config: EventsConfig, now: datetime, *, priority: str | None = None
+) -> Iterator[tuple[int, Came]]:
+    """Yield the events of JSON lines as `read_lines` does, each with its line, counted from 1."""
+    number = 0
     while line := lines.readline(MAX_LINE_BYTES + 1):
-        n_bytes = len(line)
+        number, n_bytes = number + 1, len(line)
         while not line.endswith(b"\n") and n_bytes > MAX_LINE_BYTES:
             rest = lines.readline(MAX_LINE_BYTES + 1)
             n_bytes += len(rest)
@@ -117,9 +125,10 @@ def read_lines(
         text = line.decode("utf-8", "replace").strip()
         if n_bytes > MAX_LINE_BYTES:
             detail = f"a line of {n_bytes:,} bytes; at most {MAX_LINE_BYTES:,} are read"
-            yield wrong(text[:_KEPT_CHARS], detail, now)
+            yield number, wrong(text[:_KEPT_CHARS], detail, now)
         elif text:
-            yield from _read_line(text, config, now, priority)
+            for one in _read_line(text, config, now, priority):
+                yield number, one
 
 
 def read_body(
@@ -138,6 +147,9 @@ def _read_line(
 ) -> Iterator[Came]:
     try:
         said = json.loads(text)
+    except json.JSONDecodeError as error:  # it counts lines within an event, which has one
+        yield wrong(text, f"no JSON: {error.msg} at character {error.pos + 1}", now)
+        return
     except (ValueError, RecursionError) as error:
         yield wrong(text, f"no JSON: {error}", now)
         return

@@ -28,7 +28,7 @@ from listlens.store.event_rows import (
     to_values,
     to_view,
 )
-from listlens.store.ledger import Ledger, count_events
+from listlens.store.ledger import Ledger, Left, count_events, count_left
 from listlens.store.stream_tables import event
 from listlens.store.tallies import add_to
 
@@ -282,6 +282,10 @@ class Events:
     def ledger(self) -> Ledger:
         """Count every event that ever came in by where it stands, in one consistent look."""
         return count_events(self._db)
+
+    def left(self) -> Left:
+        """Count the events that are neither done nor dead, by what they wait for."""
+        return count_left(self._db)
 
     def waiting(self) -> tuple[int, datetime | None]:
         """Return how many events are due now, and when the oldest of them became so."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -80,6 +81,50 @@ class Ledger:
             "put_off": dict(self.put_off),
             "removed_reasons": dict(self.removed),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Events that are neither done nor dead, by what they wait for.
+
+    Args:
+        due: ones that any worker may take now.
+        leased: ones in the hands of a worker.
+        leased_until: when the last of their leases runs out; a worker that lives extends its own.
+        put_off: ones that wait for another try.
+        due_at: when the first of those may be taken.
+    """
+
+    due: int = 0
+    leased: int = 0
+    leased_until: datetime | None = None
+    put_off: int = 0
+    due_at: datetime | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        until, then = self.leased_until, self.due_at
+        return {
+            "due": self.due,
+            "leased": self.leased,
+            "leased_until": until and until.isoformat(),
+            "put_off": self.put_off,
+            "due_at": then and then.isoformat(),
+        }
+
+
+def count_left(database: Database) -> Left:
+    """Count the events that are neither done nor dead; an index alone answers it."""
+    now, state, then = database.clock(), event.c.state, event.c.next_at
+    later = sa.and_(state == EventState.WAITING.value, then > now).label("later")
+    query = sa.select(state, later, sa.func.count(), sa.func.min(then), sa.func.max(then))
+    query = query.where(state.in_(_OPEN)).group_by(state, sa.text("later"))
+    with database.read() as connection:
+        found = {(row[0], bool(row[1])): row[2:] for row in connection.execute(query)}
+    leased = found.get((EventState.LEASED.value, False), (0, None, None))
+    put_off = found.get((EventState.WAITING.value, True), (0, None, None))
+    due = found.get((EventState.WAITING.value, False), (0, None, None))
+    return Left(int(due[0]), int(leased[0]), leased[2], int(put_off[0]), put_off[1])
 
 
 def count_events(database: Database) -> Ledger:

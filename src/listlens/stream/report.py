@@ -22,6 +22,7 @@ class WorkReport:
     Args:
         outcomes: outcome to events, each counted once; ``put_off`` has those that had to wait for
             another try, and ``put_off_again`` counts each further time that one had to.
+        reasons: why events went to the dead letters, and how many.
         brought: photos fetched or read.
         looked: photos that were decoded and embedded.
         recognised: photos whose content was known, or being looked at already.
@@ -30,6 +31,7 @@ class WorkReport:
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
     brought: int = 0
     looked: int = 0
     recognised: int = 0
@@ -39,6 +41,7 @@ class WorkReport:
     def add(self, other: WorkReport) -> None:
         """Add what another did."""
         self.outcomes += other.outcomes
+        self.reasons += other.reasons
         self.brought += other.brought
         self.looked += other.looked
         self.recognised += other.recognised
@@ -49,6 +52,7 @@ class WorkReport:
         """JSON-able form."""
         return {
             "outcomes": dict(self.outcomes),
+            "reasons": dict(self.reasons),
             "brought": self.brought,
             "looked": self.looked,
             "recognised": self.recognised,

@@ -76,6 +76,7 @@ class Settling:
         self._store, self._owner, self._backoff, self._top = store, owner, backoff, top
         self.spaces, self._capping, self._drifting = spaces, capping, drifting
         self._sources: dict[str, tuple[int, int]] = {}
+        self.reasons: Counter[str] = Counter()  # of the events that went to the dead letters
 
     def settle(self, works: Sequence[Work], models: Sequence[Answerer]) -> Counter[str]:
         """Write results, announcements and ends; all of it, or nothing where it raises.
@@ -116,6 +117,7 @@ class Settling:
             self._store.events.finish(batch.ended)
             self._store.events.put_off(self._owner, batch.later)
         laps.lap("commit")
+        self._note(batch.ended)
         return batch.counts
 
     def set_aside(self, works: Sequence[Work], trouble: Trouble, *, for_good: bool) -> None:
@@ -130,14 +132,17 @@ class Settling:
             held = self._store.events.held(self._owner, [work.event.event_id for work in works])
             mine = [work for work in works if work.event.event_id in held]
             last = [work for work in mine if for_good or self._is_last(work, trouble)]
-            self._store.events.finish(
-                [
-                    Finished(w.event.event_id, reason=trouble.reason.value, detail=trouble.detail)
-                    for w in last
-                ]
-            )
+            ended = [
+                Finished(w.event.event_id, reason=trouble.reason.value, detail=trouble.detail)
+                for w in last
+            ]
+            self._store.events.finish(ended)
             later = [self._put_off(work, trouble) for work in mine if work not in last]
             self._store.events.put_off(self._owner, later)
+        self._note(ended)
+
+    def _note(self, ended: Iterable[Finished]) -> None:
+        self.reasons.update(one.reason for one in ended if one.reason)
 
     def _send_back_lost(self, works: Iterable[Work]) -> None:
         """Contents that were deleted meanwhile have to be looked at again."""

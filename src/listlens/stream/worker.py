@@ -123,7 +123,7 @@ class Worker:
         self._renewed_s = self._ready_s = self._taken_s = clock()
         self._failures, self.trouble = 0, ""  # why rounds fail now
         self._none_due, self._again_s = False, 0.0
-        self.report = WorkReport()
+        self.report = WorkReport(reasons=self._settling.reasons)
         self.wake = threading.Event()
 
     # -- the loop ---------------------------------------------------------------------------
