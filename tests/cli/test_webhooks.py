@@ -167,6 +167,26 @@ def test_what_is_no_endpoint_is_refused_with_a_sentence(
     assert ran.code == 2 and "no webhook can be at" in ran.err
 
 
+def test_a_private_address_is_refused_when_added_unless_the_settings_name_it(
+    cli: Callable[..., Any], shop_folder: Path
+) -> None:
+    at = ("-p", shop_folder)
+    for host, words in (
+        ("10.0.0.1", 'in 10.0.0.0/8: a private address is told nothing. If it is yours, name it in '
+         'listlens.toml: [fetch] private = ["10.0.0.1"]'),
+        ("[fd12::1]", '[fetch] private = ["fd12::1"]'),
+        ("169.254.169.254", "in 169.254.0.0/16, which is never asked"),
+    ):  # fmt: skip
+        ran = cli("webhooks", "add", f"http://{host}/hook", *at)
+        assert (ran.code, ran.out) == (2, "") and words in ran.err
+    assert cli("webhooks", "list", "--json", *at).json == {"webhooks": []}
+    settings = shop_folder / "listlens.toml"
+    named = 'private = ["10.0.0.1", "fd12::1", '
+    settings.write_text(settings.read_text().replace("private = [", named, 1))
+    for host in ("10.0.0.1", "[fd12::1]", "localhost", "8.8.8.8"):
+        assert cli("webhooks", "add", f"http://{host}/hook", *at).code == 0, host
+
+
 def test_a_filter_by_what_there_is_not_is_refused_with_the_names_there_are(
     cli: Callable[..., Any], shop_folder: Path
 ) -> None:

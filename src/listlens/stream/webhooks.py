@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import ipaddress
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from listlens.core.errors import FetchError, InputError, PhotoError, suggest
 from listlens.core.types import STARTER
+from listlens.sources.addresses import refusal
 from listlens.sources.fetching import Fetcher, FetchRules
 from listlens.store.database import to_json
 from listlens.store.event_rows import Announcement
@@ -87,12 +89,27 @@ def webhook_rules(config: FetchConfig) -> FetchRules:
 
 
 def check_endpoint(url: str, rules: FetchRules) -> str:
-    """Return an endpoint's URL as it is kept; raises InputError where it may not be asked."""
+    """Return an endpoint's URL as it is kept; raises InputError where it may not be asked.
+
+    A name is judged when it is resolved, at each delivery.
+    """
     with Fetcher(rules) as fetcher:
         try:
-            return fetcher.checked(url).url
+            target = fetcher.checked(url)
         except PhotoError as error:
             raise InputError(f"no webhook can be at {error.detail}") from None
+    host = target.host
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return target.url
+    if why := refusal(address, private=rules.is_private(host, target.port)):
+        end = f"{why}, which is never asked"
+        if refusal(address, private=True) is None:
+            end = (f"{why}: a private address is told nothing. If it is yours, name it in "
+                   f'listlens.toml: [fetch] private = ["{host}"]')  # fmt: skip
+        raise InputError(f"no webhook can be at {host}, {end}")
+    return target.url
 
 
 def check_kinds(kinds: Sequence[str]) -> Sequence[str]:
