@@ -91,7 +91,8 @@ class _Connection:
             return await self._js.find_stream_name_by_subject(subject)
         except NotFoundError:
             name = name or "".join(c if c.isalnum() or c in "-_" else "-" for c in subject)
-            log.info("%s: makes the stream %s", self._address.shown, name)
+            said = "%s: no stream held this subject; the stream %s was made, empty"
+            log.warning(said, self._address.shown, name)
             await self._js.add_stream(name=name, subjects=[subject])
             return name
 

@@ -111,7 +111,7 @@ class _Connection:
         except ChannelNotFoundEntity:
             await self._open_channel()  # the broker has closed the other
             arguments = QUORUM | ({"x-delivery-limit": -1} if self._limits() else {})
-            log.info("%s: makes the queue", self._address.shown)
+            log.warning("%s: there was no such queue; it was made, empty", self._address.shown)
             return await self._channel.declare_queue(self._name, durable=True, arguments=arguments)
 
     def _limits(self) -> bool:

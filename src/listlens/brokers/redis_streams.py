@@ -118,11 +118,18 @@ class RedisInlet(_Connection):
 
     def _begin(self) -> None:
         """Make the group where there is none, at the beginning of the stream, not at its end."""
+        is_new = not self._redis.exists(self.stream)
         try:
             self._redis.xgroup_create(self.stream, self._group, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+        else:
+            if is_new:  # a name that is misspelt looks like this, too
+                log.warning(
+                    "%s: there was no such stream; it was made, empty, with the group %s",
+                    self._address.shown, self._group,
+                )  # fmt: skip
         self._redis.eval(SWEEP, 1, self.stream, self._group, str(IDLE_MS))
 
     def receive(self, most: int, wait_s: float) -> list[Message]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from listlens.cli.output import JsonOption, ProjectOption, note, show, table
 from listlens.cli.stream import events_app, show_understood
+from listlens.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from listlens.core.stream_config import BrokersConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -21,23 +26,54 @@ def topics(project: ProjectOption = Path(), as_json: JsonOption = False) -> None
     """List the topics at brokers that workers read from and announce to, and what is wrong.
 
     Lag is what is still to come, or to be sent; lost is what grew too old before it was sent.
+    `heard` is how long ago a worker last spoke of the topic; `settings`, whether these name it.
 
     Example: listlens topics
     """
     import listlens.project
 
     with listlens.project.open(project) as opened:
-        found = [one.as_dict() for one in opened.store.topics.list()]
-    columns = ("way", "name", "messages", "duplicates", "dead", "lag", "lost", "trouble")
+        now, named = opened.store.clock(), _named(opened.config.brokers)
+        found = [
+            {
+                **one.as_dict(),
+                "in_settings": None if named is None else (one.way, one.name) in named,
+            }
+            for one in opened.store.topics.list()
+        ]
+    columns = ("way", "name", "messages", "duplicates", "dead", "lag", "lost", "heard", "settings",
+               "trouble")  # fmt: skip
     rows = [
         (
             one["way"], one["name"], one.get("received", one.get("sent")), one.get("duplicates"),
             one.get("dead"), one["lag"], one.get("lost"),
+            _ago(now - datetime.fromisoformat(one["told_at"])),
+            {True: "yes", False: "no"}.get(one["in_settings"], ""),
             one["trouble"].removeprefix(f"{one['name']}: "),
         )
         for one in found
     ]  # fmt: skip
     show({"topics": found}, table(rows, columns) if rows else "None yet.", as_json=as_json)
+
+
+def _named(config: BrokersConfig) -> set[tuple[str, str]] | None:
+    """The topics that the settings name; None where an address needs what is not there now."""
+    from listlens.brokers.registry import parse
+
+    ways = [*(("in", url) for url in config.sources), *(("out", url) for url in config.announce)]
+    try:
+        return {(way, parse(url, way).shown) for way, url in ways}
+    except ConfigError:
+        return None
+
+
+def _ago(passed: timedelta) -> str:
+    """How long ago, in its largest unit."""
+    minutes = int(passed.total_seconds() // 60)
+    for unit, size in (("days", 1440), ("h", 60), ("min", 1)):
+        if minutes >= 2 * size or (unit == "min" and minutes):
+            return f"{minutes // size} {unit} ago"
+    return "just now"
 
 
 def check(

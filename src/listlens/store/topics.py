@@ -90,6 +90,14 @@ class Topics:
         values = {"lag": lag, "trouble": clean_text(trouble), "told_at": self._db.clock()}
         self._set(name, way, values)
 
+    def well(self, name: str, way: Way) -> None:
+        """Say that a topic was reached: what was wrong is over."""
+        now = self._db.clock()
+        wrong = (topic.c.name == name, topic.c.way == way, topic.c.trouble != "")
+        values = {"trouble": "", "told_at": now}
+        with self._db.write() as connection:
+            connection.execute(sa.update(topic).where(*wrong).values(values))
+
     def lease(self, name: str, owner: str, seconds: float, *, since: str = "now") -> int | None:
         """Let nobody else announce to a topic for a while.
 

@@ -99,7 +99,10 @@ class Brokers:
         """Go on with what else there is where a broker does not answer, and say so in the end."""
         try:
             yield
+            if loop.connected:
+                self._store.topics.well(loop.name, loop.way)
         except BrokerError as error:
+            self._store.topics.tell(loop.name, loop.way, lag=None, trouble=str(error))
             self._silent.add((loop.way, loop.name))
             done = "read" if loop.way == "in" else "sent to"
             said = str(error).removeprefix(f"{loop.name}: ")

@@ -112,6 +112,11 @@ class TopicLoop:
         self.finish()
         self.close()
 
+    @property
+    def connected(self) -> bool:
+        """Whether the broker was reached, and nothing was wrong since."""
+        return self._end is not None
+
     def close(self) -> None:
         """Close the connection; the next step makes another."""
         end, self._end = self._end, None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+import listlens
 from listlens.brokers.registry import open_inlet
+from listlens.store.open import open_store
 
 MAPPING = """
 [events.mapping]
@@ -146,3 +149,42 @@ def test_draining_a_broker_that_is_not_there_works_on_what_is_here_and_says_try_
     assert read.startswith(f"{gone[0]} could not be read: ") and read.count(gone[0]) == 1
     assert sent.startswith(f"{gone[1]} could not be sent to: ")
     assert read in ran.err and sent in ran.err and "nothing is lost" in ran.err
+    listed = cli("topics", "-p", root, "--json").json["topics"]
+    assert [(one["name"], one["in_settings"]) for one in listed] == [(url, False) for url in gone]
+    assert all(one["trouble"] for one in listed), "the list says what was wrong with each"
+
+
+def test_a_topic_says_how_old_its_trouble_is_and_whether_the_settings_name_it(cli, root):
+    old, named = "nats://h/old", "nats://h/named"
+    settings = root / "listlens.toml"
+    settings.write_text(
+        settings.read_text().replace("sources = []", f'sources = ["{named}?durable=a"]')
+    )
+    with listlens.open(root) as project:
+        then = project.store.clock() - timedelta(days=3, hours=1)
+    with open_store("sqlite:///listlens.db", root, clock=lambda: then) as store:
+        store.topics.tell(old, "in", lag=None, trouble="refused")
+        store.topics.tell(named, "in", lag=2, trouble="refused")
+    with listlens.open(root) as project:
+        project.store.topics.well(named, "in")
+    mine, gone = cli("topics", "-p", root).out.splitlines()[1:]
+    assert named in mine and "just now" in mine and "yes" in mine and "refused" not in mine
+    assert old in gone and "3 days ago" in gone and " no " in gone and "refused" in gone
+    settings.write_text(settings.read_text().replace("?durable=a", "?creds=${NOT_SET_HERE}"))
+    shown = cli("topics", "-p", root, "--json").json["topics"]
+    assert {one["in_settings"] for one in shown} == {None}, "nobody knows"
+
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("redis", "amqp")]
+
+
+@pytest.mark.parametrize("rig", ["nats", *SLOW], indirect=True)
+def test_a_source_that_was_not_there_is_said_to_be_made(rig, cli, root, caplog):
+    topic = rig.topic()
+    ran = cli("work", "--drain", "--source", rig.url(topic), "-p", root)
+    assert ran.code == 0
+    (said,) = [one.getMessage() for one in caplog.records if "was made, empty" in one.getMessage()]
+    assert topic in said
+    caplog.clear()
+    assert cli("work", "--drain", "--source", rig.url(topic), "-p", root).code == 0
+    assert "was made" not in caplog.text
