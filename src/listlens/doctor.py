@@ -22,7 +22,21 @@ OPTIONAL = {
     "tokenizers": "sentences: searching by a sentence",
     "yaml": "imageatm: its configuration",
     "h5py": "keras: weights of Keras' MobileNet",
+    "typst": "report: a report as PDF",
+    "torch": "finetune: fine-tuning",
+    "timm": "timm: other networks",
+    "obstore": "objects: photos on object stores",
+    "fastapi": "serve: the server",
+    "httpx": "client: the client of a server",
+    "nats": "brokers, nats: NATS JetStream",
+    "redis": "brokers, redis: Redis Streams",
+    "aio_pika": "brokers, rabbitmq: RabbitMQ",
+    "confluent_kafka": "brokers, kafka: Kafka",
+    "boto3": "brokers, aws: Kinesis and SQS",
+    "mlflow": "mlflow: registering models in MLflow",
+    "opentelemetry.sdk": "otel: sending traces",
 }
+"""A package of each extra, with the extra's name and what it is for."""
 
 
 def examine(project: Path | None = None) -> dict[str, Any]:
@@ -33,12 +47,17 @@ def examine(project: Path | None = None) -> dict[str, Any]:
 
     Returns:
         JSON-able findings; ``ok`` is False where nothing can run, with a ``problem``.
+
+    Raises:
+        NotFoundError: there is no such folder.
     """
     import numpy as np
 
     from listlens.backbones.registry import engines, usable_cores
-    from listlens.core.errors import ListlensError
+    from listlens.core.errors import ListlensError, NotFoundError
 
+    if project is not None and not project.is_dir():
+        raise NotFoundError(f"no folder {str(project)!r}; name one with --project, or none.")
     result: dict[str, Any] = {
         "version": __version__,
         "python": platform.python_version(),
@@ -48,8 +67,7 @@ def examine(project: Path | None = None) -> dict[str, Any]:
         "engines": {},
         "formats": formats(),
         "optional": {
-            f"{name} ({what})": importlib.util.find_spec(name) is not None
-            for name, what in OPTIONAL.items()
+            f"{name} ({what})": is_installed(name) for name, what in OPTIONAL.items()
         },
         "ok": True,
         "problem": "",
@@ -71,6 +89,14 @@ def examine(project: Path | None = None) -> dict[str, Any]:
         **{f"installed {name}": text for name, text in result["engines"].items()},
     }
     return result
+
+
+def is_installed(name: str) -> bool:
+    """Whether a package is there; nothing of it is run but the packages that hold it."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # of what holds it
+        return False
 
 
 def _backbone(project: Path | None) -> Backbone:

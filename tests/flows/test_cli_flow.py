@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from listlens import doctor
+
 if TYPE_CHECKING:
     Cli = Callable[..., Any]
     Shop = Any
@@ -95,6 +97,29 @@ def test_doctor_names_what_runs_here(cli: Cli) -> None:
     assert "efficientnet-lite0" in found["engine"]["backbone"]
     assert {"openvino", "onnxruntime"} & set(found["engines"])
     assert "JPEG" in found["formats"]
+    named = " ".join(found["optional"])
+    extras = ("serve", "client", "mlflow", "otel", "brokers, nats", "brokers, redis", "tables")
+    assert all(f"({extra}: " in named for extra in extras)
+
+
+def test_doctor_lacks_what_is_not_there(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    monkeypatch.setitem(doctor.OPTIONAL, "no_such_package.sdk", "none: nothing")
+    assert "lack no_such_package.sdk (none: nothing)" in cli("doctor").out
+
+
+def test_a_folder_that_is_not_there_or_empty_is_said_so(
+    cli: Cli, project: Path, tmp_path: Path
+) -> None:
+    absent = tmp_path / "absent"
+    looked = cli("doctor", "-p", absent)
+    assert (looked.code, looked.out) == (3, "") and "no folder" in looked.err
+    saved = cli("backup", absent / "b.tar", "-p", project)
+    assert saved.code == 3 and f"no folder {absent.resolve()} for b.tar" in saved.err
+    assert not absent.exists()
+    (empty := tmp_path / "empty").mkdir()
+    cli("init", tmp_path / "new")
+    ran = cli("ingest", empty, "-p", tmp_path / "new")
+    assert f"There was no photo in {empty}." in ran.out and "usable" not in ran.out
 
 
 def test_labels_survive_a_round_trip(cli: Cli, project: Path, tmp_path: Path) -> None:

@@ -97,7 +97,9 @@ def ingest(
         + ", ".join(f"{n} {reason}" for reason, n in report.reasons.items())
         + ". See them: listlens check"
         if report.reasons
-        else "Every row is usable.",
+        else "Every row is usable."
+        if report.new + report.changed + report.unchanged
+        else f"There was no photo in {table_path or photos}.",
     ]
     show(report.as_dict(), "\n".join(filter(None, lines)), as_json=as_json)
 
@@ -222,7 +224,8 @@ def plan_text(plan: dict[str, object]) -> str:
 def doctor(project: ProjectOption = Path(), as_json: JsonOption = False) -> None:
     """Say what this machine runs on: engine, precision, formats, optional packages.
 
-    In a project, its backbone settings are tried; elsewhere the default ones.
+    In a project, its backbone settings are tried; elsewhere the default ones. Exit code 3: there is
+    no such folder; 6: nothing can run here.
     """
     from listlens.doctor import examine
 

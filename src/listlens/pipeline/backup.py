@@ -107,11 +107,14 @@ def backup(
 
     Raises:
         InputError: the file is there already.
+        NotFoundError: the folder for it is not there.
         StoreError: the store has rows without their files; says how to repair it.
         DiskFullError: no room.
     """
     if to.exists():
         raise InputError(f"{to} exists already; name a file that does not.")
+    if not (folder := to.resolve().parent).is_dir():
+        raise NotFoundError(f"no folder {folder} for {to.name}. Make it, or name another place.")
     for _ in range(TRIES):
         try:
             with whole(to) as temporary:
