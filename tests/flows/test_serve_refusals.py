@@ -117,7 +117,7 @@ def test_without_a_token_nobody_gets_in_and_the_body_is_not_waited_for(home_serv
     answer = raw(home_server.address, head, lambda _: None)
     assert answer.startswith(b"HTTP/1.1 401 ")
     assert b'www-authenticate: Bearer realm="listlens"' in answer
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 12  # a body has 15
 
 
 @pytest.mark.parametrize(

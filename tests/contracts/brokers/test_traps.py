@@ -233,7 +233,7 @@ def test_a_reader_that_may_not_read_for_long_leaves_its_broker(rig, tmp_path, mo
         began = time.monotonic()
         while reader._end is not None:
             reader.step()
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30
 
 
 @RABBITMQ
