@@ -175,7 +175,7 @@ def test_overload_is_answered_by_429_and_no_growing_queue(
         return stream.getvalue()
 
     photos = [photo(seed) for seed in range(60)]
-    with serve(home, {"n_threads": 1, "capacity": 12}) as server, server.client() as client:
+    with serve(home, {"n_threads": 1, "capacity": 12}, 320) as server, server.client() as client:
 
         def ask(data: bytes) -> httpx.Response:
             body = {"records": [as_record(data)], "tasks": ["single"]}
