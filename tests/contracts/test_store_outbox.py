@@ -86,6 +86,17 @@ def test_old_ones_that_every_reader_passed_are_removed(store: Store, tmp_path: P
     assert names(store.outbox.read(second)[0]) == "cd"
 
 
+def test_the_greatest_position_ever_given_outlives_what_was_announced(store: Store) -> None:
+    assert store.outbox.given() == 0
+    store.outbox.append([said("a"), said("b"), said("c")])
+    last = store.outbox.last()
+    assert store.outbox.given() == last
+    assert store.outbox.prune(datetime(2030, 1, 1, tzinfo=UTC), last) == 3
+    assert (store.outbox.last(), store.outbox.given()) == (0, last)
+    store.outbox.append([said("d")])
+    assert store.outbox.given() == store.outbox.last() > last
+
+
 def test_what_a_transaction_undoes_was_never_announced(store: Store) -> None:
     with pytest.raises(ZeroDivisionError), store.together():
         store.outbox.append([said("a")])

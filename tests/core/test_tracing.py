@@ -172,7 +172,7 @@ def test_a_collector_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.Mo
         assert on
         with tracing.span("lost"):
             pass
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 8
 
 
 def test_what_cannot_be_spoken_is_said_and_nothing_stops(monkeypatch: pytest.MonkeyPatch) -> None:

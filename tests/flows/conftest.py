@@ -156,8 +156,10 @@ class _Log:
 
 
 @contextmanager
-def running(root: Path, queue: dict[str, Any] | None = None, **how: Any) -> Iterator[Server]:
-    """Serve a project until the end of the block."""
+def running(
+    root: Path, queue: dict[str, Any] | None = None, max_queue_ms: int = 30_000, **how: Any
+) -> Iterator[Server]:
+    """Serve a project until the end of the block; a busy machine refuses no caller by itself."""
     import uvicorn
 
     from listlens.pipeline.inference import Inference
@@ -170,6 +172,8 @@ def running(root: Path, queue: dict[str, Any] | None = None, **how: Any) -> Iter
         listen("127.0.0.1", 0) as listening,
         fetching(project) as fetcher,
     ):
+        patient = project.config.serve.model_copy(update={"max_queue_ms": max_queue_ms})
+        project.config = project.config.model_copy(update={"serve": patient})
         token, _ = project.store.tokens.create(["admin"])
         inference = Inference(project.backbone, project.limits, **(queue or {}))
         how.setdefault("fetch", lambda url: fetcher.fetch(url).data)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
 import listlens
+from listlens.client import Client
+from listlens.core.errors import InputError
 from listlens.pipeline.inference import Inference
+from listlens.store.event_rows import Announcement
 from listlens.stream.running import working
 
 
@@ -51,6 +55,27 @@ def feed(api: httpx.Client, cursor: str, n: int, **query: Any) -> tuple[list[Any
         cursor = answer["cursor"]
         time.sleep(0.05)
     return found, cursor
+
+
+def test_a_cursor_beyond_the_end_is_refused_and_one_at_the_end_never(
+    server: Any, api: httpx.Client
+) -> None:
+    outbox = server.project.store.outbox
+    outbox.append([Announcement(f"o{n}", "photo.failed", "L9", "p", {"id": f"o{n}"}) for n in "ab"])
+    end = outbox.last()
+    beyond = api.get("/v1/feed", params={"cursor": end + 100})
+    told = beyond.json()
+    assert (beyond.status_code, told["type"]) == (410, "urn:listlens:problem:beyond-end")
+    assert told["end"] == str(end) and f"cursor={end}," in told["detail"]
+    answer = api.get("/v1/feed", params={"cursor": told["end"]})
+    assert answer.json() == {"events": [], "cursor": str(end), "more": False}
+    refused = pytest.raises(InputError, match=f"The feed ends at {end}")
+    with Client(str(api.base_url), server.token) as client, refused:
+        list(client.feed(end + 100))
+    outbox.prune(server.project.store.clock() + timedelta(days=1), end)
+    assert outbox.last() == 0
+    assert api.get("/v1/feed", params={"cursor": end}).json()["cursor"] == str(end)
+    assert api.get("/v1/feed", params={"cursor": end + 1}).status_code == 410
 
 
 def test_what_is_put_in_comes_out_by_cursor_once(api: httpx.Client, server: Any) -> None:

@@ -117,7 +117,7 @@ def test_without_a_token_nobody_gets_in_and_the_body_is_not_waited_for(home_serv
     answer = raw(home_server.address, head, lambda _: None)
     assert answer.startswith(b"HTTP/1.1 401 ")
     assert b'www-authenticate: Bearer realm="listlens"' in answer
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 12  # a body has 15
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_overload_is_answered_by_429_and_no_growing_queue(
         return stream.getvalue()
 
     photos = [photo(seed) for seed in range(60)]
-    with serve(home, {"n_threads": 1, "capacity": 12}) as server, server.client() as client:
+    with serve(home, {"n_threads": 1, "capacity": 12}, 320) as server, server.client() as client:
 
         def ask(data: bytes) -> httpx.Response:
             body = {"records": [as_record(data)], "tasks": ["single"]}

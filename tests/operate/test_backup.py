@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -86,6 +87,19 @@ def test_vectors_that_are_merged_while_they_are_copied_are_in_it(
     with listlens.open(tmp_path / "made") as made:
         assert (made.store.vectors.get(space, ids) == before).all()
     assert list(project.glob(".kept-*")) == []
+
+
+def test_what_killed_backups_kept_goes_and_what_others_keep_stays(
+    project: Path, tmp_path: Path
+) -> None:
+    stale, used = project / ".kept-stale", project / ".kept-used"
+    for folder in (stale, used):
+        folder.mkdir()
+    os.utime(stale, (0, 0))
+    (project / ".kept-gone").symlink_to("nowhere")  # as one that ends while this looks
+    with listlens.open(project) as opened:
+        backup(opened, tmp_path / "shop.tar")
+    assert used.is_dir() and not stale.exists()
 
 
 def writing(root: Path, shop: Any, stop: threading.Event, done: list[int]) -> None:

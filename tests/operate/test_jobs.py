@@ -165,7 +165,7 @@ def test_a_running_job_gives_way_and_is_cancelled(twice: Any) -> None:
         job = client.start_job("train", TASK, budget_s=600.0)
         pid = child_of(twice.process)
         client.job(job.id)
-        for _ in range(100):
+        for _ in range(600):
             if os.getpriority(os.PRIO_PROCESS, pid) >= 10:
                 break
             time.sleep(0.1)
@@ -194,7 +194,7 @@ def test_a_job_of_a_killed_server_is_taken_up_by_the_next(
         pid = child_of(first.process)
         first.process.send_signal(signal.SIGKILL)
         first.process.wait()
-        for _ in range(100):
+        for _ in range(600):
             if not is_running(pid):
                 break
             time.sleep(0.05)
@@ -205,7 +205,7 @@ def test_a_job_of_a_killed_server_is_taken_up_by_the_next(
             begun = time.monotonic()
             done = client.wait_job(job.id)
             assert done.state == "done", done.problem
-            assert done.starts == 2 and time.monotonic() - begun < 120
+            assert done.starts == 2 and time.monotonic() - begun < 600
         second.process.terminate()
     shown = cli("jobs", "show", job.id, "-p", root)
     assert shown.code == 0 and "state: done" in shown.out
@@ -218,7 +218,7 @@ def test_a_server_that_stops_leaves_its_job_to_the_next(
     root = Path(shutil.copytree(trained, tmp_path / "shop"))
     with serving(root) as server, server.client() as client:
         job = client.start_job("train", TASK, budget_s=600.0)
-        for _ in range(200):
+        for _ in range(1200):
             if client.job(job.id).state == "running":
                 break
             time.sleep(0.05)

@@ -69,10 +69,36 @@ def test_a_photo_without_a_place_goes_to_the_dead_letters(served: Any) -> None:
     with served.client() as client:
         put = client.put_listing("B", [{"id": "x"}, {"id": "y", "url": "http://10.0.0.1/a.jpg"}])
         assert (put.new, put.dead) == (1, 1)
+        assert put.wrong == [
+            "photo 'x': url, path: a photo that was added or changed has one of them, not none"
+        ]
         served.settled()
         (photo,) = client.listing("B").photos
         assert (photo.status, photo.reason) == ("failed", "unsafe_address")
         assert photo.results == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"photos": [{"id": "c"}]}, "photo 'c': url, path"),
+        ({"photos": [{"id": "c", "url": "https://x.example/c.jpg"}], "at": "yesterday"}, "'yest"),
+        ({"attributes": {"a": 1}, "at": "yesterday"}, "at: ISO 8601"),
+        ({"photos": [{"id": "c", "url": f"https://x.example/{n}"} for n in "ab"]}, "photos.1 have"),
+    ],
+)
+def test_a_call_that_is_wrong_as_a_whole_is_refused_and_leaves_nothing(
+    said: dict[str, Any], why: str, tmp_path: Path
+) -> None:
+    with open_store("sqlite:///listlens.db", tmp_path) as store:
+        with pytest.raises(InputError, match=why):
+            tell(store, "L", said, store.clock())
+        assert store.events.ledger().received == 0
+
+
+def test_a_refused_listing_is_told_why_over_http(served: Any) -> None:
+    with served.client() as client, pytest.raises(InputError, match="photo 'c': url, path"):
+        client.put_listing("R", [{"id": "c"}])
 
 
 def test_photos_are_found_by_tag(served: Any, shop: Any) -> None:

@@ -112,6 +112,7 @@ def test_a_name_that_mlflow_cannot_have_is_refused_before_anything_is_asked(
 def test_no_password_is_ever_shown() -> None:
     assert without_password("https://ann:s3cret@host:5/p") == "https://***@host:5/p"
     assert without_password("https://ann:a@b@host/") == "https://***@host/"
+    assert without_password("postgresql://ann:s3/cr@et@host/db") == "postgresql://***@host/db"
     assert without_password("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
     assert without_password("sqlite:////data/a@b.db") == "sqlite:////data/a@b.db"
 

@@ -282,7 +282,7 @@ def test_everything_after_a_position_can_be_told_again(
 # -- threads, processes ----------------------------------------------------------------------------
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, "it did not happen in time"
@@ -303,7 +303,7 @@ def test_a_hanging_endpoint_does_not_hold_up_another(
             announce(f"p{n}")
             time.sleep(0.01)
         until(lambda: len(quick.got) == 30)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 15, "the other answers after 20"
         assert not hanging.got
         let_go.set()
         until(lambda: len(hanging.got) == 30)

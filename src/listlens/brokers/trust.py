@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from listlens.brokers.address import Address, Option
 from listlens.core.errors import BrokerError, ConfigError
@@ -135,8 +136,9 @@ def refused(
     why = (texts[0].strip().splitlines() or [""])[0][:_MOST_SHOWN]
     hint = _hint(" ".join(texts).lower(), address, connecting)
     said = f"{why.rstrip('.')}. {hint}" if hint else why
-    if address.password:
-        said = said.replace(address.password, "***")
+    secret = address.password or (address.user if address.scheme == "nats" else "")  # a token
+    for one in filter(None, (secret, quote(secret, safe=""))):
+        said = said.replace(one, "***")
     return BrokerError(f"{address.shown}: {said}")
 
 

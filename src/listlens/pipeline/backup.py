@@ -171,8 +171,9 @@ class _Kept:
 
     def __enter__(self) -> _Kept:
         for old in self._root.glob(f"{_KEPT}*"):
-            if time.time() - old.stat().st_mtime > STALE_S:
-                shutil.rmtree(old, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # of a backup that has just ended
+                if time.time() - old.stat().st_mtime > STALE_S:
+                    shutil.rmtree(old, ignore_errors=True)
         self._folder = Path(tempfile.mkdtemp(dir=self._root, prefix=_KEPT))
         return self
 

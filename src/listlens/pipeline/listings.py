@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from listlens.pipeline.event_door import Let, let_in
+from listlens.core.errors import InputError
+from listlens.pipeline.event_door import let_in
 from listlens.pipeline.events import (
     LISTING_CHANGED,
     PHOTO_ADDED,
@@ -29,7 +31,28 @@ MOST_PHOTOS = 1000
 SOURCE = "events"
 
 
-def tell(store: Store, listing_id: str, said: Mapping[str, Any], now: datetime) -> Let:
+MOST_WRONG = 20
+"""Reasons that one answer tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of a listing's events: each is in exactly one of the counts.
+
+    Args:
+        new: wait now.
+        duplicates: had come in before.
+        dead: cannot be used; see the dead letters.
+        wrong: why, of the first `MOST_WRONG`.
+    """
+
+    new: int
+    duplicates: int
+    dead: int
+    wrong: tuple[str, ...] = ()
+
+
+def tell(store: Store, listing_id: str, said: Mapping[str, Any], now: datetime) -> Told:
     """Take a listing in as events: one of the listing, and one of each photo.
 
     Args:
@@ -39,8 +62,39 @@ def tell(store: Store, listing_id: str, said: Mapping[str, Any], now: datetime) 
             `photos`, each with `id` and `url` or `path`; `complete`, whether there is no other
             photo: those that are known and not named are deleted.
         now: when it came in. The same words with the same `at` are the same events.
+
+    Returns:
+        What became of them; wrong ones do not stop the others.
+
+    Raises:
+        InputError: a photo is named twice, or none of it can be used; then nothing is kept.
     """
-    return let_in(store, events_of(store, listing_id, said, now))
+    _require_each_once(said.get("photos") or ())
+    events = list(events_of(store, listing_id, said, now))
+    bad = [one for one in events if isinstance(one, Wrong)]
+    wrong = tuple(dict.fromkeys(_why(one) for one in bad[:MOST_WRONG]))
+    if events and len(bad) == len(events):
+        raise InputError(f"Nothing of it can be used, and nothing was kept. {'; '.join(wrong)}.")
+    let = let_in(store, events)
+    return Told(let.new, let.duplicates, let.dead, wrong)
+
+
+def _require_each_once(photos: Sequence[Mapping[str, Any]]) -> None:
+    first: dict[str, int] = {}
+    for n, photo in enumerate(photos):
+        name = str(photo.get("id"))
+        if (at := first.setdefault(printable(name), n)) != n:
+            raise InputError(
+                f"photos.{at} and photos.{n} have the same id {name[:100]!r}; nothing was kept. "
+                "Name each photo once."
+            )
+
+
+def _why(one: Wrong) -> str:
+    """Why an event cannot be used, with its photo where only that is wrong."""
+    photo_id = one.record.body["raw"].get("photo_id")
+    alone = not one.detail.startswith(("at:", "source:", "listing_id:"))
+    return f"photo {str(photo_id)[:100]!r}: {one.detail}" if photo_id and alone else one.detail
 
 
 def events_of(

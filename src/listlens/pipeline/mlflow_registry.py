@@ -203,7 +203,8 @@ def without_password(uri: str) -> str:
         >>> without_password("https://ann:secret@mlflow.example/")
         'https://***@mlflow.example/'
     """
-    return re.sub(r"://[^/]*@", "://***@", uri)
+    # Up to the last @: SQLAlchemy takes a password with a slash in it. A file has no password.
+    return re.sub(r"://(?!/)\S*@", "://***@", uri)
 
 
 def _check_name(name: str) -> None:

@@ -34,6 +34,7 @@ from listlens.serve.problems import Problem
 if TYPE_CHECKING:
     from listlens.serve.app import Serving
     from listlens.store.event_rows import EventView
+    from listlens.store.open import Store
 
 NDJSON = ("application/x-ndjson", "application/jsonl", "application/json-lines")
 TAG = "events"
@@ -118,12 +119,18 @@ def _json(body: bytes) -> Any:
 def _add_out(router: APIRouter, serving: Serving) -> None:
     store = serving.project.store
 
-    @router.get("/v1/feed", **documented("What was announced", TAG, FeedOut, query=FeedQuery))
+    described = documented(
+        "What was announced", TAG, FeedOut, query=FeedQuery, wrong=("beyond-end", "not-found")
+    )
+
+    @router.get("/v1/feed", **described)
     async def feed(request: Request) -> Response:
         """Return announcements after a cursor, for those who can neither listen nor subscribe.
 
         Keep the cursor of the answer, and ask again with it: nothing is left out and nothing comes
-        twice. A kind or task that there is not is refused. Needs scope `read`.
+        twice. A kind or task that there is not is refused, and a cursor beyond the end (410: the
+        project was restored from a backup; `end` of the answer is where to go on). Needs scope
+        `read`.
         """
         asked = read_query(request, FeedQuery)
 
@@ -134,6 +141,7 @@ def _add_out(router: APIRouter, serving: Serving) -> None:
             check_tasks(store, asked.task)
             if asked.cursor == "end":
                 return {"events": [], "cursor": str(store.outbox.last()), "more": False}
+            _require_given(store, asked.cursor)
             found, at = store.outbox.read(
                 asked.cursor, limit=asked.limit, kinds=set(asked.kind), tasks=set(asked.task)
             )
@@ -147,6 +155,19 @@ def _add_out(router: APIRouter, serving: Serving) -> None:
         """Count every event that ever came in by where it stands. Needs scope `read`."""
 
         return JSONResponse(await to_thread.run_sync(serving.project.ledger))
+
+
+def _require_given(store: Store, cursor: int) -> None:
+    """Refuse a cursor that the feed never gave: what comes up to it would never be told."""
+    end = store.outbox.last()
+    if cursor > end and cursor > store.outbox.given():
+        raise Problem(
+            "beyond-end",
+            f"The feed ends at {end}, so cursor {cursor} is of a time that this project does not "
+            "know: it was restored from a backup, or is another one. Ask again with "
+            f"cursor={end}, and expect events that came before under other numbers.",
+            end=str(end),
+        )
 
 
 def _add_dead(router: APIRouter, serving: Serving) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
@@ -41,16 +42,15 @@ def add_listings(router: APIRouter, serving: Serving) -> None:
     async def put(listing_id: str, request: Request) -> Response:
         """Take in a listing with its photos, as events; the photos are then fetched and answered.
 
-        Needs scope `write`.
+        A photo that cannot be used goes to the dead letters and does not stop the others. Where a
+        photo is named twice, or nothing can be used, all is refused. Needs scope `write`.
         """
         asked = await read_shape(request, serving.predicting.budget, ListingIn, LISTING_BYTES)
 
-        def take() -> dict[str, int]:
-            let = tell(store, listing_id, asked.model_dump(), store.clock())
-            return {"new": let.new, "duplicates": let.duplicates, "dead": let.dead}
+        def take() -> dict[str, Any]:
+            return asdict(tell(store, listing_id, asked.model_dump(), store.clock()))
 
-        taken = await to_thread.run_sync(take)
-        return JSONResponse(taken, 202)
+        return JSONResponse(await to_thread.run_sync(take), 202)
 
     @router.get(
         "/v1/listings/{listing_id:path}",

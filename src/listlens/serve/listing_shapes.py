@@ -61,6 +61,7 @@ class ToldOut(BaseModel):
     new: int
     duplicates: int = Field(description="Had come in before, and are not taken again.")
     dead: int = Field(description="Cannot be used; kept with the reason, see /v1/dead.")
+    wrong: list[str] = Field(default_factory=list, description="Why, of the first 20.")
 
 
 class ListingQuery(_Asked):

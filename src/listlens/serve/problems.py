@@ -30,6 +30,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "unknown-task": (404, "There is no such task"),
     "method-not-allowed": (405, "This address takes another method"),
     "too-slow": (408, "The request came too slowly"),
+    "beyond-end": (410, "The feed ends before this cursor"),
     "too-large": (413, "The request is too large"),
     "unsupported-media-type": (415, "The request is in a format that is not read"),
     "invalid": (422, "The request does not say what it must"),

@@ -161,6 +161,9 @@ class ProblemOut(BaseModel):
         None, description="What is wrong where in the document, for status 422."
     )
     retry_after_s: int | None = Field(None, description="For status 429.")
+    end: str | None = Field(
+        None, description="The cursor to go on with, where one is beyond the end of the feed."
+    )
     reason: str | None = Field(None, description="Why a photo cannot be used, where it is that.")
 
 

@@ -111,6 +111,20 @@ class Outbox:
         with self._db.read() as connection:
             return connection.execute(sa.select(sa.func.max(outbox.c.id))).scalar() or 0
 
+    def given(self) -> int:
+        """Return the greatest position ever given; no reader has passed it.
+
+        It counts what was removed since. On PostgreSQL it may be ahead of what is committed: it
+        tells which position is none, and not where to go on.
+        """
+        if self._db.is_sqlite:
+            query = sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
+        else:
+            name = "pg_get_serial_sequence('outbox', 'id')"
+            query = sa.text(f"SELECT pg_sequence_last_value(CAST({name} AS regclass))")
+        with self._db.read() as connection:
+            return connection.execute(query).scalar() or 0
+
     def count(self, after: int = 0) -> int:
         """Return how many there are after a position."""
         query = sa.select(sa.func.count()).select_from(outbox)

@@ -115,7 +115,7 @@ def test_a_wait_without_messages_ends_in_time_and_a_message_ends_the_wait(rig):
     inlet = rig.open(rig.url(topic))
     began = time.monotonic()
     assert inlet.receive(10, 0.5) == []
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     timer = threading.Timer(0.3, rig.send, (topic, b"now"))
     timer.start()
     began = time.monotonic()
@@ -188,7 +188,7 @@ def test_a_broker_that_is_not_there_is_an_error_to_retry_in_bounded_time(rig, wa
     began = time.monotonic()
     with pytest.raises(BrokerError) as caught:
         (rig.open if way == "in" else open_outlet)(rig.lost)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30
     assert isinstance(caught.value, Retryable)
     assert rig.nowhere.split("@")[-1] in str(caught.value)
 

@@ -179,7 +179,7 @@ def test_kafka_says_soon_and_once_that_nobody_is_there(rig, caplog, capfd):
         began = time.monotonic()
         with pytest.raises(BrokerError, match=r"^kafka://127.0.0.1:1/photos: .*Connection refused"):
             way(f"{rig.nowhere}/photos")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 9, "it is not asked for as long as one that is there"
     assert "FAIL" not in caplog.text + "".join(capfd.readouterr())
 
 
@@ -233,7 +233,7 @@ def test_a_reader_that_may_not_read_for_long_leaves_its_broker(rig, tmp_path, mo
         began = time.monotonic()
         while reader._end is not None:
             reader.step()
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30
 
 
 @RABBITMQ

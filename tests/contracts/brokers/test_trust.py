@@ -326,6 +326,8 @@ def test_nothing_of_an_error_shows_a_password():
     address = parse(f"nats://shop:{PASSWORD}@h/photos", "in")
     error = ConnectionError(f"cannot log in as shop:{PASSWORD}\nand more")
     assert PASSWORD not in str(refused(address, error))
-    assert str(refused(replace(address, password=""), "plain words")) == (
-        "nats://h/photos: plain words"
-    )
+    odd = replace(address, password="p@ss/1")
+    assert str(refused(odd, "amqp://shop:p%40ss%2F1@h or p@ss/1")).count("***") == 2
+    token = replace(address, user="t0ken", password="")
+    assert "t0ken" not in str(refused(token, "no t0ken"))
+    assert str(refused(token, "plain words")) == "nats://h/photos: plain words"

@@ -85,5 +85,5 @@ def test_a_running_worker_follows_a_topic_until_it_is_told_to_stop(rig, fed, sho
         began = time.monotonic()
         stop.set()
         thread.join()
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
     results.close()
