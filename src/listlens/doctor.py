@@ -66,9 +66,7 @@ def examine(project: Path | None = None) -> dict[str, Any]:
         "engine": {},
         "engines": {},
         "formats": formats(),
-        "optional": {
-            f"{name} ({what})": is_installed(name) for name, what in OPTIONAL.items()
-        },
+        "optional": {f"{name} ({what})": is_installed(name) for name, what in OPTIONAL.items()},
         "ok": True,
         "problem": "",
     }
