@@ -103,7 +103,7 @@ class Admin:
 
     def __init__(self, url: str) -> None:
         self.http = httpx.Client(base_url=url, follow_redirects=True, timeout=60, trust_env=False)
-        until = time.monotonic() + 90
+        until = time.monotonic() + 180
         while True:
             try:
                 self.http.get("/admin/login/")
@@ -136,7 +136,7 @@ class Admin:
 
     def waits_for(self, text: str) -> str:
         """Return the list of photos once it shows a text."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while text not in (page := self.page("/admin/shop/photo/")):
             assert time.monotonic() < until, page
             time.sleep(0.2)
@@ -185,7 +185,7 @@ def test_an_upload_in_django_is_tagged_in_its_admin(
             assert "photo 3 of A home" in page, "an upload goes on without listlens"
             with running(port=int(url.rpartition(":")[2])):
                 assert manage("tell_listlens") == "1 photos told\n"
-                until = time.monotonic() + 60
+                until = time.monotonic() + 180
                 while page.count(f"label: {shape}") < 2:
                     assert time.monotonic() < until, page
                     page = admin.page("/admin/shop/photo/")

@@ -205,7 +205,7 @@ def test_a_job_of_a_killed_server_is_taken_up_by_the_next(
             begun = time.monotonic()
             done = client.wait_job(job.id)
             assert done.state == "done", done.problem
-            assert done.starts == 2 and time.monotonic() - begun < 120
+            assert done.starts == 2 and time.monotonic() - begun < 600
         second.process.terminate()
     shown = cli("jobs", "show", job.id, "-p", root)
     assert shown.code == 0 and "state: done" in shown.out
