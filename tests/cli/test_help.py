@@ -21,7 +21,7 @@ def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 
 def letters(text: str) -> str:
-    """A text without spaces, frames and marks of emphasis, so that where lines break is the same."""
+    """A text without spaces, frames and emphasis, so that where lines break is the same."""
     return re.sub(r"[\s│╭╮╰╯─*`]", "", text)
 
 
@@ -30,10 +30,13 @@ def test_help_shows_all_that_was_written(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
     monkeypatch.setenv("TERMINAL_WIDTH", "1000")
-    found = list(commands(typer.main.get_command(app)))
-    assert len(found) > 60
-    for path, command in found:
-        shown = letters(cli(*path, "--help").out)
+    asked = 0
+    for path, command in commands(typer.main.get_command(app)):
         written = [one.help for one in command.params if getattr(one, "help", None)]
-        for text in (*(command.help or "").split("\f")[0].split("\n\n"), *written):
+        texts = [*(command.help or "").split("\f")[0].split("\n\n"), *written]
+        if not re.search(r"[\[<]", "".join(texts)):
+            continue  # nothing in it could be taken for markup
+        shown, asked = letters(cli(*path, "--help").out), asked + 1
+        for text in texts:
             assert letters(text) in shown, f"listlens {' '.join(path)} --help"
+    assert asked > 10
