@@ -24,7 +24,7 @@ if not SECRET.startswith("whsec_"):
         "for this receiver: private = [\"127.0.0.1\"] in [fetch] of listlens.toml lets it be told."
     )
 WEBHOOK = Webhook(SECRET)
-SEEN = sqlite3.connect("received.db", isolation_level=None, check_same_thread=False)
+SEEN = sqlite3.connect("received.db", check_same_thread=False)
 SEEN.execute("CREATE TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY)")
 SEEN.execute("CREATE TABLE IF NOT EXISTS tag (photo TEXT, task TEXT, tag TEXT)")
 ONE = threading.Lock()  # deliveries come on several connections at once
@@ -60,15 +60,17 @@ class Receiver(BaseHTTPRequestHandler):
 
 def apply_once(message_id: str, event: dict) -> None:
     """Store the tags of a photo; the same delivery again changes nothing."""
-    SEEN.execute("BEGIN IMMEDIATE")
-    new = SEEN.execute("INSERT OR IGNORE INTO seen VALUES (?)", (message_id,)).rowcount
-    if new and event["type"] == "photo.predicted":
+    with SEEN:  # all of it, or nothing
+        new = SEEN.execute("INSERT OR IGNORE INTO seen VALUES (?)", (message_id,)).rowcount
+        if not new or event["type"] != "photo.predicted":
+            return
         data = event["data"]
         photo = f"{data['listing_id']}/{data['photo_id']}"
         SEEN.execute("DELETE FROM tag WHERE photo = ?", (photo,))
         for task, answer in data["results"].items():
-            SEEN.execute("INSERT INTO tag VALUES (?, ?, ?)", (photo, task, answer["prediction"]))
-    SEEN.execute("COMMIT")
+            said = answer["prediction"]  # a list where a photo may have any number of tags
+            rows = [(photo, task, tag) for tag in (said if isinstance(said, list) else [said])]
+            SEEN.executemany("INSERT INTO tag VALUES (?, ?, ?)", rows)
 
 
 if __name__ == "__main__":

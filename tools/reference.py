@@ -101,12 +101,13 @@ def default(option: Any) -> str:
 
 def cell(text: str | None) -> str:
     """Return text that fits in a cell of a Markdown table."""
-    return plain(text or "").replace("\n", " ").replace("|", "\\|").replace("<", "&lt;")
+    line = plain(text or "").replace("\n", " ").replace("|", "\\|")
+    return re.sub(r"(`[^`]*`)|<", lambda found: found[1] or "&lt;", line)
 
 
 def plain(text: str) -> str:
-    """Return help text without the mark-up of the terminal."""
-    return re.sub(r"\[/?(bold|italic|dim)\]", "", inspect.cleandoc(text)).replace("\f", "").strip()
+    """Return help text as it is in Markdown."""
+    return inspect.cleandoc(text).replace("\f", "").strip()
 
 
 def settings() -> str:

@@ -39,7 +39,10 @@ def announce(folder: Path, *photos: str, listing: str = "L1") -> None:
                     {
                         "listing_id": listing,
                         "photo_id": photo,
-                        "results": {"room": {"prediction": "kitchen"}},
+                        "results": {
+                            "room": {"prediction": "kitchen"},
+                            "seen": {"prediction": ["oven", "sink"]},
+                        },
                     },
                     ("room",),
                 )
@@ -92,9 +95,10 @@ def test_the_example_receiver_takes_each_event_once_and_refuses_strangers(
     assert cli("webhooks", "replay", made["id"], "--after", 0, *at).json["again"] == 2
     assert cli("webhooks", "deliver", *at).json["tried"] == 2
     with sqlite3.connect(tmp_path / "received.db") as received:
-        assert received.execute("SELECT * FROM tag ORDER BY photo").fetchall() == [
-            ("L1/a", "room", "kitchen"),
-            ("L1/b", "room", "kitchen"),
+        assert received.execute("SELECT * FROM tag ORDER BY photo, tag").fetchall() == [
+            (f"L1/{photo}", task, tag)
+            for photo in "ab"
+            for tag, task in (("kitchen", "room"), ("oven", "seen"), ("sink", "seen"))
         ]
         assert received.execute("SELECT count(*) FROM seen").fetchone() == (3,)
     received.close()

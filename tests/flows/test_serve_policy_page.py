@@ -115,6 +115,7 @@ def test_a_number_may_be_typed_and_nonsense_is_answered_on_a_page(
     assert "at most 12.5&nbsp;% wrong: what it would do" in page
     for params, status in (
         ({"task": "rom"}, 404),
+        ({"task": TASK, "aim": "error", "percent": "150"}, 422),
         ({"task": TASK, "target": "error<=2"}, 422),
         ({"task": TASK, "target": "<script>"}, 422),
         ({"task": TASK, "aim": "error", "percent": "nan"}, 422),
@@ -133,6 +134,35 @@ def test_a_number_may_be_typed_and_nonsense_is_answered_on_a_page(
     ):
         assert browser.post("/models/policy", data=form).status_code == status, form
     assert policy(server) == (1, "best-f1")
+
+
+def test_a_percentage_that_is_refused_stays_in_the_form(server: Any, enter: Enter) -> None:
+    typed = {"task": TASK, "aim": "precision", "percent": "150"}
+    page = enter(server).get("/models/policy", params=typed).text
+    assert "150 per cent; allowed: from 0.0001 to 99.9999" in page and "not known" not in page
+    assert re.search(r'<input id="percent" [^>]*value="150"', page)
+    assert '<option value="precision" selected>' in page
+    for percent in ("0.0001", "99.9999"):
+        small = enter(server).get("/models/policy", params={**typed, "percent": percent})
+        assert small.status_code == 200, small.text
+
+
+def test_the_same_aim_above_and_below_is_explained(server: Any, enter: Enter) -> None:
+    page = enter(server).get("/models/policy", params={"task": TASK}).text
+    assert "In force: policy 1, best F1" in page
+    assert "<b>best F1</b> can have other numbers here than above" in page
+
+
+def test_without_a_task_the_page_leads_to_those_that_have_thresholds(
+    server: Any, enter: Enter
+) -> None:
+    browser, labels = enter(server), server.project.store.labels
+    labels.add_task("season", "single", ["summer", "winter"])
+    only = browser.get("/models/policy")
+    assert only.status_code == 200 and only.url.params["task"] == TASK
+    wrong = browser.get("/models/policy", params={"task": "lable"})
+    assert wrong.status_code == 404 and "Allowed: &#39;label&#39;." in wrong.text
+    assert "starter" not in wrong.text and "season" not in wrong.text
 
 
 def test_who_may_only_look_sees_what_is_in_force_and_changes_nothing(
@@ -196,6 +226,7 @@ def test_a_tree_has_aims_and_no_classes_and_a_score_has_neither(
     with serve(home) as running:
         browser = enter(running)
         assert browser.get("/models").text.count('href="/models/policy?') == 3
+        assert browser.get("/models/policy").text.count('href="/models/policy?') >= 3
         tree = browser.get("/models/policy", params={"task": "tree"}).text
         assert "Other aims" in tree and "Classes</h2>" not in tree and "of each class" not in tree
         multi = browser.get("/models/policy", params={"task": "multi", "class": "many"}).text
@@ -231,6 +262,8 @@ def test_a_person_with_a_phone_chooses_an_aim(server: Any, tmp_path: Path) -> No
         scroll, client = phone.evaluate(widths)
         phone.screenshot(path=str(tmp_path / "policy.png"), full_page=True)
         assert scroll <= client == 400, f"{scroll} px wide"
+        cut = "[...document.querySelectorAll('.wide')].map(e => e.scrollWidth - e.clientWidth)"
+        assert max(phone.evaluate(cut)) <= 0, "no column is cut off"
         phone.tap("text=Put in force")
         phone.wait_for_selector("text=Policy 2 is in force")
         assert policy(server) == (2, "error<=0.2") and not said

@@ -49,6 +49,8 @@ def running(trained: Path, serve: Any, tmp_path_factory: pytest.TempPathFactory)
         project.put_events([GONE | {"id": "waits", "photo_id": "1"}])
         hook = project.store.webhooks.add("https://hooks.example/x?key=KEY", name="<b>web")
         project.store.webhooks.disable(hook.webhook_id, "it answers <410>")
+        project.store.topics.count("nats://broker.example/<photos>", "in", 5)
+        project.store.topics.tell("nats://broker.example/tags", "out", lag=1234)
         _use_up_and_drift(project)
     with serve(root) as server:
         yield server
@@ -89,6 +91,7 @@ def test_the_page_shows_what_failed_waits_and_costs(
     assert "&lt;b&gt;web" in page and "it answers &lt;410&gt;" in page and "disabled" in page
     assert "hooks.example" in page and "KEY" not in page
     assert page.count("<polyline") == 3 and "EUR" in page
+    assert "&lt;photos&gt;" in page and "1,234" in page, "topics that are read, and told"
     assert "for 1,000 photos" in page and "&lt;shop&gt;" in page
 
 

@@ -42,9 +42,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     help="Tag the photos of a marketplace's listings, and learn from the people who correct it.\n\n"
-    "Start with [bold]listlens auto PHOTOS LABELS --out DIR[/bold]: it does everything once, and "
+    "Start with **listlens auto PHOTOS LABELS --out DIR**: it does everything once, and "
     "DIR is then a project in which every other command works.",
 )
 for module in (

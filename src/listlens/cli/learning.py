@@ -106,7 +106,7 @@ def auto(
         Path | None,
         typer.Argument(
             help="Table with image and label (or labels); perhaps listing_id, split. Without it, "
-            "the folders train/<class>/ or <class>/ are the labels; a plain folder gets checks and "
+            "the folders train/CLASS/ or CLASS/ are the labels; a plain folder gets checks and "
             "starter tags. Of a score also pairs: image_a, image_b, better."
         ),
     ] = None,

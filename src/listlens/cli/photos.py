@@ -54,8 +54,8 @@ def ingest(
     pattern: Annotated[
         str | None,
         typer.Option(
-            help="Regular expression on the path, with a group (?P<listing>...) and perhaps "
-            "(?P<position>...). Default: the folder is the listing."
+            help="Regular expression on the path, with a group `(?P<listing>...)` and perhaps "
+            "`(?P<position>...)`. Default: the folder is the listing."
         ),
     ] = None,
     fetch: Annotated[

@@ -10,7 +10,15 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
-from listlens.core.errors import ModelError, TrainingError
+from listlens.core.errors import (
+    InputError,
+    ModelError,
+    NotFoundError,
+    TrainingError,
+    suggest,
+)
+from listlens.core.types import STARTER
+from listlens.learn.policies import FINEST
 from listlens.serve.pages import page, read_form
 from listlens.serve.problems import Problem
 
@@ -46,14 +54,21 @@ class PolicyPages:
         """Show the thresholds in force and what others would do; of those asked for, all of it."""
         asked = request.query_params
         task, admin = asked.get("task", ""), bool(request.state.token.allows("admin"))
-        wanted = _wanted(asked)
+        if not task:
+            return await self._choose()
+        wanted, refused = None, ""
+        try:
+            wanted = _wanted(asked)
+        except Problem as problem:
+            refused = problem.detail  # on the page: what was typed can be mended there
         name = asked.get("class") or None
 
         def read() -> dict[str, Any]:
             project = self._serving.project
+            self._require(task)
             found = project.store.labels.task(task)
             told: dict[str, Any] = {"kind": found.kind, "policies": [], "choices": None,
-                                    "plan": None, "missing": ""}  # fmt: skip
+                                    "plan": None, "missing": "", "refused": refused}  # fmt: skip
             if found.kind == "score":
                 return told
             told["policies"] = project.policies(task)
@@ -65,13 +80,17 @@ class PolicyPages:
                     told["plan"] = project.set_policy(task, dry_run=True, **wanted)
             except (TrainingError, ModelError) as error:  # earlier ones can be restored still
                 told["missing"] = self._serving.places.hidden(str(error))
+            except InputError as error:
+                told["refused"] = _sentence(error)
             return told
 
         known = await self._run(read)
         return page(
             "policy.html",
+            422 if known["refused"] else 200,
             task=task,
             name=name,
+            typed=asked,
             asked={} if wanted is None else _fields(wanted),
             numbered=KINDS.get(known["kind"], ()),
             changed=asked.get("changed", ""),
@@ -80,6 +99,23 @@ class PolicyPages:
             **known,
         )
 
+    async def _choose(self) -> Response:
+        """Go on to the only task that has thresholds, or show which have."""
+        tasks = await self._run(self._tasks)
+        if len(tasks) == 1:
+            return RedirectResponse(f"/models/policy?{urlencode({'task': tasks[0]})}", 303)
+        return page("policy_tasks.html", tasks=tasks)
+
+    def _tasks(self) -> list[str]:
+        """The tasks with a model of their own."""
+        project = self._serving.project
+        names = [task.name for task in project.store.labels.tasks() if task.name != STARTER]
+        return [name for name in names if list(project.registry.list([name]))]
+
+    def _require(self, task: str) -> None:
+        if task not in (names := self._tasks()):
+            raise NotFoundError(f"no task {task[:100]!r} has thresholds. {suggest(task, names)}")
+
     async def change(self, request: Request) -> Response:
         """Put thresholds in force, chosen or earlier ones, and show them."""
         form = await read_form(request, self._serving)
@@ -87,6 +123,7 @@ class PolicyPages:
         project = self._serving.project
 
         def change() -> None:
+            self._require(task)
             version = _number(form, "model")
             if version != project.policies(task)[0]["model"]:
                 raise Problem(
@@ -109,7 +146,7 @@ def _wanted(form: Mapping[str, str]) -> dict[str, Any] | None:
     """What `set_policy` is to do, of the fields of a form; None where none is said.
 
     Raises:
-        Problem: a number that is none.
+        Problem: a number that is none, or a percentage that no thresholds can promise.
 
     Example:
         >>> _wanted({"aim": "error", "percent": "2.5"}), _wanted({"class": "a", "threshold": "0.9"})
@@ -124,10 +161,20 @@ def _wanted(form: Mapping[str, str]) -> dict[str, Any] | None:
         if sign is None:
             raise Problem("invalid", f"aim {aim[:20]!r}; allowed: error, precision.")
         share = _float(form.get("percent", ""), "percent") / 100
-        return {"target": f"{aim}{sign}{share:.6g}"}
+        if not FINEST <= share <= 1 - FINEST:
+            least, most = f"{100 * FINEST:f}".rstrip("0"), f"{100 * (1 - FINEST):.6g}"
+            raise Problem(
+                "invalid", f"{100 * share:g} per cent; allowed: from {least} to {most}, such as 3."
+            )
+        return {"target": f"{aim}{sign}{f'{share:.8f}'.rstrip('0')}"}
     if form.get("threshold", ""):
         return {"thresholds": {form.get("class", ""): _float(form["threshold"], "threshold")}}
     return None
+
+
+def _sentence(error: InputError) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:].removesuffix(".") + "."
 
 
 def _fields(wanted: dict[str, Any]) -> dict[str, str]:
