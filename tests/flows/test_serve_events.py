@@ -133,6 +133,7 @@ def test_wrong_and_dead_ones_are_listed_shown_and_replayed(api: httpx.Client, se
 
 
 def test_what_cannot_be_asked_is_refused_in_the_one_shape(api: httpx.Client, server: Any) -> None:
+    api.post("/v1/events", json=[added(0)])  # whichever test is the first
     for method, path, how, status in [
         ("POST", "/v1/events", {"content": b"{"}, 400),
         ("POST", "/v1/events", {"content": b"[" * 100_000}, 400),

@@ -159,7 +159,7 @@ def test_nothing_of_a_given_test_split_is_learnt(training_set):
 
 
 def test_only_one_class_a_photo_can_be_learnt_so(training_set):
-    with pytest.raises(TrainingError, match="without --few"):
+    with pytest.raises(TrainingError, match="without few"):
         train(training_set(kind="multi"), FEW)
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from listlens.serve import shapes
 from listlens.serve.bodies import invalid
+from listlens.serve.event_shapes import FeedQuery
 from listlens.serve.job_shapes import JobIn
 from listlens.serve.listing_shapes import ListingIn
 from listlens.serve.shapes import PredictRequest, PromoteIn, ReplayIn, RotateIn, WebhookIn
@@ -88,6 +89,26 @@ def test_a_value_out_of_bounds_is_refused_without_being_repeated(
     problem = invalid(caught.value, shape)
     assert problem.kind == "invalid" and len(str(problem)) < 300
     assert all(set(one) == {"at", "problem", "kind"} for one in problem.more["errors"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "said", "detail"),
+    [
+        (PredictRequest, {"records": [{}], "tasks": "label"}, "tasks: must be a list."),
+        (PredictRequest, {"recrods": []}, "recrods: no such field. Did you mean 'records'?"),
+        (PredictRequest, {}, "records: is needed, and is not there."),
+        (FeedQuery, {"cursor": "abc"}, "cursor: must be a whole number, or must be 'end'."),
+        (FeedQuery, {"limit": "0"}, "limit: must be greater than or equal to 1."),
+        (PredictRequest, {"records": [{"id": 1.5}]}, "records.0.id: must be a "),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(
+    shape: type[BaseModel], said: dict[str, Any], detail: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        shape.model_validate(said)
+    found = invalid(caught.value, shape)
+    assert found.detail.startswith(detail) and "Input should" not in str(found.more["errors"])
 
 
 def test_at_most_twenty_mistakes_are_told() -> None:

@@ -126,7 +126,7 @@ def planned(data: TrainingSet, options: TrainOptions) -> tuple[TrainingSet, Plan
     if options.few and data.kind != "single":
         raise TrainingError(
             f"classes of one or two photos are learnt in tasks with one class a photo; this one is "
-            f"{data.kind}. Train it without --few."
+            f"{data.kind}. Train it without few (--few)."
         )
     usable = usable_classes(data, *options.least)
     learnt = with_classes(data, usable.classes)

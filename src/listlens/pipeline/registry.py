@@ -239,7 +239,7 @@ class ModelRegistry:
         if row.stage == "live" and not force:
             raise InputError(
                 f"model {version} of {task!r} is live, and no model would answer: promote another "
-                "one first, roll back, or say --force."
+                "one first, roll back, or force it (--force; over HTTP `force`)."
             )
         live = self.store.models.live(found.task_id)
         before = live.version if live else None

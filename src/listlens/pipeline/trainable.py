@@ -44,8 +44,8 @@ def checked_times(finetune: bool | float, budget_s: float | None, pdf: bool, few
     tuned = finetune is not False
     if few and (tuned or budget_s is not None):
         raise InputError(
-            "--few learns classes that nothing can be held out of, and a budget or fine-tuning is "
-            "judged by what is held out. Give one of them."
+            "few (--few) learns classes that nothing can be held out of, and a budget or "
+            "fine-tuning is judged by what is held out. Give one of them."
         )
     if tuned and budget_s is not None:
         raise InputError(

@@ -16,7 +16,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from listlens.core.errors import ListlensError, PhotoError
 from listlens.core.types import Reason
-from listlens.serve.fields import no_such_field, place
+from listlens.serve.fields import mistakes
 from listlens.serve.problems import Problem, busy
 from listlens.serve.shapes import MOST_TASKS, PredictRequest, RecordIn
 
@@ -39,7 +39,6 @@ JSON = {"", "application/json", "application/x-www-form-urlencoded"}
 """The last is what curl calls a body where it is told nothing else."""
 
 _MOST_DIGITS = 18  # of a length in bytes; Python refuses to read numbers of thousands of digits
-_EXTRA = "extra_forbidden"
 _PARTS = {"photo", "photos", "file", "files", "image", "images"}
 
 
@@ -212,14 +211,7 @@ def _json_call(body: bytes, max_records: int) -> Call:
 
 def invalid(error: ValidationError, shape: type[BaseModel]) -> Problem:
     """All that is wrong, each with where, without repeating the body."""
-    found = [
-        {
-            "at": place(e["loc"]),
-            "problem": no_such_field(shape, e["loc"]) if e["type"] == _EXTRA else e["msg"],
-            "kind": e["type"],
-        }
-        for e in error.errors(include_input=False, include_url=False, include_context=False)[:20]
-    ]
+    found = mistakes(error, shape)
     if found and found[0]["kind"] == "json_invalid":
         return Problem("bad-request", f"The body is no JSON in UTF-8: {found[0]['problem']}.")
     first = f"{found[0]['at'] or 'body'}: {found[0]['problem']}" if found else "body"

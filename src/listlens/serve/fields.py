@@ -1,16 +1,69 @@
-"""Which fields a document may have at some place, for errors that name the nearest one."""
+"""What is wrong in a document, in words: where, what is allowed, and the nearest of its fields."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel, RootModel, ValidationError
 
 from listlens.core.errors import suggest
 
 MOST_CHARS = 100
 """Of a name that came: whoever sends megabytes of it gets no more back."""
+
+MOST = 20
+"""Mistakes that are told."""
+
+_EXTRA = "extra_forbidden"
+_WORDS = {
+    "missing": "is needed, and is not there",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+}
+_WAY = re.compile(r"constrained-\w+|literal\[.*\]|int|str|bool|float")
+"""What stands behind a field that may be one thing or another: which of them was tried."""
+
+
+def mistakes(error: ValidationError, shape: type[BaseModel]) -> list[dict[str, str]]:
+    """Return what is wrong in a document, at most `MOST`, without repeating what came.
+
+    Fields that are none come first, as a misspelt one explains the one that is missing.
+
+    Args:
+        error: of the document.
+        shape: that it should have.
+
+    Returns:
+        `at`, `problem` and `kind` (pydantic's) of each; what a field may be instead is one problem.
+    """
+    found: dict[str, dict[str, str]] = {}
+    raised = error.errors(include_input=False, include_url=False, include_context=False)
+    for e in sorted(raised, key=lambda e: e["type"] != _EXTRA):
+        loc = e["loc"]
+        if len(loc) > 1 and isinstance(loc[-1], str) and _WAY.fullmatch(loc[-1]):
+            loc = loc[:-1]
+        at = place(loc)
+        if e["type"] == _EXTRA:
+            problem = no_such_field(shape, loc)
+        else:
+            problem = _WORDS.get(e["type"]) or e["msg"].replace("Input should be", "must be", 1)
+        if at in found:
+            found[at]["problem"] += f", or {problem}"
+        elif len(found) < MOST:
+            found[at] = {"at": at, "problem": problem, "kind": e["type"]}
+    return list(found.values())
 
 
 def place(loc: Sequence[str | int]) -> str:
