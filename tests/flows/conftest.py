@@ -206,3 +206,22 @@ def home_server(home: Path) -> Iterator[Server]:
     """The project with a model of every kind, served; no test changes it."""
     with running(home) as server:
         yield server
+
+
+@pytest.fixture
+def enter() -> Iterator[Callable[..., httpx.Client]]:
+    """Return `enter(server, *scopes)`: a browser that is logged in."""
+    opened: list[httpx.Client] = []
+
+    def log_in(server: Any, *scopes: str) -> httpx.Client:
+        token = server.token
+        if scopes:
+            token, _ = server.project.store.tokens.create(list(scopes), name="eve")
+        client = server.client("", headers={"Accept": "text/html,*/*"}, follow_redirects=True)
+        client.post("/login", data={"token": token})
+        opened.append(client)
+        return client
+
+    yield log_in
+    for client in opened:
+        client.close()

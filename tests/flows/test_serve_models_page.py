@@ -26,25 +26,6 @@ def server(two_models: Path, serve: Any) -> Iterator[Any]:
         yield running
 
 
-@pytest.fixture
-def enter() -> Iterator[Enter]:
-    """Return `enter(server, *scopes)`: a browser that is logged in."""
-    opened: list[httpx.Client] = []
-
-    def log_in(server: Any, *scopes: str) -> httpx.Client:
-        token = server.token
-        if scopes:
-            token, _ = server.project.store.tokens.create(list(scopes), name="eve")
-        client = server.client("", headers={"Accept": "text/html,*/*"}, follow_redirects=True)
-        client.post("/login", data={"token": token})
-        opened.append(client)
-        return client
-
-    yield log_in
-    for client in opened:
-        client.close()
-
-
 def stages(server: Any) -> dict[int, str]:
     return {m["version"]: m["stage"] for m in server.project.registry.list([TASK])}
 

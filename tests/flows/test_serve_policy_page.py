@@ -40,25 +40,6 @@ def server(unsure_project: Path, serve: Any, tmp_path: Path) -> Iterator[Any]:
         yield running
 
 
-@pytest.fixture
-def enter() -> Iterator[Enter]:
-    """Return `enter(server, *scopes)`: a browser that is logged in."""
-    opened: list[httpx.Client] = []
-
-    def log_in(server: Any, *scopes: str) -> httpx.Client:
-        token = server.token
-        if scopes:
-            token, _ = server.project.store.tokens.create(list(scopes), name="eve")
-        client = server.client("", headers={"Accept": "text/html,*/*"}, follow_redirects=True)
-        client.post("/login", data={"token": token})
-        opened.append(client)
-        return client
-
-    yield log_in
-    for client in opened:
-        client.close()
-
-
 def fields(page: str) -> dict[str, str]:
     """The form that puts thresholds in force, as a browser would send it."""
     (form,) = re.findall(r'<form method="post" action="/models/policy" class="actions">.*?</form>',
